@@ -1,0 +1,182 @@
+//! The whole configuration of services and remediations, with a generation.
+//!
+//! It is replaced whole, never patched: an agent that holds generation 7 knows everything that
+//! generation 7 says. Agents refuse a lower generation than they hold.
+
+use crate::check::CheckRef;
+use crate::counter::ConfigurationGeneration;
+use crate::name::{PlaybookName, RemediationName, ServiceName};
+use crate::remediation::Remediation;
+use crate::service::Service;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Most services in a configuration: with 20 checks each it stays below 4 MiB as JSON.
+pub const MAX_SERVICES: usize = 500;
+/// Most remediations in a configuration.
+pub const MAX_REMEDIATIONS: usize = 2_000;
+/// Most checks of one service.
+pub const MAX_CHECKS_PER_SERVICE: usize = 50;
+
+/// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
+/// the references together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, try_from = "RawConfiguration")]
+pub struct Configuration {
+    generation: ConfigurationGeneration,
+    services: Vec<Service>,
+    remediations: Vec<Remediation>,
+}
+
+/// Why a set of services and remediations is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InconsistentConfiguration {
+    /// Two services have one name.
+    #[error("two services are named {0}")]
+    DuplicateService(ServiceName),
+    /// Two checks of one service have one name.
+    #[error("two checks are named {0}")]
+    DuplicateCheck(CheckRef),
+    /// Two remediations have one name.
+    #[error("two remediations are named {0}")]
+    DuplicateRemediation(RemediationName),
+    /// Two remediations answer the same check; which one acts would be chance.
+    #[error("remediations {first} and {second} both answer the check {check}")]
+    TwoAnswers {
+        /// The check.
+        check: CheckRef,
+        /// One of them.
+        first: RemediationName,
+        /// The other.
+        second: RemediationName,
+    },
+    /// A remediation names a service or check that is not there.
+    #[error("remediation {remediation} names the check {check}, which no service has")]
+    MissingCheck {
+        /// The remediation.
+        remediation: RemediationName,
+        /// What it names.
+        check: CheckRef,
+    },
+    /// More than the named bound.
+    #[error("{what}: {count} is more than the {limit} that a configuration may have")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+impl Configuration {
+    /// Holds the references together.
+    ///
+    /// # Errors
+    /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
+    /// exceeded.
+    pub fn new(
+        generation: ConfigurationGeneration,
+        services: Vec<Service>,
+        remediations: Vec<Remediation>,
+    ) -> Result<Self, InconsistentConfiguration> {
+        bound("services", services.len(), MAX_SERVICES)?;
+        bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
+        let mut names = BTreeSet::new();
+        let mut checks = BTreeSet::new();
+        for service in &services {
+            bound("checks of one service", service.checks.len(), MAX_CHECKS_PER_SERVICE)?;
+            if !names.insert(&service.name) {
+                return Err(InconsistentConfiguration::DuplicateService(service.name.clone()));
+            }
+            for check in &service.checks {
+                let check = CheckRef { service: service.name.clone(), check: check.name.clone() };
+                if let Some(duplicate) = checks.replace(check) {
+                    return Err(InconsistentConfiguration::DuplicateCheck(duplicate));
+                }
+            }
+        }
+        let mut answered: std::collections::BTreeMap<CheckRef, &RemediationName> = std::collections::BTreeMap::new();
+        let mut remediation_names = BTreeSet::new();
+        for remediation in &remediations {
+            if !remediation_names.insert(&remediation.name) {
+                return Err(InconsistentConfiguration::DuplicateRemediation(remediation.name.clone()));
+            }
+            let check = CheckRef { service: remediation.service.clone(), check: remediation.check.clone() };
+            if !checks.contains(&check) {
+                return Err(InconsistentConfiguration::MissingCheck { remediation: remediation.name.clone(), check });
+            }
+            if let Some(first) = answered.insert(check.clone(), &remediation.name) {
+                return Err(InconsistentConfiguration::TwoAnswers {
+                    check,
+                    first: first.clone(),
+                    second: remediation.name.clone(),
+                });
+            }
+        }
+        Ok(Self { generation, services, remediations })
+    }
+
+    /// Its generation.
+    #[must_use]
+    pub const fn generation(&self) -> ConfigurationGeneration {
+        self.generation
+    }
+
+    /// All services.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// All remediations.
+    #[must_use]
+    pub fn remediations(&self) -> &[Remediation] {
+        &self.remediations
+    }
+
+    /// The service of this name.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<&Service> {
+        self.services.iter().find(|service| &service.name == name)
+    }
+
+    /// The remediation that answers this check.
+    #[must_use]
+    pub fn answer_to(&self, check: &CheckRef) -> Option<&Remediation> {
+        self.remediations.iter().find(|r| r.service == check.service && r.check == check.check)
+    }
+
+    /// The remediation of this name.
+    #[must_use]
+    pub fn remediation(&self, name: &RemediationName) -> Option<&Remediation> {
+        self.remediations.iter().find(|remediation| &remediation.name == name)
+    }
+
+    /// The names of all playbooks that a remediation uses.
+    #[must_use]
+    pub fn playbooks(&self) -> BTreeSet<&PlaybookName> {
+        self.remediations.iter().map(|remediation| &remediation.playbook.name).collect()
+    }
+}
+
+fn bound(what: &'static str, count: usize, limit: usize) -> Result<(), InconsistentConfiguration> {
+    if count > limit { Err(InconsistentConfiguration::TooMany { what, count, limit }) } else { Ok(()) }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfiguration {
+    generation: ConfigurationGeneration,
+    services: Vec<Service>,
+    remediations: Vec<Remediation>,
+}
+
+impl TryFrom<RawConfiguration> for Configuration {
+    type Error = InconsistentConfiguration;
+
+    fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
+        Self::new(raw.generation, raw.services, raw.remediations)
+    }
+}

@@ -1,0 +1,168 @@
+//! Evidence: what a drill in staging proved of a playbook version.
+
+use crate::counter::LogPosition;
+use crate::digest::DocumentDigest;
+use crate::host::{HostDescription, ManagerKind, OperatingSystem};
+use crate::id::{DrillId, HostId, RunId};
+use crate::name::{CheckName, Label, PersonName, ServiceName};
+use crate::playbook::GrantKind;
+use crate::remediation::PlaybookVersion;
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// What a host has in common with others, as far as evidence goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostClass {
+    /// The service.
+    pub service: ServiceName,
+    /// What manages it.
+    pub manager: ManagerKind,
+    /// The operating system and its version.
+    pub os: OperatingSystem,
+    /// The machine's architecture.
+    pub architecture: String,
+}
+
+impl HostClass {
+    /// The class of a host for one service; `None` when it does not carry the service.
+    #[must_use]
+    pub fn of(host: &HostDescription, service: &ServiceName) -> Option<Self> {
+        host.services.iter().find(|carried| &carried.name == service).map(|carried| Self {
+            service: service.clone(),
+            manager: carried.manager,
+            os: host.os.clone(),
+            architecture: host.architecture.clone(),
+        })
+    }
+}
+
+impl std::fmt::Display for HostClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} by {} on {} {} {}",
+            self.service,
+            self.manager.as_str(),
+            self.os.id,
+            self.os.version,
+            self.architecture
+        )
+    }
+}
+
+/// A kind of fault that a drill can inject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// Stop the service.
+    StopService,
+    /// SIGKILL to the service's main process.
+    KillProcess,
+    /// Activate the newest release that is not known to be good.
+    BadRelease,
+    /// Turn the flag on.
+    FlagOn,
+}
+
+impl FaultKind {
+    /// The kind of grant whose bound thing it hits.
+    #[must_use]
+    pub const fn kind(self) -> GrantKind {
+        match self {
+            Self::StopService | Self::KillProcess => GrantKind::Service,
+            Self::BadRelease => GrantKind::Release,
+            Self::FlagOn => GrantKind::Flag,
+        }
+    }
+
+    /// The kind as it stands in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StopService => "stop-service",
+            Self::KillProcess => "kill-process",
+            Self::BadRelease => "bad-release",
+            Self::FlagOn => "flag-on",
+        }
+    }
+}
+
+/// A fault on a bound thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Which kind.
+    pub kind: FaultKind,
+    /// The label of the playbook whose bound thing it hits.
+    pub on: Label,
+}
+
+/// A drill: a declared fault on a staging host that the playbook must heal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drill {
+    /// Its id.
+    pub drill: DrillId,
+    /// The version to be proved.
+    pub playbook: PlaybookVersion,
+    /// The host.
+    pub host: HostId,
+    /// The service.
+    pub service: ServiceName,
+    /// The check that must go critical and pass again.
+    pub check: CheckName,
+    /// The fault.
+    pub fault: Fault,
+    /// Who asked for it.
+    pub by: PersonName,
+    /// When it is given up.
+    pub deadline: UnixMillis,
+}
+
+/// How a drill ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillEnding {
+    /// The drill.
+    pub drill: DrillId,
+    /// Whether the playbook proved itself.
+    pub result: DrillResult,
+}
+
+/// Whether a drill proved the playbook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum DrillResult {
+    /// It did; the evidence is a record of its own.
+    Proved,
+    /// It did not.
+    NotProved {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The signed result of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The drill.
+    pub drill: DrillId,
+    /// The version that was proved.
+    pub playbook: PlaybookVersion,
+    /// The parameters with which it was.
+    pub parameters: DocumentDigest,
+    /// The class of host.
+    pub class: HostClass,
+    /// What was injected.
+    pub fault: Fault,
+    /// The run that injected it.
+    pub injection: RunId,
+    /// The run that healed it.
+    pub healing: RunId,
+    /// Positions of what was observed: critical transition, run record, passing transition.
+    pub observed: Vec<LogPosition>,
+    /// When it stops counting.
+    pub expires_at: UnixMillis,
+}

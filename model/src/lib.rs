@@ -1,0 +1,39 @@
+//! The vocabulary of Fettle and the documents that its parts sign.
+//!
+//! Pure types: no I/O, no clock, no randomness. Everything that crosses a trust boundary is one of
+//! these types as JSON inside a DSSE envelope (the envelope itself is in `fettle-audit`). Types are
+//! parsed at the edge and cannot hold a wrong value afterwards: names are checked, digests have the
+//! right length, durations carry their unit.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
+//! | [`identity`] | trust domain, SPIFFE id, roles |
+//! | [`check`], [`service`], [`guard`], [`remediation`], [`configuration`] | what operators write |
+//! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
+//! | [`playbook`] | the manifest |
+//! | [`host`] | what an agent says of its host |
+//! | [`permit`], [`refusal`], [`run`], [`evidence`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`record`] | the log's entries |
+
+pub mod breaker;
+pub mod check;
+pub mod config_file;
+pub mod configuration;
+pub mod counter;
+pub mod digest;
+pub mod evidence;
+pub mod guard;
+pub mod host;
+pub mod id;
+pub mod identity;
+pub mod incident;
+pub mod name;
+pub mod permit;
+pub mod playbook;
+pub mod record;
+pub mod refusal;
+pub mod remediation;
+pub mod run;
+pub mod service;
+pub mod time;

@@ -1,0 +1,230 @@
+//! Requests for permits, and permits.
+//!
+//! A permit is the record `permit-granted`: its envelope, its position and the proof of its
+//! inclusion in a signed checkpoint travel together. It is good for one run on one host, once.
+//!
+//! Time: `lease` counts from [`PermitRequest::sent_at`] on the *agent's* boot clock (security notes,
+//! section 5.2: counting from receipt breaks the concurrency bound). The control plane counts
+//! `lease + run_within + effect_within + margin` from the grant on its own clock before it gives the slot back.
+
+use crate::check::CheckRef;
+use crate::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
+use crate::digest::PlaybookDigest;
+use crate::evidence::Fault;
+use crate::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId};
+use crate::name::{Label, RemediationName};
+use crate::playbook::Action;
+use crate::remediation::{Parameters, PlaybookVersion};
+use crate::time::{BootInstant, millis};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A real thing on a host that a label is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum Target {
+    /// A systemd unit.
+    SystemdUnit {
+        /// Its full name, `nginx.service`.
+        unit: String,
+    },
+    /// A service with start, stop and status commands, registered in the agent's configuration.
+    CommandService {
+        /// The name of its table there.
+        name: String,
+    },
+    /// A symlink layout of releases.
+    ReleaseRoot {
+        /// Absolute path of the folder that holds `releases/` and `current`.
+        root: String,
+    },
+    /// One flag in a flagd-format file.
+    Flag {
+        /// Absolute path of the file.
+        file: String,
+        /// The flag's key.
+        key: String,
+    },
+    /// A check of the service.
+    Health {
+        /// Which one.
+        check: CheckRef,
+    },
+    /// Facts about the host.
+    Facts,
+}
+
+/// A label with the thing it is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoundTarget {
+    /// The manifest's label.
+    pub label: Label,
+    /// The thing.
+    pub target: Target,
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum Purpose {
+    /// To answer a fault.
+    Remediate {
+        /// The check that is critical.
+        check: CheckRef,
+        /// The transition that it answers. A later one makes the permit void.
+        epoch: TransitionEpoch,
+        /// The remediation that binds them.
+        remediation: RemediationName,
+    },
+    /// To inject a drill's fault; no playbook runs.
+    InjectFault {
+        /// The drill.
+        drill: DrillId,
+        /// The fault.
+        fault: Fault,
+    },
+}
+
+/// An agent's request. Kept by the agent before it is sent; asked again with the same id after a
+/// lost connection, and then answered with the same permit or refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermitRequest {
+    /// Its id.
+    pub request: RequestId,
+    /// The run that it would be, chosen by the agent.
+    pub run: RunId,
+    /// The host.
+    pub host: HostId,
+    /// The boot on whose clock `sent_at` counts.
+    pub boot: BootId,
+    /// When it was sent, on that boot's clock.
+    pub sent_at: BootInstant,
+    /// What for.
+    pub purpose: Purpose,
+    /// The playbook's version that the agent holds ready; `None` where no playbook runs.
+    pub playbook: Option<PlaybookDigest>,
+    /// What the owner bound to its labels. Never empty.
+    pub targets: Vec<BoundTarget>,
+    /// The configuration that the agent holds.
+    pub configuration: ConfigurationGeneration,
+}
+
+/// A signed, short-lived, single-use authority for one run on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permit {
+    /// Its id.
+    pub permit: PermitId,
+    /// The request that it answers.
+    pub request: RequestId,
+    /// The run.
+    pub run: RunId,
+    /// The host.
+    pub host: HostId,
+    /// The boot.
+    pub boot: BootId,
+    /// When the request was sent, on that boot's clock.
+    pub sent_at: BootInstant,
+    /// The run must have started this long after `sent_at`.
+    #[serde(with = "millis", rename = "lease_ms")]
+    pub lease: Duration,
+    /// No effect starts later than this after the run's start.
+    #[serde(with = "millis", rename = "run_within_ms")]
+    pub run_within: Duration,
+    /// No single effect takes longer than this.
+    #[serde(with = "millis", rename = "effect_within_ms")]
+    pub effect_within: Duration,
+    /// Fencing token of the host.
+    pub fence: Fence,
+    /// The newest stop order at the time of the grant.
+    pub stop_epoch: StopEpoch,
+    /// The configuration under which it was decided.
+    pub configuration: ConfigurationGeneration,
+    /// What for.
+    pub purpose: Purpose,
+    /// The playbook's version; `None` where no playbook runs.
+    pub playbook: Option<PlaybookVersion>,
+    /// What it is given.
+    pub parameters: Parameters,
+    /// What it may touch and do.
+    pub targets: Vec<PermittedTarget>,
+    /// Changing calls at most.
+    pub actions: u32,
+    /// The drill to which the run belongs.
+    #[serde(default)]
+    pub drill: Option<DrillId>,
+    /// Positions of the records that the decision rests on: the evidence, the configuration.
+    pub grounds: Vec<LogPosition>,
+}
+
+/// A bound target with the actions that the permit allows on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermittedTarget {
+    /// The label.
+    pub label: Label,
+    /// The thing.
+    pub target: Target,
+    /// The changing actions.
+    pub actions: BTreeSet<Action>,
+}
+
+/// Why an agent refused a permit. The agent's own record; nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "rule", deny_unknown_fields)]
+pub enum PermitRejection {
+    /// The envelope is not signed by the control plane's permit key, or is malformed.
+    BadSignature,
+    /// It is not proven to be in the log.
+    NotInLog,
+    /// It names another host.
+    OtherHost,
+    /// It names another boot, or a request this agent did not make.
+    OtherRequest,
+    /// It was used before.
+    Replayed,
+    /// The lease has run out.
+    Expired {
+        /// How long after the request it arrived.
+        age_ms: u64,
+        /// The lease, less the allowance for clock rate.
+        lease_ms: u64,
+    },
+    /// A higher fence was seen.
+    StaleFence {
+        /// The permit's.
+        fence: Fence,
+        /// The highest seen.
+        seen: Fence,
+    },
+    /// A newer stop order was seen.
+    Stopped {
+        /// The permit's.
+        epoch: StopEpoch,
+        /// The newest seen.
+        seen: StopEpoch,
+    },
+    /// The playbook's bytes are not those of the digest, or its publisher is not trusted here.
+    PlaybookUntrusted,
+    /// The targets are not those that the owner bound.
+    TargetsDiffer {
+        /// The first label that differs.
+        label: Label,
+    },
+    /// It would allow more than the ceiling.
+    AboveCeiling {
+        /// The label.
+        label: Label,
+        /// The action.
+        action: Action,
+    },
+    /// The owner does not allow drills.
+    DrillsRefused,
+    /// Another run is in progress on this host.
+    Busy,
+    /// The log forked: this agent only observes.
+    LogForked,
+}

@@ -1,0 +1,453 @@
+//! Records: the entries of the log.
+//!
+//! A record is the payload of a DSSE envelope of type [`RECORD_PAYLOAD_TYPE`], signed by its author.
+//! The envelope's bytes are kept as they were signed. The log's records are at once the control
+//! plane's events: its state is a projection of them and of nothing else.
+
+use crate::breaker::{BreakerClosed, BreakerOpened, ResumeOrder, StopOrder};
+use crate::check::Transition;
+use crate::configuration::Configuration;
+use crate::counter::{AgentSequence, CertificateGeneration};
+use crate::digest::{EnvelopeDigest, KeyId, PlaybookDigest};
+use crate::evidence::{Drill, DrillEnding, Evidence};
+use crate::host::{HostDescription, HostState};
+use crate::id::{HostId, PermitId, RunId, TokenId};
+use crate::identity::{Role, SpiffeId, TrustDomain};
+use crate::incident::IncidentOpened;
+use crate::name::{EnvironmentName, HostName, PersonName, PublisherName};
+use crate::permit::{Permit, PermitRejection, PermitRequest};
+use crate::playbook::Manifest;
+use crate::refusal::Refusal;
+use crate::run::{Plan, RunRecord};
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// DSSE payload type of a [`Record`].
+pub const RECORD_PAYLOAD_TYPE: &str = "application/vnd.fettle.record.v1+json";
+
+/// Largest record in bytes of its envelope. A configuration of [`crate::configuration::MAX_SERVICES`]
+/// services is the largest body there is.
+pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Who says so.
+    pub author: Author,
+    /// When, on the author's wall clock. For people; no rule depends on it.
+    pub at: UnixMillis,
+    /// What.
+    pub body: Body,
+}
+
+/// Who says something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum Author {
+    /// The control plane, by its permit key.
+    ControlPlane,
+    /// An agent, by its record key, in an unbroken chain.
+    Agent {
+        /// The host.
+        host: HostId,
+        /// Its place in the agent's chain, from 1.
+        sequence: AgentSequence,
+        /// Digest of the agent's record before this one; `None` for the first.
+        previous: Option<EnvelopeDigest>,
+    },
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $variant:ident($payload:ty) = $code:literal, $text:literal;)*) => {
+        /// What a record says. Closed: every kind has a number that is part of the leaf's format.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "kind", content = "body", rename_all = "kebab-case")]
+        pub enum Body {
+            $($(#[$doc])* $variant(Box<$payload>),)*
+        }
+
+        /// A record's kind without its content.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Kind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Body {
+            /// Its kind.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$variant(_) => Kind::$variant,)*
+                }
+            }
+        }
+
+        impl Kind {
+            /// All kinds, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its number in the leaf; never reused.
+            #[must_use]
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$variant => $code,)*
+                }
+            }
+
+            /// The kind with this number.
+            #[must_use]
+            pub const fn from_code(code: u8) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name in documents and tables.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+bodies! {
+    /// The first record: the log's name and the keys that it starts with.
+    LogOpened(LogOpened) = 1, "log-opened";
+    /// A person got a role.
+    RoleGranted(RoleGranted) = 2, "role-granted";
+    /// A join token was created.
+    TokenCreated(TokenCreated) = 3, "token-created";
+    /// A host was enrolled: its identity and its record key.
+    HostEnrolled(HostEnrolled) = 4, "host-enrolled";
+    /// A certificate was issued.
+    CertificateIssued(CertificateIssued) = 5, "certificate-issued";
+    /// A host was quarantined, revoked or made active again.
+    HostStateSet(HostStateSet) = 6, "host-state-set";
+    /// An agent describes its host.
+    HostDescribed(HostDescription) = 7, "host-described";
+    /// A publisher's key is trusted for admission.
+    PublisherTrusted(PublisherTrusted) = 8, "publisher-trusted";
+    /// A playbook version passed admission.
+    PlaybookAdmitted(PlaybookAdmitted) = 9, "playbook-admitted";
+    /// The configuration was replaced.
+    ConfigurationSet(ConfigurationSet) = 10, "configuration-set";
+    /// A check changed its status.
+    TransitionSeen(Transition) = 11, "transition-seen";
+    /// An agent asks for a permit.
+    PermitRequested(PermitRequest) = 12, "permit-requested";
+    /// The control plane grants one.
+    PermitGranted(Permit) = 13, "permit-granted";
+    /// The control plane refuses one.
+    PermitRefused(Refusal) = 14, "permit-refused";
+    /// An agent refuses a permit that it was given.
+    PermitRejected(PermitRejected) = 15, "permit-rejected";
+    /// A run ended.
+    RunEnded(RunRecord) = 16, "run-ended";
+    /// A run never reported; its slot is given back, its budget is not.
+    RunUnresolved(RunUnresolved) = 17, "run-unresolved";
+    /// What a run would do.
+    PlanMade(Plan) = 18, "plan-made";
+    /// A breaker opened.
+    BreakerOpened(BreakerOpened) = 19, "breaker-opened";
+    /// A breaker closed.
+    BreakerClosed(BreakerClosed) = 20, "breaker-closed";
+    /// A person stopped automation.
+    AutomationStopped(StopOrder) = 21, "automation-stopped";
+    /// A person let it go on.
+    AutomationResumed(ResumeOrder) = 22, "automation-resumed";
+    /// A drill began.
+    DrillStarted(Drill) = 23, "drill-started";
+    /// A drill ended.
+    DrillEnded(DrillEnding) = 24, "drill-ended";
+    /// A playbook version earned evidence.
+    EvidenceEarned(Evidence) = 25, "evidence-earned";
+    /// People are called.
+    IncidentOpened(IncidentOpened) = 26, "incident-opened";
+    /// A person was refused something.
+    ActionRefused(ActionRefused) = 27, "action-refused";
+    /// An agent saw two logs that contradict each other.
+    ForkSeen(ForkSeen) = 28, "fork-seen";
+    /// A person asked for a run by hand; the agent will be nudged to ask.
+    RunWished(RunWished) = 29, "run-wished";
+}
+
+/// The log's name and the keys that it starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogOpened {
+    /// The checkpoint's origin line.
+    pub origin: String,
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// The 32 public bytes of the permit key, base64: signs the control plane's records.
+    pub permit_key: String,
+    /// The log key as a C2SP verifier key: signs checkpoints.
+    pub log_key: String,
+}
+
+/// A person got a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleGranted {
+    /// Who.
+    pub person: PersonName,
+    /// Which role.
+    pub role: Role,
+    /// By whom; `None` at initialisation.
+    pub by: Option<PersonName>,
+}
+
+/// A join token was created. The secret is not in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenCreated {
+    /// Its public name.
+    pub token: TokenId,
+    /// The environment into which it enrols.
+    pub environment: EnvironmentName,
+    /// The only host name that it enrols, where one was given.
+    pub host: Option<HostName>,
+    /// When it expires.
+    pub expires_at: UnixMillis,
+    /// Who created it.
+    pub by: PersonName,
+}
+
+/// A host was enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostEnrolled {
+    /// The host.
+    pub host: HostId,
+    /// Its name for people.
+    pub name: HostName,
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// The 32 public bytes of its record key, base64.
+    pub record_key: String,
+    /// The token that was used up.
+    pub token: TokenId,
+}
+
+/// A certificate was issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateIssued {
+    /// To whom.
+    pub subject: SpiffeId,
+    /// Its serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// The subject's certificate count.
+    pub generation: CertificateGeneration,
+    /// When it ends.
+    pub not_after: UnixMillis,
+}
+
+/// A host's state was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostStateSet {
+    /// The host.
+    pub host: HostId,
+    /// Its state from now on.
+    pub state: HostState,
+    /// By whom; `None` when the control plane did so itself.
+    pub by: Option<PersonName>,
+    /// Why.
+    pub why: String,
+}
+
+/// A publisher's key is trusted for admission. Each host's owner decides anew on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublisherTrusted {
+    /// The publisher.
+    pub publisher: PublisherName,
+    /// The 32 public bytes of the key, base64.
+    pub key: String,
+    /// By whom.
+    pub by: PersonName,
+}
+
+/// A playbook version passed admission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaybookAdmitted {
+    /// SHA-256 of the package.
+    pub digest: PlaybookDigest,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Who signed it.
+    pub publisher: PublisherName,
+    /// With which key.
+    pub key: KeyId,
+    /// The publisher's DSSE envelope over the [`crate::playbook::Publication`], as text: agents verify it themselves.
+    pub publication: String,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Who brought it.
+    pub by: PersonName,
+}
+
+/// The configuration was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigurationSet {
+    /// The whole of it.
+    pub configuration: Configuration,
+    /// By whom.
+    pub by: PersonName,
+}
+
+/// An agent refused a permit; nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PermitRejected {
+    /// The permit, where the envelope could be read.
+    pub permit: Option<PermitId>,
+    /// The run, where the envelope could be read.
+    pub run: Option<RunId>,
+    /// SHA-256 of the envelope as it was received.
+    pub envelope: EnvelopeDigest,
+    /// Why.
+    pub because: PermitRejection,
+}
+
+/// A run never reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunUnresolved {
+    /// The run.
+    pub run: RunId,
+    /// Its permit.
+    pub permit: PermitId,
+    /// The host.
+    pub host: HostId,
+}
+
+/// A person was refused something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionRefused {
+    /// Who.
+    pub by: PersonName,
+    /// What they asked for: the policy action's name.
+    pub action: String,
+    /// On what.
+    pub resource: String,
+    /// The policies that forbade it; empty when none permitted it.
+    pub policies: Vec<String>,
+}
+
+/// An agent saw two logs that contradict each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForkSeen {
+    /// The signed checkpoint that it held.
+    pub held: String,
+    /// The signed checkpoint that it was given.
+    pub given: String,
+}
+
+/// A person asked for a run by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunWished {
+    /// The host.
+    pub host: HostId,
+    /// The check whose remediation is to run.
+    pub check: crate::check::CheckRef,
+    /// Who.
+    pub by: PersonName,
+}
+
+/// How long a record's body is kept; the leaf stays for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetentionClass {
+    /// 400 days: telemetry-like records.
+    Operations,
+    /// 7 years: decisions, permits, runs, people's actions.
+    Regulated,
+}
+
+impl RetentionClass {
+    /// Its number in the leaf.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Operations => 0,
+            Self::Regulated => 1,
+        }
+    }
+
+    /// The class with this number.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Operations),
+            1 => Some(Self::Regulated),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    /// The class under which records of this kind are kept.
+    #[must_use]
+    pub const fn retention(self) -> RetentionClass {
+        match self {
+            Self::TransitionSeen | Self::HostDescribed | Self::PlanMade => RetentionClass::Operations,
+            Self::LogOpened
+            | Self::RoleGranted
+            | Self::TokenCreated
+            | Self::HostEnrolled
+            | Self::CertificateIssued
+            | Self::HostStateSet
+            | Self::PublisherTrusted
+            | Self::PlaybookAdmitted
+            | Self::ConfigurationSet
+            | Self::PermitRequested
+            | Self::PermitGranted
+            | Self::PermitRefused
+            | Self::PermitRejected
+            | Self::RunEnded
+            | Self::RunUnresolved
+            | Self::BreakerOpened
+            | Self::BreakerClosed
+            | Self::AutomationStopped
+            | Self::AutomationResumed
+            | Self::DrillStarted
+            | Self::DrillEnded
+            | Self::EvidenceEarned
+            | Self::IncidentOpened
+            | Self::ActionRefused
+            | Self::ForkSeen
+            | Self::RunWished => RetentionClass::Regulated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_number_and_one_name_in_both_forms() {
+        let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_code(kind.code()), Some(*kind));
+            let json = serde_json::to_value(kind).expect("a kind is JSON");
+            assert_eq!(json, kind.as_str());
+        }
+    }
+}

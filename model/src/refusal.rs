@@ -1,0 +1,201 @@
+//! Refusals: why automation did not act, as data.
+//!
+//! Every refusal is a record. Each reason names the rule, its limit, its value and when it may
+//! clear, so that "why not?" is a query.
+
+use crate::breaker::{OpenReason, Scope};
+use crate::check::CheckRef;
+use crate::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
+use crate::evidence::HostClass;
+use crate::id::{HostId, ProposalId, RequestId, RunId};
+use crate::name::Label;
+use crate::remediation::Mode;
+use crate::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// The control plane's answer to a request that it does not grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// The request.
+    pub request: RequestId,
+    /// The run that it would have been.
+    pub run: RunId,
+    /// The host that asked.
+    pub host: HostId,
+    /// What it was for; `None` for a drill's fault.
+    pub check: Option<CheckRef>,
+    /// The transition that it answered.
+    pub epoch: Option<TransitionEpoch>,
+    /// Every reason that held, not only the first. Never empty.
+    pub reasons: Vec<Reason>,
+    /// When the agent may ask again by itself; `None`: only when something changes.
+    pub retry_at: Option<UnixMillis>,
+}
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "rule", deny_unknown_fields)]
+pub enum Reason {
+    /// No remediation answers this check.
+    NoRemediation,
+    /// The agent asked under an older configuration than the current one.
+    ConfigurationStale {
+        /// The agent's.
+        held: ConfigurationGeneration,
+        /// The current one.
+        current: ConfigurationGeneration,
+    },
+    /// The transition that the request names is not the check's newest, or not critical.
+    TransitionStale {
+        /// The one asked about.
+        asked: TransitionEpoch,
+        /// The newest that the control plane holds.
+        newest: TransitionEpoch,
+    },
+    /// The remediation's mode does not act by itself.
+    Mode {
+        /// The mode.
+        mode: Mode,
+        /// The proposal that waits, in mode `approve`.
+        proposal: Option<ProposalId>,
+    },
+    /// The playbook was not admitted, or the agent holds another version.
+    PlaybookNotAdmitted,
+    /// No evidence covers this playbook version on this class of host.
+    NoEvidence {
+        /// The class that is not covered.
+        class: HostClass,
+        /// Classes that are.
+        covered: Vec<HostClass>,
+    },
+    /// The evidence has expired.
+    EvidenceExpired {
+        /// When.
+        at: UnixMillis,
+    },
+    /// Cedar says no, or could not be evaluated.
+    NotAuthorised {
+        /// The ids of the policies that forbade it, or the error; empty when none permitted it.
+        policies: Vec<String>,
+    },
+    /// A breaker is open.
+    BreakerOpen {
+        /// Which one.
+        scope: Scope,
+        /// Why it is open.
+        because: Vec<OpenReason>,
+        /// When it may go half-open by itself.
+        clears_at: Option<UnixMillis>,
+    },
+    /// A half-open breaker's one probe is taken.
+    ProbeTaken {
+        /// Which breaker.
+        scope: Scope,
+        /// The run that is the probe.
+        run: RunId,
+    },
+    /// Automation is stopped by hand.
+    Stopped {
+        /// In which scope.
+        scope: Scope,
+        /// The stop order.
+        epoch: StopEpoch,
+    },
+    /// `max_in_flight` is reached.
+    MaxInFlight {
+        /// The limit for this group.
+        limit: u32,
+        /// Permits whose effects may be in progress.
+        value: u32,
+        /// When the oldest of them is reclaimed at the latest.
+        clears_at: Option<UnixMillis>,
+    },
+    /// Too few healthy hosts would be left.
+    MinHealthy {
+        /// The limit for this group.
+        limit: u32,
+        /// Healthy hosts without a permit, the target not counted.
+        value: u32,
+    },
+    /// `max_attempts` is reached for this check on this host.
+    MaxAttempts {
+        /// The limit.
+        limit: u32,
+        /// Attempts counted.
+        value: u32,
+    },
+    /// The last run for this check on this host ended too recently.
+    Cooldown {
+        /// Until when.
+        clears_at: UnixMillis,
+    },
+    /// The host already has a permit whose effects may be in progress.
+    HostBusy {
+        /// Its run.
+        run: RunId,
+        /// When it is reclaimed at the latest.
+        clears_at: UnixMillis,
+    },
+    /// The host is quarantined or revoked, or its environment is not the enrolled one.
+    HostNotActive,
+    /// A label that the manifest asks for is not bound on this host, or nothing is.
+    Unbound {
+        /// The label; `None`: the request had no target at all.
+        label: Option<Label>,
+    },
+    /// The drill is not running on this host, or its fault was injected before.
+    NoSuchDrill,
+}
+
+impl Reason {
+    /// The rule's name in documents, tables and metrics.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::NoRemediation => "no-remediation",
+            Self::ConfigurationStale { .. } => "configuration-stale",
+            Self::TransitionStale { .. } => "transition-stale",
+            Self::Mode { .. } => "mode",
+            Self::PlaybookNotAdmitted => "playbook-not-admitted",
+            Self::NoEvidence { .. } => "no-evidence",
+            Self::EvidenceExpired { .. } => "evidence-expired",
+            Self::NotAuthorised { .. } => "not-authorised",
+            Self::BreakerOpen { .. } => "breaker-open",
+            Self::ProbeTaken { .. } => "probe-taken",
+            Self::Stopped { .. } => "stopped",
+            Self::MaxInFlight { .. } => "max-in-flight",
+            Self::MinHealthy { .. } => "min-healthy",
+            Self::MaxAttempts { .. } => "max-attempts",
+            Self::Cooldown { .. } => "cooldown",
+            Self::HostBusy { .. } => "host-busy",
+            Self::HostNotActive => "host-not-active",
+            Self::Unbound { .. } => "unbound",
+            Self::NoSuchDrill => "no-such-drill",
+        }
+    }
+
+    /// When this reason may clear by itself, where a time is known.
+    #[must_use]
+    pub const fn clears_at(&self) -> Option<UnixMillis> {
+        match self {
+            Self::BreakerOpen { clears_at, .. } | Self::MaxInFlight { clears_at, .. } => *clears_at,
+            Self::Cooldown { clears_at } | Self::HostBusy { clears_at, .. } => Some(*clears_at),
+            Self::NoRemediation
+            | Self::ConfigurationStale { .. }
+            | Self::TransitionStale { .. }
+            | Self::Mode { .. }
+            | Self::PlaybookNotAdmitted
+            | Self::NoEvidence { .. }
+            | Self::EvidenceExpired { .. }
+            | Self::NotAuthorised { .. }
+            | Self::ProbeTaken { .. }
+            | Self::Stopped { .. }
+            | Self::MinHealthy { .. }
+            | Self::MaxAttempts { .. }
+            | Self::HostNotActive
+            | Self::Unbound { .. }
+            | Self::NoSuchDrill => None,
+        }
+    }
+}
