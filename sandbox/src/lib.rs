@@ -1,1 +1,5 @@
-//! (skeleton)
+//! Runs a playbook component under limits, journalled, against a set of capabilities.
+//!
+//! The engine itself (wasmtime) is behind the feature `engine`; the rest is pure.
+
+pub mod call;
