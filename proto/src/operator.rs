@@ -1,0 +1,539 @@
+//! The documents of the operator's API, carried as JSON.
+//!
+//! One closed enum of commands, one of queries; each variant says what it answers. The command line
+//! and, later, the web speak exactly these.
+
+use fettle_model::breaker::{OpenReason, Scope};
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TransitionEpoch};
+use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
+use fettle_model::evidence::{DrillResult, Evidence, Fault};
+use fettle_model::host::{HostDescription, HostState};
+use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
+use fettle_model::incident::IncidentCause;
+use fettle_model::name::{
+    CheckName, EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName,
+};
+use fettle_model::permit::{Permit, PermitRejection};
+use fettle_model::playbook::Manifest;
+use fettle_model::record::Kind;
+use fettle_model::refusal::Refusal;
+use fettle_model::remediation::{Mode, Remediation};
+use fettle_model::run::{Ending, Plan, RunRecord};
+use fettle_model::service::Service;
+use fettle_model::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// Largest document on the operator's API.
+pub const MAX_DOCUMENT_BYTES: usize = 12 * 1024 * 1024;
+
+/// Most rows of one answer.
+pub const MAX_ROWS: usize = 1_000;
+
+/// Something that changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "command", deny_unknown_fields)]
+pub enum Command {
+    /// Creates a join token. Answers [`CommandReply::Token`].
+    CreateToken {
+        /// The environment into which it enrols.
+        environment: EnvironmentName,
+        /// The only host that it enrols.
+        host: Option<HostName>,
+        /// How long it is good; at most 24 h.
+        ttl_ms: u64,
+    },
+    /// Replaces services and remediations; playbooks are already resolved to digests. Answers
+    /// [`CommandReply::Done`].
+    SetConfiguration {
+        /// All services.
+        services: Vec<Service>,
+        /// All remediations.
+        remediations: Vec<Remediation>,
+        /// The generation that the caller saw; another one meanwhile is a conflict.
+        replaces: ConfigurationGeneration,
+    },
+    /// Trusts a publisher's key for admission. Answers [`CommandReply::Done`].
+    TrustPublisher {
+        /// The publisher.
+        publisher: PublisherName,
+        /// The 32 public bytes, base64.
+        key: String,
+    },
+    /// Starts a drill. Answers [`CommandReply::Drill`].
+    StartDrill {
+        /// The playbook.
+        playbook: PlaybookName,
+        /// Where.
+        host: HostName,
+        /// Of which remediation.
+        remediation: RemediationName,
+        /// Which of the manifest's drills, by index.
+        drill: u32,
+    },
+    /// Asks a host to ask for a run. Answers [`CommandReply::Done`].
+    WishRun {
+        /// Where.
+        host: HostName,
+        /// The check whose remediation is to run.
+        check: CheckRef,
+    },
+    /// Stops automation in a scope. Answers [`CommandReply::Done`].
+    Stop {
+        /// Where.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
+    /// Lets it go on. Answers [`CommandReply::Done`].
+    Resume {
+        /// Where.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
+    /// Withdraws or gives back a host's identity. Answers [`CommandReply::Done`].
+    SetHostState {
+        /// Which host.
+        host: HostName,
+        /// Its state from now on.
+        state: HostState,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The answer to a command that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply", deny_unknown_fields)]
+pub enum CommandReply {
+    /// It is in the log here.
+    Done {
+        /// Position of its first record.
+        position: LogPosition,
+    },
+    /// A join token, shown once.
+    Token {
+        /// Its public name.
+        token: TokenId,
+        /// The secret text for the agent's join file.
+        secret: String,
+        /// The pin of the control plane's root key.
+        ca_pin: String,
+        /// Where to enrol, `host:port`.
+        enrol_address: String,
+        /// When it expires.
+        expires_at: UnixMillis,
+    },
+    /// A drill has begun.
+    Drill {
+        /// Its id.
+        drill: DrillId,
+    },
+    /// A playbook was admitted, or was already.
+    Playbook {
+        /// Its name.
+        name: PlaybookName,
+        /// Its digest.
+        digest: PlaybookDigest,
+    },
+}
+
+/// A question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "query", deny_unknown_fields)]
+pub enum Query {
+    /// All hosts. Answers [`QueryReply::Hosts`].
+    Hosts,
+    /// All services with their health. Answers [`QueryReply::Services`].
+    Services,
+    /// The configuration as it is. Answers [`QueryReply::Configuration`].
+    Configuration,
+    /// Admitted playbooks and their evidence. Answers [`QueryReply::Playbooks`].
+    Playbooks,
+    /// Runs, newest first. Answers [`QueryReply::Runs`].
+    Runs {
+        /// At most so many; never more than [`MAX_ROWS`].
+        limit: u32,
+    },
+    /// One run. Answers [`QueryReply::Run`].
+    Run {
+        /// Which.
+        run: RunId,
+    },
+    /// Why automation did or did not act on a check of a host. Answers [`QueryReply::Why`].
+    WhyCheck {
+        /// The check.
+        check: CheckRef,
+        /// The host.
+        host: HostName,
+    },
+    /// Breakers and stop orders. Answers [`QueryReply::Breakers`].
+    Breakers,
+    /// Records of the log. Answers [`QueryReply::Log`].
+    Log {
+        /// From this position; `None`: the newest `limit`.
+        from: Option<LogPosition>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// The verification policy: keys that an auditor pins. Answers [`QueryReply::Policy`].
+    Policy,
+    /// A drill's progress. Answers [`QueryReply::Drill`].
+    Drill {
+        /// Which.
+        drill: DrillId,
+    },
+    /// Open incidents. Answers [`QueryReply::Incidents`].
+    Incidents,
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply", deny_unknown_fields)]
+pub enum QueryReply {
+    /// Hosts by name.
+    Hosts {
+        /// One row a host.
+        hosts: Vec<HostRow>,
+    },
+    /// Services by name.
+    Services {
+        /// One row a service.
+        services: Vec<ServiceRow>,
+    },
+    /// The configuration.
+    Configuration {
+        /// Its generation.
+        generation: ConfigurationGeneration,
+        /// Its services.
+        services: Vec<Service>,
+        /// Its remediations.
+        remediations: Vec<Remediation>,
+    },
+    /// Playbooks by name.
+    Playbooks {
+        /// One row a version.
+        playbooks: Vec<PlaybookRow>,
+    },
+    /// Runs, newest first.
+    Runs {
+        /// One row a run.
+        runs: Vec<RunRow>,
+    },
+    /// One run.
+    Run {
+        /// Everything known of it.
+        run: Box<RunDetail>,
+    },
+    /// Why.
+    Why {
+        /// Everything known of the check on that host.
+        why: Box<WhyCheck>,
+    },
+    /// Breakers that are not closed.
+    Breakers {
+        /// One row a breaker.
+        breakers: Vec<BreakerRow>,
+    },
+    /// Records.
+    Log {
+        /// Size of the log.
+        size: u64,
+        /// One row a record, oldest first.
+        records: Vec<LogRow>,
+    },
+    /// The verification policy as text.
+    Policy {
+        /// A policy file.
+        policy: String,
+    },
+    /// A drill.
+    Drill {
+        /// How it stands.
+        drill: Box<DrillView>,
+    },
+    /// Open incidents.
+    Incidents {
+        /// One row an incident.
+        incidents: Vec<IncidentRow>,
+    },
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRow {
+    /// Its id.
+    pub host: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// Where it stands.
+    pub state: HostState,
+    /// Whether its agent has a session now.
+    pub connection: Connection,
+    /// What it says of itself.
+    pub description: Option<HostDescription>,
+    /// The last record of its chain.
+    pub sequence: AgentSequence,
+    /// The run in progress.
+    pub running: Option<RunId>,
+}
+
+/// Whether an agent has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
+pub enum Connection {
+    /// It has.
+    Connected,
+    /// It was last heard at this time.
+    LastHeard {
+        /// When.
+        at: UnixMillis,
+    },
+    /// Not since the control plane started.
+    NotSinceStart,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRow {
+    /// Its name.
+    pub service: ServiceName,
+    /// Its checks on each host that carries it.
+    pub checks: Vec<CheckRow>,
+}
+
+/// A check on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRow {
+    /// The host.
+    pub host: HostName,
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// The check.
+    pub check: CheckName,
+    /// Its status; `None`: never reported.
+    pub status: Option<Status>,
+    /// Of which transition.
+    pub epoch: TransitionEpoch,
+    /// Since when.
+    pub since: Option<UnixMillis>,
+    /// Why, in the probe's words.
+    pub reason: String,
+}
+
+/// A playbook's version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaybookRow {
+    /// Its digest.
+    pub digest: PlaybookDigest,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Who signed it.
+    pub publisher: PublisherName,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+    /// What it proved.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRow {
+    /// Its id.
+    pub run: RunId,
+    /// The host.
+    pub host: HostName,
+    /// The playbook, or `None` for an injected fault.
+    pub playbook: Option<PlaybookName>,
+    /// The check that it answers.
+    pub check: Option<CheckRef>,
+    /// When its permit was granted.
+    pub granted_at: UnixMillis,
+    /// How it stands.
+    pub state: RunState,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
+pub enum RunState {
+    /// Its permit is out.
+    InFlight,
+    /// It ended.
+    Ended {
+        /// How.
+        ending: Ending,
+        /// When.
+        at: UnixMillis,
+    },
+    /// The agent refused the permit.
+    Rejected {
+        /// Why.
+        because: PermitRejection,
+    },
+    /// It never reported.
+    Unresolved,
+}
+
+/// Everything known of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunDetail {
+    /// The row.
+    pub row: RunRow,
+    /// The permit.
+    pub permit: Permit,
+    /// Where the permit is in the log.
+    pub granted_position: LogPosition,
+    /// The agent's account.
+    pub record: Option<RunRecord>,
+    /// Where the account is in the log.
+    pub ended_position: Option<LogPosition>,
+}
+
+/// Why automation did or did not act on a check of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhyCheck {
+    /// The check as it stands.
+    pub check: CheckRow,
+    /// The remediation that answers it, and its mode there.
+    pub remediation: Option<(RemediationName, Mode)>,
+    /// The newest decision.
+    pub decision: Option<WhyDecision>,
+    /// The newest plan, in mode `observe`.
+    pub plan: Option<Plan>,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "was", deny_unknown_fields)]
+pub enum WhyDecision {
+    /// Granted.
+    Granted {
+        /// The permit.
+        permit: PermitId,
+        /// The run.
+        run: Box<RunRow>,
+        /// Where it is in the log.
+        position: LogPosition,
+    },
+    /// Refused.
+    Refused {
+        /// With every reason.
+        refusal: Refusal,
+        /// Where it is in the log.
+        position: LogPosition,
+        /// When.
+        at: UnixMillis,
+    },
+}
+
+/// A breaker that is not closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerRow {
+    /// Which one.
+    pub scope: Scope,
+    /// Why.
+    pub because: Vec<OpenReason>,
+    /// Since when.
+    pub opened_at: UnixMillis,
+    /// When it goes half-open by itself.
+    pub half_open_at: Option<UnixMillis>,
+    /// Its probe, when it is half-open and one runs.
+    pub probe: Option<RunId>,
+}
+
+/// A record in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogRow {
+    /// Where.
+    pub position: LogPosition,
+    /// Its kind.
+    pub kind: Kind,
+    /// When its author wrote it.
+    pub at: UnixMillis,
+    /// Who, for people: `control plane` or a host's name.
+    pub author: String,
+    /// What, in one line.
+    pub summary: String,
+    /// SHA-256 of its envelope.
+    pub digest: EnvelopeDigest,
+}
+
+/// A drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillView {
+    /// Its id.
+    pub drill: DrillId,
+    /// The playbook.
+    pub playbook: PlaybookName,
+    /// Where.
+    pub host: HostName,
+    /// The fault.
+    pub fault: Fault,
+    /// Who asked for it.
+    pub by: PersonName,
+    /// How it ended; `None`: it runs.
+    pub result: Option<DrillResult>,
+}
+
+/// An open incident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentRow {
+    /// Its id.
+    pub incident: IncidentId,
+    /// Where.
+    pub host: HostName,
+    /// The check.
+    pub check: Option<CheckRef>,
+    /// Why.
+    pub cause: IncidentCause,
+    /// Since when.
+    pub opened_at: UnixMillis,
+}
+
+/// Why a command or query was not carried out. Travels in the details of the gRPC status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(deny_unknown_fields)]
+#[error("{message}")]
+pub struct Problem {
+    /// What kind of problem.
+    pub code: ProblemCode,
+    /// What is wrong, and where.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+/// Kinds of problem; each has one exit code of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemCode {
+    /// The document does not parse or contradicts itself.
+    Invalid,
+    /// A thing that it names does not exist.
+    NotFound,
+    /// Somebody else changed it meanwhile.
+    Conflict,
+    /// Cedar says no.
+    Denied,
+    /// A rule of the governor says no.
+    Refused,
+    /// The control plane cannot do it now.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
