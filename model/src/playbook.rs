@@ -293,7 +293,10 @@ impl Manifest {
         match self.grant(&self.confirm.health) {
             Some(grant) if grant.kind == GrantKind::Health => {}
             _ => {
-                return wrong(format!("confirm.health names {}, which is no grant of kind health", self.confirm.health));
+                return wrong(format!(
+                    "confirm.health names {}, which is no grant of kind health",
+                    self.confirm.health
+                ));
             }
         }
         for drill in &self.drills {

@@ -1,0 +1,323 @@
+//! Services and remediations as TOML files, with file, line and remedy in every complaint.
+//!
+//! [`parse`] reads any number of files as one configuration; [`Parsed::resolve`] turns the names of
+//! playbooks into exact versions. Both return everything that is wrong, not only the first thing
+//! (a file that is no TOML stops at its first error). Reading the files is the caller's business.
+
+mod check;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use crate::check::CheckRef;
+use crate::digest::PlaybookDigest;
+use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
+use crate::playbook::Manifest;
+use crate::remediation::{PlaybookVersion, Remediation};
+use crate::service::{Selector, Service};
+use raw::{RawFile, RawRemediation, RawService};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use toml::Spanned;
+
+/// Largest configuration file: 500 services with 20 checks each have about 3 MiB.
+pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A file's name and text.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its name, as people know it.
+    pub file: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// One thing that is wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}\n  remedy: {}", self.file, self.line, self.message, self.remedy)
+    }
+}
+
+/// Line of a byte offset, from 1.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// Collects what is wrong in one file.
+struct Complaints<'a> {
+    source: Source<'a>,
+    found: Vec<Diagnostic>,
+}
+
+impl Complaints<'_> {
+    fn at(&mut self, span: std::ops::Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.found.push(Diagnostic {
+            file: self.source.file.to_owned(),
+            line: line_of(self.source.text, span.start),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+}
+
+/// Files that are sound in themselves and among each other; playbooks are still names.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    services: Vec<Service>,
+    remediations: Vec<PendingRemediation>,
+}
+
+/// A remediation with the places that later complaints point at.
+#[derive(Debug, Clone)]
+struct PendingRemediation {
+    raw: RawRemediation,
+    file: String,
+    playbook_line: usize,
+    parameters_line: usize,
+}
+
+/// An admitted version, as [`Parsed::resolve`] needs it.
+#[derive(Debug, Clone)]
+pub struct KnownPlaybook {
+    /// The version.
+    pub digest: PlaybookDigest,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+/// Reads files as one configuration.
+///
+/// # Errors
+/// Everything that is wrong: TOML that does not parse, unknown keys, values out of bounds, names that
+/// are not unique, empty selectors, remediations that name a check that is not there.
+pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut files = Vec::new();
+    for source in sources {
+        match read(*source) {
+            Ok(raw) => files.push((*source, raw)),
+            Err(diagnostic) => found.push(diagnostic),
+        }
+    }
+    // References into a file that does not parse would only be noise.
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let mut services: Vec<Service> = Vec::new();
+    for (source, raw) in &files {
+        let mut complaints = Complaints { source: *source, found: Vec::new() };
+        for service in &raw.service {
+            add_service(service, &mut services, &mut complaints);
+        }
+        found.append(&mut complaints.found);
+    }
+    // What is written down counts as defined even where it is wrong: it has its own complaint already.
+    let defined: BTreeMap<ServiceName, Vec<CheckName>> = files
+        .iter()
+        .flat_map(|(_, raw)| &raw.service)
+        .map(|raw| (raw.name.get_ref().clone(), raw.check.iter().map(|check| check.name.get_ref().clone()).collect()))
+        .collect();
+    let mut remediations: Vec<PendingRemediation> = Vec::new();
+    for (source, raw) in files {
+        let mut complaints = Complaints { source, found: Vec::new() };
+        for remediation in raw.remediation {
+            add_remediation(remediation, &defined, &mut remediations, &mut complaints);
+        }
+        found.append(&mut complaints.found);
+    }
+    if found.is_empty() { Ok(Parsed { services, remediations }) } else { Err(found) }
+}
+
+fn read(source: Source<'_>) -> Result<RawFile, Diagnostic> {
+    if source.text.len() > MAX_FILE_BYTES {
+        return Err(Diagnostic {
+            file: source.file.to_owned(),
+            line: 1,
+            message: format!("the file has {} bytes, more than the {MAX_FILE_BYTES} that are read", source.text.len()),
+            remedy: "split it into several files".to_owned(),
+        });
+    }
+    toml::from_str(source.text).map_err(|error| {
+        let message = error.message().to_owned();
+        let remedy = if message.starts_with("unknown field") {
+            "remove the key or correct its spelling; a key that is not enforced does not parse"
+        } else if message.starts_with("missing field") {
+            "add the key"
+        } else {
+            "correct the value; the documented form is in the example under deploy/demo"
+        };
+        Diagnostic {
+            file: source.file.to_owned(),
+            line: line_of(source.text, error.span().map_or(0, |span| span.start)),
+            message,
+            remedy: remedy.to_owned(),
+        }
+    })
+}
+
+fn add_service(raw: &RawService, services: &mut Vec<Service>, complaints: &mut Complaints<'_>) {
+    let name = raw.name.get_ref();
+    if services.iter().any(|service| &service.name == name) {
+        complaints.at(raw.name.span(), format!("a second service is named {name}"), "give it another name");
+        return;
+    }
+    let hosts = raw.hosts.get_ref();
+    let hosts = match Selector::new(hosts.environments.clone(), hosts.names.clone()) {
+        Ok(selector) => selector,
+        Err(error) => {
+            complaints.at(
+                raw.hosts.span(),
+                format!("service {name}: {error}"),
+                "write hosts = { environments = [\"staging\"] } or hosts = { names = [\"web-1\"] }",
+            );
+            return;
+        }
+    };
+    let mut checks = Vec::new();
+    let mut names = BTreeSet::new();
+    for raw_check in &raw.check {
+        let check_name = raw_check.name.get_ref();
+        if !names.insert(check_name) {
+            complaints.at(
+                raw_check.name.span(),
+                format!("service {name} has a second check named {check_name}"),
+                "give it another name",
+            );
+        }
+        checks.extend(check::convert(raw_check, complaints));
+    }
+    services.push(Service { name: name.clone(), owner: raw.owner.clone(), tier: raw.tier, hosts, checks });
+}
+
+fn add_remediation(
+    raw: RawRemediation,
+    defined: &BTreeMap<ServiceName, Vec<CheckName>>,
+    remediations: &mut Vec<PendingRemediation>,
+    complaints: &mut Complaints<'_>,
+) {
+    let name = raw.name.get_ref();
+    if remediations.iter().any(|other| other.raw.name.get_ref() == name) {
+        complaints.at(raw.name.span(), format!("a second remediation is named {name}"), "give it another name");
+    }
+    let (service, check) = (raw.service.get_ref(), raw.check.get_ref());
+    match defined.get(service) {
+        None => complaints.at(
+            raw.service.span(),
+            format!("remediation {name} names the service {service}, which is not defined"),
+            list_of("define it, or name one of", defined.keys()),
+        ),
+        Some(checks) if !checks.contains(check) => complaints.at(
+            raw.check.span(),
+            format!("remediation {name} names the check {check}, which service {service} does not have"),
+            list_of("define it, or name one of", checks.iter()),
+        ),
+        Some(_) => {}
+    }
+    let answered = remediations.iter().find(|other| {
+        other.raw.service.get_ref() == raw.service.get_ref() && other.raw.check.get_ref() == raw.check.get_ref()
+    });
+    if let Some(other) = answered {
+        complaints.at(
+            raw.check.span(),
+            format!(
+                "remediations {} and {name} both answer the check {}",
+                other.raw.name.get_ref(),
+                raw.check.get_ref()
+            ),
+            "keep one of them; which one acts must not be chance",
+        );
+    }
+    let line = |span: std::ops::Range<usize>| line_of(complaints.source.text, span.start);
+    remediations.push(PendingRemediation {
+        file: complaints.source.file.to_owned(),
+        playbook_line: line(raw.playbook.span()),
+        parameters_line: line(raw.parameters.as_ref().map_or_else(|| raw.name.span(), Spanned::span)),
+        raw,
+    });
+}
+
+fn list_of<T: fmt::Display>(lead: &str, names: impl Iterator<Item = T>) -> String {
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
+    if names.is_empty() { "define it first".to_owned() } else { format!("{lead} {}", names.join(", ")) }
+}
+
+impl Parsed {
+    /// The services.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The checks that a remediation answers, by its name.
+    pub fn answered_checks(&self) -> impl Iterator<Item = (RemediationName, CheckRef)> {
+        self.remediations.iter().map(|pending| {
+            let service: &ServiceName = pending.raw.service.get_ref();
+            let check = CheckRef { service: service.clone(), check: pending.raw.check.get_ref().clone() };
+            (pending.raw.name.get_ref().clone(), check)
+        })
+    }
+
+    /// Turns the names of playbooks into exact versions and completes their parameters. `known` gives,
+    /// for every admitted playbook, the version that its name stands for: the newest admitted one.
+    ///
+    /// # Errors
+    /// A playbook that is not admitted; parameters that its manifest does not allow.
+    pub fn resolve(
+        self,
+        known: &BTreeMap<PlaybookName, KnownPlaybook>,
+    ) -> Result<(Vec<Service>, Vec<Remediation>), Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        let mut remediations = Vec::new();
+        for pending in self.remediations {
+            match pending.resolve(known) {
+                Ok(remediation) => remediations.push(remediation),
+                Err(diagnostic) => found.push(diagnostic),
+            }
+        }
+        if found.is_empty() { Ok((self.services, remediations)) } else { Err(found) }
+    }
+}
+
+impl PendingRemediation {
+    fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Remediation, Diagnostic> {
+        let raw = self.raw;
+        let name = raw.playbook.into_inner();
+        let Some(playbook) = known.get(&name) else {
+            return Err(Diagnostic {
+                file: self.file,
+                line: self.playbook_line,
+                message: format!("remediation {} names the playbook {name}, which is not admitted", raw.name.get_ref()),
+                remedy: list_of("publish it with `fettle playbook publish`, or name one of", known.keys()),
+            });
+        };
+        let given = raw.parameters.map(Spanned::into_inner).unwrap_or_default();
+        let parameters = playbook.manifest.complete(&given).map_err(|error| Diagnostic {
+            file: self.file,
+            line: self.parameters_line,
+            message: format!("remediation {}: {error}", raw.name.get_ref()),
+            remedy: format!("see `fettle playbook show {name}`"),
+        })?;
+        Ok(Remediation {
+            name: raw.name.into_inner(),
+            service: raw.service.into_inner(),
+            check: raw.check.into_inner(),
+            playbook: PlaybookVersion { name, digest: playbook.digest },
+            parameters,
+            modes: raw.modes,
+            guard: raw.guard.into(),
+        })
+    }
+}

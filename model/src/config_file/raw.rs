@@ -1,0 +1,165 @@
+//! The files as serde reads them: kebab-case keys, unknown keys refused, places kept where a later
+//! complaint may point.
+
+use crate::check::{HostValue, Presence};
+use crate::guard::{Amount, Guard};
+use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
+use crate::remediation::Mode;
+use crate::service::Tier;
+use crate::time::HumanDuration;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use toml::Spanned;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFile {
+    #[serde(default)]
+    pub(super) service: Vec<RawService>,
+    #[serde(default)]
+    pub(super) remediation: Vec<RawRemediation>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawService {
+    pub(super) name: Spanned<ServiceName>,
+    pub(super) owner: TeamName,
+    pub(super) tier: Tier,
+    pub(super) hosts: Spanned<RawHosts>,
+    #[serde(default)]
+    pub(super) check: Vec<RawCheck>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawHosts {
+    #[serde(default)]
+    pub(super) environments: BTreeSet<EnvironmentName>,
+    #[serde(default)]
+    pub(super) names: BTreeSet<HostName>,
+}
+
+/// All probes' keys side by side: an internally tagged enum would lose the places.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawCheck {
+    pub(super) name: Spanned<CheckName>,
+    pub(super) kind: Spanned<ProbeKind>,
+    #[serde(default = "default_interval")]
+    pub(super) interval: HumanDuration,
+    #[serde(default = "default_timeout")]
+    pub(super) timeout: HumanDuration,
+    #[serde(default = "default_fail_after")]
+    pub(super) fail_after: u32,
+    #[serde(default = "default_recover_after")]
+    pub(super) recover_after: u32,
+    pub(super) url: Option<Spanned<HostValue>>,
+    pub(super) expect_status: Option<Spanned<Vec<u16>>>,
+    pub(super) expect_body: Option<Spanned<String>>,
+    pub(super) address: Option<Spanned<HostValue>>,
+    pub(super) pid_file: Option<Spanned<HostValue>>,
+    pub(super) unit: Option<Spanned<HostValue>>,
+    pub(super) resource: Option<Spanned<ResourceKind>>,
+    pub(super) path: Option<Spanned<HostValue>>,
+    pub(super) warning_percent: Option<Spanned<u8>>,
+    pub(super) critical_percent: Option<Spanned<u8>>,
+    pub(super) must: Option<Spanned<Presence>>,
+    pub(super) max_age: Option<Spanned<HumanDuration>>,
+    pub(super) command: Option<Spanned<CheckName>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ProbeKind {
+    Http,
+    Tcp,
+    Process,
+    SystemdUnit,
+    Resource,
+    File,
+    Command,
+}
+
+impl ProbeKind {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Process => "process",
+            Self::SystemdUnit => "systemd-unit",
+            Self::Resource => "resource",
+            Self::File => "file",
+            Self::Command => "command",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ResourceKind {
+    Cpu,
+    Memory,
+    Swap,
+    Disk,
+}
+
+const fn default_interval() -> HumanDuration {
+    HumanDuration(std::time::Duration::from_secs(10))
+}
+
+const fn default_timeout() -> HumanDuration {
+    HumanDuration(std::time::Duration::from_secs(5))
+}
+
+const fn default_fail_after() -> u32 {
+    3
+}
+
+const fn default_recover_after() -> u32 {
+    2
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRemediation {
+    pub(super) name: Spanned<RemediationName>,
+    pub(super) service: Spanned<ServiceName>,
+    pub(super) check: Spanned<CheckName>,
+    pub(super) playbook: Spanned<PlaybookName>,
+    #[serde(default)]
+    pub(super) parameters: Option<Spanned<BTreeMap<String, serde_json::Value>>>,
+    #[serde(default)]
+    pub(super) modes: BTreeMap<EnvironmentName, Mode>,
+    #[serde(default)]
+    pub(super) guard: RawGuard,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawGuard {
+    max_in_flight: Option<Amount>,
+    min_healthy: Option<Amount>,
+    max_attempts: Option<u32>,
+    cooldown: Option<HumanDuration>,
+    healthy_for: Option<HumanDuration>,
+    max_failures: Option<u32>,
+    failure_window: Option<HumanDuration>,
+}
+
+impl From<RawGuard> for Guard {
+    fn from(raw: RawGuard) -> Self {
+        let RawGuard { max_in_flight, min_healthy, max_attempts, cooldown, healthy_for, max_failures, failure_window } =
+            raw;
+        let default = Self::default();
+        Self {
+            max_in_flight: max_in_flight.unwrap_or(default.max_in_flight),
+            min_healthy: min_healthy.unwrap_or(default.min_healthy),
+            max_attempts: max_attempts.unwrap_or(default.max_attempts),
+            cooldown: cooldown.map_or(default.cooldown, |d| d.0),
+            healthy_for: healthy_for.map_or(default.healthy_for, |d| d.0),
+            max_failures: max_failures.unwrap_or(default.max_failures),
+            failure_window: failure_window.map_or(default.failure_window, |d| d.0),
+        }
+    }
+}

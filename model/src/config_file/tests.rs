@@ -1,0 +1,181 @@
+//! What people get to read when a file is wrong, and what a sound file becomes.
+
+use super::*;
+use crate::check::Probe;
+use crate::guard::Amount;
+use crate::remediation::Mode;
+
+const SERVICE: &str = r#"[[service]]
+name = "web"
+owner = "team-web"
+tier = 1
+hosts = { environments = ["staging", "production"] }
+
+[[service.check]]
+name = "http"
+kind = "http"
+url = "http://{host.address}/healthz"
+interval = "1s"
+timeout = "500ms"
+fail-after = 1
+"#;
+
+const REMEDIATION: &str = r#"[[remediation]]
+name = "restart-web"
+service = "web"
+check = "http"
+playbook = "restart-service"
+modes = { production = "auto" }
+guard = { max-in-flight = "50%", cooldown = "1m" }
+"#;
+
+fn manifest() -> KnownPlaybook {
+    let manifest = Manifest::from_toml(
+        r#"manifest = 1
+[playbook]
+name = "restart-service"
+version = "1.0.0"
+summary = "Restart."
+owners = ["team-web"]
+host = "fettle:host@0.1.0"
+[parameters.max-restarts]
+kind = "integer"
+default = 3
+minimum = 1
+maximum = 10
+summary = "Give up above this."
+[[grant]]
+label = "health"
+kind = "health"
+why = "To confirm."
+[limits]
+actions = 1
+duration = "1m"
+[confirm]
+health = "health"
+stable = "1s"
+within = "10s"
+[on-failure]
+undo = "automatic"
+"#,
+    )
+    .expect("a sound manifest");
+    KnownPlaybook { digest: PlaybookDigest::of(b"package"), manifest }
+}
+
+fn outcome(text: &str) -> String {
+    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
+    match parse(&[Source { file: "web.toml", text }]).and_then(|parsed| parsed.resolve(&known)) {
+        Ok(_) => "sound".to_owned(),
+        Err(found) => found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    assert_eq!(outcome(text), expected);
+}
+
+/// The sound files with one line replaced.
+fn with(line: &str, replacement: &str) -> String {
+    let whole = format!("{SERVICE}{REMEDIATION}");
+    assert!(whole.contains(line), "{line:?} is not in the files");
+    whole.replace(line, replacement)
+}
+
+#[test]
+fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
+    let text = format!("{SERVICE}{REMEDIATION}");
+    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
+    let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
+    let (services, remediations) = parsed.resolve(&known).expect("it resolves");
+    assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
+    assert_eq!(services[0].checks[0].recover_after, 2);
+    assert_eq!(remediations[0].parameters.canonical_text(), r#"{"max-restarts":3}"#);
+    assert_eq!(remediations[0].guard.max_in_flight, Amount::Percent(50));
+    assert_eq!(remediations[0].guard.min_healthy, Amount::Percent(50));
+    assert_eq!(remediations[0].mode_in(&"production".parse().expect("a name")), Mode::Auto);
+    assert_eq!(remediations[0].mode_in(&"staging".parse().expect("a name")), Mode::Observe);
+}
+
+#[test]
+fn text_that_is_no_toml_is_shown_with_its_line() {
+    let found = outcome("[[service]]\nname = \n");
+    assert!(found.starts_with("web.toml:2: "), "{found}");
+}
+
+#[test]
+fn an_unknown_key_is_refused() {
+    let found = outcome(&with("tier = 1", "tier = 1\nmaximum-unavailable = 3"));
+    assert!(found.starts_with("web.toml:5: unknown field `maximum-unavailable`"), "{found}");
+    assert!(found.ends_with("a key that is not enforced does not parse"), "{found}");
+}
+
+#[test]
+fn an_empty_selector_is_an_error() {
+    check(
+        &with("{ environments = [\"staging\", \"production\"] }", "{ environments = [] }"),
+        "web.toml:5: service web: a selector must name at least one environment or host: an empty one never means \"everything\"\n  \
+         remedy: write hosts = { environments = [\"staging\"] } or hosts = { names = [\"web-1\"] }",
+    );
+}
+
+#[test]
+fn a_remediation_that_names_a_missing_check_says_which_there_are() {
+    check(
+        &with("check = \"http\"\n", "check = \"tcp\"\n"),
+        "web.toml:17: remediation restart-web names the check tcp, which service web does not have\n  \
+         remedy: define it, or name one of http",
+    );
+}
+
+#[test]
+fn a_remediation_that_names_a_missing_playbook_says_which_there_are() {
+    check(
+        &with("playbook = \"restart-service\"", "playbook = \"restart\""),
+        "web.toml:18: remediation restart-web names the playbook restart, which is not admitted\n  \
+         remedy: publish it with `fettle playbook publish`, or name one of restart-service",
+    );
+}
+
+#[test]
+fn parameters_are_checked_against_the_manifest() {
+    let text = with("check = \"http\"\n", "check = \"http\"\nparameters = { max-restarts = 11 }\n");
+    check(
+        &text,
+        "web.toml:18: remediation restart-web: the parameter max-restarts must be a whole number from 1 to 10\n  \
+         remedy: see `fettle playbook show restart-service`",
+    );
+}
+
+#[test]
+fn two_remediations_for_one_check_are_refused() {
+    let second = REMEDIATION.replace("restart-web", "again");
+    let found = outcome(&format!("{SERVICE}{REMEDIATION}{second}"));
+    assert!(found.starts_with("web.toml:24: remediations restart-web and again both answer the check http"), "{found}");
+}
+
+#[test]
+fn keys_of_another_kind_of_probe_and_missing_ones_are_named() {
+    check(
+        &with("url = \"http://{host.address}/healthz\"", "pid-file = \"/run/web.pid\""),
+        "web.toml:9: check http: a http check needs the key url\n  remedy: add url = …\n\
+         web.toml:10: check http: the key pid-file does not belong to a http check\n  \
+         remedy: remove the key, or correct the kind",
+    );
+}
+
+#[test]
+fn bounds_are_kept() {
+    for (line, replacement, part) in [
+        ("interval = \"1s\"", "interval = \"1ms\"", "interval 1ms is below 100ms"),
+        ("timeout = \"500ms\"", "timeout = \"5m\"", "timeout must be above zero and at most 1m"),
+        ("fail-after = 1", "fail-after = 0", "fail-after and recover-after must be at least 1"),
+        ("\"http://{host.address}/healthz\"", "\"{host.address}\"", "is no http:// or https:// address"),
+        ("\"50%\"", "\"150%\"", "an amount must be"),
+        ("\"1m\"", "60", "invalid type"),
+    ] {
+        let found = outcome(&with(line, replacement));
+        assert!(found.contains(part), "{replacement}: {found}");
+    }
+}
