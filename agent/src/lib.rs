@@ -1,1 +1,7 @@
-//! (skeleton)
+//! The agent: one binary, three kinds of process.
+//!
+//! The *effector* owns the state and changes the host, the *daemon* has the network and the checks, a
+//! *worker* runs one playbook and dies. See ARCHITECTURE.md for how they fit together.
+
+pub mod effector;
+pub mod ipc;

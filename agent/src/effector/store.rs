@@ -1,0 +1,567 @@
+//! The effector's durable state: one SQLite file that only the effector opens.
+//!
+//! Holds the chain of signed records and its outbox, the heads of checks, permits that were used,
+//! the journal of the run in progress, and what the control plane published for this host. Every
+//! method is one transaction and is durable when it returns (write-ahead log, `synchronous = FULL`:
+//! one fsync each). A state that cannot be read is an error, never an empty state.
+
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::{AgentSequence, Fence, TransitionEpoch};
+use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
+use fettle_model::id::{PermitId, RunId};
+use fettle_model::time::UnixMillis;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use std::path::Path;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed; nothing of the transaction happened, or whether it did is unknown and the
+    /// process must restart to find out.
+    #[error("the agent's state file could not be read or written")]
+    Sqlite(#[source] rusqlite::Error),
+    /// A value in the file makes no sense.
+    #[error("the agent's state file holds a malformed {what}")]
+    Malformed {
+        /// What.
+        what: &'static str,
+    },
+    /// The file is of another format.
+    #[error("the agent's state file has format {found}, and this agent knows {known}")]
+    Format {
+        /// In the file.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE value (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
+CREATE TABLE check_head (
+  service TEXT NOT NULL, name TEXT NOT NULL, epoch INTEGER NOT NULL, status TEXT NOT NULL,
+  at INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (service, name)) WITHOUT ROWID;
+CREATE TABLE used_permit (permit TEXT PRIMARY KEY, fence INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE run (run TEXT PRIMARY KEY, permit TEXT NOT NULL, published TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE journal (
+  run TEXT NOT NULL REFERENCES run (run), number INTEGER NOT NULL, entry TEXT NOT NULL,
+  PRIMARY KEY (run, number)) WITHOUT ROWID;
+CREATE TABLE playbook (
+  digest TEXT PRIMARY KEY, admitted TEXT NOT NULL, package BLOB, fingerprint TEXT, artifact BLOB) WITHOUT ROWID;
+CREATE TABLE hold (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, hold TEXT NOT NULL);
+";
+
+/// A named text that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    /// The host's id.
+    Host,
+    /// The log's verifier key, pinned at enrolment.
+    LogKey,
+    /// The permit key, pinned at enrolment.
+    PermitKey,
+    /// The newest verified checkpoint, note text.
+    Checkpoint,
+    /// The published `configuration-set` in force.
+    Configuration,
+    /// The published stop and resume orders in force, as a JSON list.
+    StopOrders,
+    /// The host's last description, as it was signed.
+    Description,
+    /// Evidence of a fork, once one was seen.
+    Fork,
+}
+
+impl Value {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::LogKey => "log-key",
+            Self::PermitKey => "permit-key",
+            Self::Checkpoint => "checkpoint",
+            Self::Configuration => "configuration",
+            Self::StopOrders => "stop-orders",
+            Self::Description => "description",
+            Self::Fork => "fork",
+        }
+    }
+}
+
+/// The last record of this agent's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Its sequence; 0 before the first.
+    pub sequence: AgentSequence,
+    /// Its digest.
+    pub digest: Option<EnvelopeDigest>,
+}
+
+/// The last transition of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckHead {
+    /// Which check.
+    pub check: CheckRef,
+    /// Its count.
+    pub epoch: TransitionEpoch,
+    /// Its status since.
+    pub status: Status,
+    /// When.
+    pub at: UnixMillis,
+    /// Why.
+    pub reason: String,
+}
+
+/// A record to be appended to the chain.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// Its place.
+    pub sequence: AgentSequence,
+    /// The envelope.
+    pub envelope: &'a [u8],
+}
+
+/// A playbook that the configuration assigns to this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPlaybook {
+    /// Its digest.
+    pub digest: PlaybookDigest,
+    /// The published `playbook-admitted`.
+    pub admitted: String,
+    /// Its package, once it was fetched and verified.
+    pub package: Option<Vec<u8>>,
+    /// The compiled component with its MAC, for the engine of this fingerprint.
+    pub artifact: Option<(String, Vec<u8>)>,
+}
+
+/// The run that was in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRun {
+    /// Its id.
+    pub run: RunId,
+    /// The permit as it was published.
+    pub published: String,
+    /// Its journal in order, JSON text each.
+    pub entries: Vec<String>,
+}
+
+/// The effector's state.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+}
+
+impl Store {
+    /// Opens the file, making it when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is of another format.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path)?;
+        // A cache of 256 KiB: the working set is a page of each table.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -256;
+             PRAGMA locking_mode = EXCLUSIVE;",
+        )?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match found {
+            FORMAT => {}
+            0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
+            found => return Err(StoreError::Format { found, known: FORMAT }),
+        }
+        Ok(Self { connection })
+    }
+
+    /// A named text.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn value(&self, value: Value) -> Result<Option<String>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT text FROM value WHERE name = ?1")?
+            .query_row([value.name()], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Keeps a named text.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn set_value(&self, value: Value, text: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2",
+            )?
+            .execute([value.name(), text])?;
+        Ok(())
+    }
+
+    /// The end of this agent's chain.
+    ///
+    /// # Errors
+    /// When the file cannot be read or makes no sense.
+    pub fn chain_head(&self) -> Result<ChainHead, StoreError> {
+        let row: Option<(i64, Vec<u8>)> = self
+            .connection
+            .prepare_cached("SELECT sequence, envelope FROM outbox ORDER BY sequence DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match row {
+            None => Ok(ChainHead { sequence: AgentSequence(0), digest: None }),
+            Some((sequence, envelope)) => Ok(ChainHead {
+                sequence: AgentSequence(unsigned(sequence, "sequence")?),
+                digest: Some(EnvelopeDigest::of(&envelope)),
+            }),
+        }
+    }
+
+    /// Appends a record to the chain.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the sequence is taken.
+    pub fn append(&mut self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        insert_record(&self.connection, record)
+    }
+
+    /// Appends a transition and moves its check's head, in one transaction.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_transition(&mut self, record: NewRecord<'_>, head: &CheckHead) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_record(&transaction, record)?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO check_head (service, name, epoch, status, at, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (service, name) DO UPDATE SET epoch = ?3, status = ?4, at = ?5, reason = ?6",
+            )?
+            .execute(params![
+                head.check.service.as_str(),
+                head.check.check.as_str(),
+                signed(head.epoch.0),
+                head.status.as_str(),
+                signed(head.at.0),
+                head.reason,
+            ])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Appends a run's record and drops its journal, in one transaction: after a crash the run is
+    /// either in progress or has ended, never both, never neither.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_run_end(&mut self, record: NewRecord<'_>, run: RunId) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_record(&transaction, record)?;
+        transaction.execute("DELETE FROM journal WHERE run = ?1", [run.to_string()])?;
+        transaction.execute("DELETE FROM run WHERE run = ?1", [run.to_string()])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Records after `sequence`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn outbox_after(
+        &self,
+        sequence: AgentSequence,
+        limit: u32,
+    ) -> Result<Vec<(AgentSequence, Vec<u8>)>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT sequence, envelope FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?;
+        let rows = statement.query_map(params![signed(sequence.0), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.map(|row| {
+            let (sequence, envelope): (i64, Vec<u8>) = row?;
+            Ok((AgentSequence(unsigned(sequence, "sequence")?), envelope))
+        })
+        .collect()
+    }
+
+    /// The envelope at a place of the chain, while it is kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn outbox_at(&self, sequence: AgentSequence) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT envelope FROM outbox WHERE sequence = ?1")?
+            .query_row([signed(sequence.0)], |row| row.get(0))
+            .optional()?)
+    }
+
+    /// Drops records up to `sequence`, whose inclusion was verified. The head of the chain stays: the
+    /// next record needs its digest.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn drop_published(&self, sequence: AgentSequence) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(
+                "DELETE FROM outbox WHERE sequence <= ?1 AND sequence < (SELECT MAX(sequence) FROM outbox)",
+            )?
+            .execute([signed(sequence.0)])?;
+        Ok(())
+    }
+
+    /// The heads of all checks.
+    ///
+    /// # Errors
+    /// When the file cannot be read or makes no sense.
+    pub fn check_heads(&self) -> Result<Vec<CheckHead>, StoreError> {
+        type Row = (String, String, i64, String, i64, String);
+        let mut statement =
+            self.connection.prepare_cached("SELECT service, name, epoch, status, at, reason FROM check_head")?;
+        let rows = statement.query_map([], |row| -> rusqlite::Result<Row> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        })?;
+        rows.map(|row| {
+            let (service, check, epoch, status, at, reason) = row?;
+            let malformed = || StoreError::Malformed { what: "check head" };
+            Ok(CheckHead {
+                check: CheckRef {
+                    service: service.parse().map_err(|_| malformed())?,
+                    check: check.parse().map_err(|_| malformed())?,
+                },
+                epoch: TransitionEpoch(unsigned(epoch, "epoch")?),
+                status: parse_status(&status)?,
+                at: UnixMillis(unsigned(at, "time")?),
+                reason,
+            })
+        })
+        .collect()
+    }
+
+    /// Whether a permit was used before.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_used(&self, permit: PermitId) -> Result<Use, StoreError> {
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT 1 FROM used_permit WHERE permit = ?1")?
+            .query_row([permit.to_string()], |row| row.get(0))
+            .optional()?;
+        Ok(if found.is_some() { Use::Before } else { Use::Never })
+    }
+
+    /// The highest fence that was accepted.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn highest_fence(&self) -> Result<Fence, StoreError> {
+        let found: Option<i64> =
+            self.connection.query_row("SELECT MAX(fence) FROM used_permit", [], |row| row.get(0))?;
+        Ok(Fence(unsigned(found.unwrap_or(0), "fence")?))
+    }
+
+    /// Marks a permit as used and opens its run with the first journal entry, in one transaction.
+    /// When it returns, no crash makes the permit good again.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the permit was used before.
+    pub fn open_run(&mut self, opening: &Opening<'_>) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        let (permit, run) = (opening.permit.to_string(), opening.run.to_string());
+        transaction.execute(
+            "INSERT INTO used_permit (permit, fence, at) VALUES (?1, ?2, ?3)",
+            params![permit, signed(opening.fence.0), signed(opening.at.0)],
+        )?;
+        transaction.execute(
+            "INSERT INTO run (run, permit, published) VALUES (?1, ?2, ?3)",
+            params![run, permit, opening.published],
+        )?;
+        transaction
+            .execute("INSERT INTO journal (run, number, entry) VALUES (?1, 0, ?2)", params![run, opening.entry])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Appends an entry to the run's journal; durable when it returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the number is taken.
+    pub fn journal(&self, run: RunId, number: u32, entry: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
+            .execute(params![run.to_string(), number, entry])?;
+        Ok(())
+    }
+
+    /// The run that was in progress when the process ended, if any.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds more than one.
+    pub fn open_runs(&self) -> Result<Vec<StoredRun>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT run, published FROM run ORDER BY run")?;
+        let runs: Vec<(String, String)> =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut entries = self.connection.prepare("SELECT entry FROM journal WHERE run = ?1 ORDER BY number")?;
+        runs.into_iter()
+            .map(|(run, published)| {
+                let id = run.parse().map_err(|_| StoreError::Malformed { what: "run id" })?;
+                let entries = entries.query_map([run], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                Ok(StoredRun { run: id, published, entries })
+            })
+            .collect()
+    }
+
+    /// Keeps an admitted playbook; its package comes later.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_playbook(&self, digest: PlaybookDigest, admitted: &str) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO playbook (digest, admitted) VALUES (?1, ?2) ON CONFLICT (digest) DO UPDATE SET admitted = ?2",
+            params![digest.to_string(), admitted],
+        )?;
+        Ok(())
+    }
+
+    /// Keeps a playbook's package, whose digest was verified.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_package(&self, digest: PlaybookDigest, package: &[u8]) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE playbook SET package = ?2 WHERE digest = ?1", params![digest.to_string(), package])?;
+        Ok(())
+    }
+
+    /// Keeps a compiled component with its MAC.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_artifact(&self, digest: PlaybookDigest, fingerprint: &str, artifact: &[u8]) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE playbook SET fingerprint = ?2, artifact = ?3 WHERE digest = ?1",
+            params![digest.to_string(), fingerprint, artifact],
+        )?;
+        Ok(())
+    }
+
+    /// All playbooks that are kept.
+    ///
+    /// # Errors
+    /// When the file cannot be read or makes no sense.
+    pub fn playbooks(&self) -> Result<Vec<StoredPlaybook>, StoreError> {
+        type Row = (String, String, Option<Vec<u8>>, Option<String>, Option<Vec<u8>>);
+        let mut statement =
+            self.connection.prepare("SELECT digest, admitted, package, fingerprint, artifact FROM playbook")?;
+        let rows = statement.query_map([], |row| -> rusqlite::Result<Row> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
+        rows.map(|row| {
+            let (digest, admitted, package, fingerprint, artifact) = row?;
+            Ok(StoredPlaybook {
+                digest: digest.parse().map_err(|_| StoreError::Malformed { what: "playbook digest" })?,
+                admitted,
+                package,
+                artifact: fingerprint.zip(artifact),
+            })
+        })
+        .collect()
+    }
+
+    /// Drops a playbook that the configuration no longer assigns.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn drop_playbook(&self, digest: PlaybookDigest) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM playbook WHERE digest = ?1", [digest.to_string()])?;
+        Ok(())
+    }
+
+    /// Keeps a hold: something that must be put back at a time.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_hold(&self, until: UnixMillis, hold: &str) -> Result<(), StoreError> {
+        self.connection.execute("INSERT INTO hold (until, hold) VALUES (?1, ?2)", params![signed(until.0), hold])?;
+        Ok(())
+    }
+
+    /// All holds, soonest first: id, when, what.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn holds(&self) -> Result<Vec<(i64, UnixMillis, String)>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT id, until, hold FROM hold ORDER BY until, id")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.map(|row| {
+            let (id, until, hold): (i64, i64, String) = row?;
+            Ok((id, UnixMillis(unsigned(until, "time")?), hold))
+        })
+        .collect()
+    }
+
+    /// Drops a hold.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn drop_hold(&self, id: i64) -> Result<(), StoreError> {
+        self.connection.execute("DELETE FROM hold WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}
+
+/// Whether a permit was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It was.
+    Before,
+    /// It was not.
+    Never,
+}
+
+/// What [`Store::open_run`] keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The permit.
+    pub permit: PermitId,
+    /// The run.
+    pub run: RunId,
+    /// The permit's fence.
+    pub fence: Fence,
+    /// When it was accepted.
+    pub at: UnixMillis,
+    /// The permit as it was published.
+    pub published: &'a str,
+    /// The journal's first entry.
+    pub entry: &'a str,
+}
+
+fn insert_record(connection: &Connection, record: NewRecord<'_>) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO outbox (sequence, envelope) VALUES (?1, ?2)")?
+        .execute(params![signed(record.sequence.0), record.envelope])?;
+    Ok(())
+}
+
+fn parse_status(text: &str) -> Result<Status, StoreError> {
+    [Status::Passing, Status::Warning, Status::Critical, Status::Unknown]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or(StoreError::Malformed { what: "status" })
+}
+
+/// Counters stay below 2^53, so this never saturates.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64, what: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Malformed { what })
+}
+
+#[cfg(test)]
+mod tests;

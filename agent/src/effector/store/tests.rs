@@ -1,0 +1,121 @@
+//! What survives a restart, and what is refused.
+
+use super::*;
+
+fn reopened(path: &Path, store: Store) -> Store {
+    drop(store);
+    Store::open(path).expect("the state opens again")
+}
+
+fn in_folder() -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.db");
+    (folder, path)
+}
+
+fn record(sequence: u64) -> (AgentSequence, Vec<u8>) {
+    (AgentSequence(sequence), format!("record {sequence}").into_bytes())
+}
+
+fn append(store: &mut Store, sequence: u64) {
+    let (sequence, envelope) = record(sequence);
+    store.append(NewRecord { sequence, envelope: &envelope }).expect("it is appended");
+}
+
+fn opening<'a>(permit: PermitId, run: RunId, fence: u64) -> Opening<'a> {
+    Opening { permit, run, fence: Fence(fence), at: UnixMillis(1), published: "permit", entry: "opened" }
+}
+
+fn permit(last: u8) -> PermitId {
+    format!("00000000-0000-4000-8000-0000000000{last:02x}").parse().expect("an id")
+}
+
+fn run(last: u8) -> RunId {
+    format!("00000000-0000-4000-9000-0000000000{last:02x}").parse().expect("an id")
+}
+
+#[test]
+fn the_chain_goes_on_after_a_restart_and_after_records_were_dropped() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    assert_eq!(store.chain_head().expect("a head"), ChainHead { sequence: AgentSequence(0), digest: None });
+    for sequence in 1..=3 {
+        append(&mut store, sequence);
+    }
+    store.drop_published(AgentSequence(3)).expect("dropped");
+    let store = reopened(&path, store);
+    let head = ChainHead { sequence: AgentSequence(3), digest: Some(EnvelopeDigest::of(b"record 3")) };
+    assert_eq!(store.chain_head().expect("a head"), head);
+    assert_eq!(store.outbox_after(AgentSequence(0), 10).expect("the outbox"), vec![record(3)]);
+}
+
+#[test]
+fn a_place_in_the_chain_is_taken_once() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    append(&mut store, 1);
+    assert!(store.append(NewRecord { sequence: AgentSequence(1), envelope: b"another" }).is_err());
+}
+
+#[test]
+fn a_permit_is_used_once_and_its_fence_is_remembered() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    assert_eq!(store.is_used(permit(1)).expect("read"), Use::Never);
+    store.open_run(&opening(permit(1), run(1), 7)).expect("opened");
+    let mut store = reopened(&path, store);
+    assert_eq!(store.is_used(permit(1)).expect("read"), Use::Before);
+    assert_eq!(store.highest_fence().expect("read"), Fence(7));
+    assert!(store.open_run(&opening(permit(1), run(2), 8)).is_err());
+    assert_eq!(store.open_runs().expect("read").len(), 1);
+}
+
+#[test]
+fn a_run_keeps_its_journal_in_order_until_its_record_ends_it() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    store.open_run(&opening(permit(1), run(1), 1)).expect("opened");
+    store.journal(run(1), 1, "read").expect("journalled");
+    store.journal(run(1), 2, "intent").expect("journalled");
+    assert!(store.journal(run(1), 2, "another").is_err());
+    let mut store = reopened(&path, store);
+    let expected = StoredRun {
+        run: run(1),
+        published: "permit".to_owned(),
+        entries: vec!["opened".to_owned(), "read".to_owned(), "intent".to_owned()],
+    };
+    assert_eq!(store.open_runs().expect("read"), vec![expected]);
+    let (sequence, envelope) = record(1);
+    store.append_run_end(NewRecord { sequence, envelope: &envelope }, run(1)).expect("ended");
+    let mut store = reopened(&path, store);
+    assert_eq!(store.open_runs().expect("read"), vec![]);
+    assert_eq!(store.is_used(permit(1)).expect("read"), Use::Before);
+    // A second end would be a second record at the same place.
+    assert!(store.append_run_end(NewRecord { sequence, envelope: &envelope }, run(1)).is_err());
+}
+
+#[test]
+fn a_transition_moves_its_head_with_its_record_or_not_at_all() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    let check = CheckRef { service: "web".parse().expect("a name"), check: "http".parse().expect("a name") };
+    let head = |epoch| CheckHead {
+        check: check.clone(),
+        epoch: TransitionEpoch(epoch),
+        status: Status::Critical,
+        at: UnixMillis(5),
+        reason: "refused".to_owned(),
+    };
+    let (sequence, envelope) = record(1);
+    store.append_transition(NewRecord { sequence, envelope: &envelope }, &head(1)).expect("appended");
+    assert!(store.append_transition(NewRecord { sequence, envelope: &envelope }, &head(2)).is_err());
+    assert_eq!(reopened(&path, store).check_heads().expect("read"), vec![head(1)]);
+}
+
+#[test]
+fn a_file_of_another_format_is_refused() {
+    let (_folder, path) = in_folder();
+    drop(Store::open(&path).expect("the state opens"));
+    Connection::open(&path).expect("opens").execute_batch("PRAGMA user_version = 9").expect("set");
+    assert!(matches!(Store::open(&path), Err(StoreError::Format { found: 9, known: 1 })));
+}

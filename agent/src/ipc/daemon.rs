@@ -1,0 +1,237 @@
+//! Between effector and daemon.
+//!
+//! The daemon has the network, the TLS identity and the checks; it signs nothing and decides
+//! nothing. The effector has the record key, the outbox and the last word.
+
+use fettle_model::check::{Check, CheckRef, Status};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, StopEpoch, TreeSize};
+use fettle_model::digest::PlaybookDigest;
+use fettle_model::id::{BootId, DrillId, HostId, RequestId};
+use fettle_model::identity::TrustDomain;
+use fettle_model::name::{CheckName, EnvironmentName, HostName};
+use fettle_model::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Names one question to the other side until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ask(pub u64);
+
+/// From the effector.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "message", deny_unknown_fields)]
+pub enum ToDaemon {
+    /// The first message.
+    Start(Box<DaemonStart>),
+    /// The checks to run from now on; replaces all.
+    Checks {
+        /// Resolved for this host.
+        checks: Vec<ResolvedCheck>,
+    },
+    /// Probe this check now, afresh. Answered by [`ToEffector::Probed`].
+    Probe {
+        /// The question.
+        ask: Ask,
+        /// Which.
+        check: CheckRef,
+    },
+    /// What to say in the next Hello. Answers [`ToEffector::Connecting`].
+    Introduce(Introduction),
+    /// A record for the control plane, in order of sequence.
+    Send {
+        /// Its place in the chain.
+        sequence: AgentSequence,
+        /// The envelope, base64.
+        envelope: String,
+    },
+    /// Fetch the package of a playbook. Answered by [`ToEffector::Fetched`].
+    Fetch {
+        /// Which.
+        digest: PlaybookDigest,
+    },
+    /// Proof of the record key over these bytes, base64. Answers [`ToEffector::ProveRecordKey`].
+    RecordKeyProof {
+        /// The question.
+        ask: Ask,
+        /// The signature, base64.
+        signature: String,
+    },
+    /// The log's head as the effector has verified it, for the next heartbeat.
+    Verified {
+        /// Size of the newest verified checkpoint.
+        tree_size: TreeSize,
+        /// The last sequence of the chain.
+        sequence: AgentSequence,
+    },
+    /// End in order.
+    Stop,
+}
+
+/// What the daemon needs to begin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaemonStart {
+    /// Folder that belongs to the daemon; holds its TLS identity.
+    pub state: PathBuf,
+    /// `host:port` of the agents' service.
+    pub address: String,
+    /// `host:port` of the enrolment service.
+    pub enrol_address: String,
+    /// `sha256:…` of the root's key, for enrolment.
+    pub ca_pin: String,
+    /// The trust domain.
+    pub trust_domain: TrustDomain,
+    /// The host's name for people.
+    pub host: HostName,
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// The 32 public bytes of the record key, base64.
+    pub record_key: String,
+    /// The join token's text, while the host is not enrolled.
+    pub join_token: Option<JoinTokenText>,
+    /// argv of the commands that the owner registered for `command` checks.
+    pub commands: BTreeMap<CheckName, Vec<String>>,
+    /// This boot.
+    pub boot: BootId,
+}
+
+/// A join token's text. `Debug` hides it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JoinTokenText(pub String);
+
+impl std::fmt::Debug for JoinTokenText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JoinTokenText(hidden)")
+    }
+}
+
+/// A check with its host values filled in and its last durable status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolvedCheck {
+    /// Which.
+    pub of: CheckRef,
+    /// With every `{host.x}` replaced.
+    pub check: Check,
+    /// Where damping starts: the status of its last transition; `None`: it never had one.
+    pub last: Option<Status>,
+}
+
+/// What the effector holds when a session begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Introduction {
+    /// Size of the newest verified checkpoint.
+    pub tree_size: TreeSize,
+    /// The configuration.
+    pub configuration: ConfigurationGeneration,
+    /// The newest stop order seen.
+    pub stop_epoch: StopEpoch,
+    /// Requests without an answer that are still worth one.
+    pub unanswered: Vec<RequestId>,
+}
+
+/// From the daemon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "message", deny_unknown_fields)]
+pub enum ToEffector {
+    /// A check changed its status, after damping.
+    Changed {
+        /// Which.
+        check: CheckRef,
+        /// Before; `None`: it never had one.
+        from: Option<Status>,
+        /// After.
+        to: Status,
+        /// When it was seen.
+        at: UnixMillis,
+        /// In the probe's words.
+        reason: String,
+    },
+    /// The answer to [`ToDaemon::Probe`].
+    Probed {
+        /// The question.
+        ask: Ask,
+        /// What the probe says now.
+        status: Status,
+        /// In its words.
+        reason: String,
+    },
+    /// The host was enrolled: keys to be pinned.
+    Enrolled {
+        /// The host's id.
+        host: HostId,
+        /// The log's verifier key.
+        log_key: String,
+        /// The 32 public bytes of the permit key, base64.
+        permit_key: String,
+    },
+    /// Wants a proof of the record key for enrolment.
+    ProveRecordKey {
+        /// The question.
+        ask: Ask,
+        /// What is to be signed, base64.
+        bytes: String,
+    },
+    /// A session is about to begin.
+    Connecting,
+    /// The session stands; the control plane has this agent's records up to here.
+    LinkUp {
+        /// The last durable sequence.
+        sequence: AgentSequence,
+    },
+    /// The session ended.
+    LinkDown,
+    /// A record of this agent is published.
+    Acknowledged {
+        /// Its place in the chain.
+        sequence: AgentSequence,
+        /// `Published` of the audit crate, JSON text.
+        published: String,
+    },
+    /// A record that this agent must know.
+    Published {
+        /// `Published` of the audit crate, JSON text.
+        document: String,
+    },
+    /// The log's head with its consistency proof.
+    Head {
+        /// The signed checkpoint, note text.
+        checkpoint: String,
+        /// Hashes, base64.
+        consistency: Vec<String>,
+    },
+    /// Asks the agent to ask.
+    Nudged(Nudge),
+    /// The answer to [`ToDaemon::Fetch`].
+    Fetched {
+        /// Which.
+        digest: PlaybookDigest,
+        /// The package, base64; `None`: it could not be had, ask again later.
+        package: Option<String>,
+    },
+}
+
+/// A wish without authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "nudge", deny_unknown_fields)]
+pub enum Nudge {
+    /// Ask for this check's remediation.
+    Remediate {
+        /// Which check.
+        check: CheckRef,
+    },
+    /// Ask to inject this drill's fault.
+    Inject {
+        /// Which drill.
+        drill: DrillId,
+    },
+    /// Make a plan for this request.
+    Plan {
+        /// Which request.
+        request: RequestId,
+    },
+}

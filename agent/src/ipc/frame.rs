@@ -1,0 +1,146 @@
+//! Length-prefixed JSON frames: four bytes little-endian, then that many bytes.
+//!
+//! Used by the effector and the daemon on tokio, by the worker on blocking sockets. Never allocates
+//! for a length that it has not checked.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{Read, Write};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Largest frame between effector and daemon: a published record of the largest kind (8 MiB as an
+/// envelope, its base64 form a third more, quoted in JSON).
+pub const MAX_DAEMON_FRAME: usize = 24 * 1024 * 1024;
+
+/// Largest frame from a worker: a host call's strings have at most 64 KiB each and there are few.
+pub const MAX_WORKER_FRAME: usize = 512 * 1024;
+
+/// Largest frame to a worker: a compiled playbook (0.4 MiB for Rust, 8 MiB is the largest package and
+/// compiles to about three times its size), base64.
+pub const MAX_TO_WORKER_FRAME: usize = 40 * 1024 * 1024;
+
+/// Why a frame could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The other side closed its end between two frames.
+    #[error("the other process closed the pipe")]
+    Closed,
+    /// The pipe broke.
+    #[error("the pipe between the agent's processes broke")]
+    Io(#[source] std::io::Error),
+    /// The length is above the bound.
+    #[error("a frame of {length} bytes is above the limit of {limit}")]
+    TooLarge {
+        /// As announced.
+        length: usize,
+        /// As allowed.
+        limit: usize,
+    },
+    /// The bytes are no such message.
+    #[error("a frame holds no known message")]
+    Malformed(#[source] serde_json::Error),
+}
+
+fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, FrameError> {
+    let mut frame = vec![0_u8; 4];
+    serde_json::to_writer(&mut frame, message).map_err(FrameError::Malformed)?;
+    let length = frame.len() - 4;
+    let prefix =
+        u32::try_from(length).ok().filter(|_| length <= limit).ok_or(FrameError::TooLarge { length, limit })?;
+    for (byte, value) in frame.iter_mut().zip(prefix.to_le_bytes()) {
+        *byte = value;
+    }
+    Ok(frame)
+}
+
+fn checked_length(prefix: [u8; 4], limit: usize) -> Result<usize, FrameError> {
+    let length = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+    if length > limit { Err(FrameError::TooLarge { length, limit }) } else { Ok(length) }
+}
+
+/// Sends one frame.
+///
+/// # Errors
+/// When the message is too large or the pipe broke.
+pub async fn send<T: Serialize>(
+    pipe: &mut (impl AsyncWriteExt + Unpin),
+    message: &T,
+    limit: usize,
+) -> Result<(), FrameError> {
+    pipe.write_all(&encode(message, limit)?).await.map_err(FrameError::Io)
+}
+
+/// Receives one frame. Not cancel safe: give it a task of its own.
+///
+/// # Errors
+/// [`FrameError::Closed`] at the end between two frames; the others for what is wrong.
+pub async fn receive<T: DeserializeOwned>(
+    pipe: &mut (impl AsyncReadExt + Unpin),
+    limit: usize,
+) -> Result<T, FrameError> {
+    let mut prefix = [0_u8; 4];
+    match pipe.read_exact(&mut prefix).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(FrameError::Closed),
+        Err(error) => return Err(FrameError::Io(error)),
+    }
+    let mut body = vec![0_u8; checked_length(prefix, limit)?];
+    pipe.read_exact(&mut body).await.map_err(FrameError::Io)?;
+    serde_json::from_slice(&body).map_err(FrameError::Malformed)
+}
+
+/// [`send`] on a blocking pipe.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_blocking<T: Serialize>(pipe: &mut impl Write, message: &T, limit: usize) -> Result<(), FrameError> {
+    pipe.write_all(&encode(message, limit)?).map_err(FrameError::Io)
+}
+
+/// [`receive`] on a blocking pipe.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_blocking<T: DeserializeOwned>(pipe: &mut impl Read, limit: usize) -> Result<T, FrameError> {
+    let mut prefix = [0_u8; 4];
+    match pipe.read_exact(&mut prefix) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Err(FrameError::Closed),
+        Err(error) => return Err(FrameError::Io(error)),
+    }
+    let mut body = vec![0_u8; checked_length(prefix, limit)?];
+    pipe.read_exact(&mut body).map_err(FrameError::Io)?;
+    serde_json::from_slice(&body).map_err(FrameError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], limit: usize, expected: Result<String, &str>) {
+        let result = receive_blocking::<String>(&mut &*bytes, limit);
+        assert_eq!(result.map_err(|error| error.to_string()), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_frame_round_trips_and_a_wrong_one_is_named() {
+        let mut frame = Vec::new();
+        send_blocking(&mut frame, &"hello".to_owned(), 100).expect("it fits");
+        check(&frame, 100, Ok("hello".to_owned()));
+        check(&[], 100, Err("the other process closed the pipe"));
+        check(&frame[..3], 100, Err("the other process closed the pipe"));
+        check(&frame[..6], 100, Err("the pipe between the agent's processes broke"));
+        check(&frame, 6, Err("a frame of 7 bytes is above the limit of 6"));
+        check(&[255, 255, 255, 255], 100, Err("a frame of 4294967295 bytes is above the limit of 100"));
+        check(&[1, 0, 0, 0, b'x'], 100, Err("a frame holds no known message"));
+    }
+
+    #[test]
+    fn a_message_above_the_limit_is_not_sent() {
+        let mut pipe = Vec::new();
+        let result = send_blocking(&mut pipe, &"x".repeat(100), 50);
+        assert!(matches!(result, Err(FrameError::TooLarge { length: 102, limit: 50 })));
+        assert!(pipe.is_empty());
+    }
+}
