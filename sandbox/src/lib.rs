@@ -3,3 +3,6 @@
 //! The engine itself (wasmtime) is behind the feature `engine`; the rest is pure.
 
 pub mod call;
+pub mod execution;
+pub mod package;
+pub mod text;

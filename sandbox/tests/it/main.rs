@@ -1,0 +1,4 @@
+//! Tests at the crate's boundary.
+
+mod package;
+mod support;
