@@ -20,6 +20,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// No inverse step starts later than `run_within`, the manifest's `confirm.within` and this after the
+/// run's start. The effector keeps to it also after a crash; the control plane holds the permit's slot for
+/// it where the manifest undoes. 100 inverse steps of three seconds.
+pub const UNDO_WITHIN: Duration = Duration::from_mins(5);
+
 /// A real thing on a host that a label is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]

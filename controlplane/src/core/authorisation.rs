@@ -1,0 +1,207 @@
+//! What the rim hands to Cedar, and what Cedar said.
+//!
+//! Code computes, Cedar decides: the facts are plain data about one request at one state of the log.
+
+use super::groups::Group;
+use super::playbooks::Admitted;
+use super::state::State;
+use fettle_model::digest::PlaybookDigest;
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::identity::Role;
+use fettle_model::name::{EnvironmentName, PersonName, PlaybookName, PublisherName, ServiceName, TeamName};
+use fettle_model::permit::{PermitRequest, Purpose};
+use fettle_model::playbook::Action;
+use fettle_model::remediation::Mode;
+use fettle_model::service::Tier;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Cedar's answer. Any evaluation error is a denial, with the error in place of the policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorisation {
+    /// Permitted, and nothing forbids it.
+    Allowed,
+    /// Forbidden, or not permitted.
+    Denied {
+        /// The ids of the policies that forbade it, or the error; empty when none permitted it.
+        policies: Vec<String>,
+    },
+}
+
+/// What a person asks for, as policies and the log name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PersonAction {
+    /// Create a join token.
+    CreateToken,
+    /// Replace the configuration.
+    SetConfiguration,
+    /// Admit a playbook version.
+    AdmitPlaybook,
+    /// Trust a publisher's key.
+    TrustPublisher,
+    /// Give a person a role.
+    GrantRole,
+    /// Stop automation.
+    Stop,
+    /// Let it go on.
+    Resume,
+    /// Start a drill.
+    StartDrill,
+    /// Ask for a run by hand.
+    WishRun,
+    /// Quarantine, revoke or reinstate a host.
+    SetHostState,
+}
+
+impl PersonAction {
+    /// All actions.
+    pub const ALL: [Self; 10] = [
+        Self::CreateToken,
+        Self::SetConfiguration,
+        Self::AdmitPlaybook,
+        Self::TrustPublisher,
+        Self::GrantRole,
+        Self::Stop,
+        Self::Resume,
+        Self::StartDrill,
+        Self::WishRun,
+        Self::SetHostState,
+    ];
+
+    /// The action's name in policies and records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreateToken => "token.create",
+            Self::SetConfiguration => "configuration.set",
+            Self::AdmitPlaybook => "playbook.admit",
+            Self::TrustPublisher => "publisher.trust",
+            Self::GrantRole => "role.grant",
+            Self::Stop => "automation.stop",
+            Self::Resume => "automation.resume",
+            Self::StartDrill => "drill.start",
+            Self::WishRun => "run.wish",
+            Self::SetHostState => "host.set-state",
+        }
+    }
+}
+
+/// What a permit is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PurposeKind {
+    /// To answer a fault.
+    Remediate,
+    /// To inject a drill's fault.
+    InjectFault,
+}
+
+/// Facts about one permit request. `None` means that the log does not know; policies must read it as a no.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuthorisationFacts {
+    /// The host that asks.
+    pub host: HostId,
+    /// Where it stands; `None`: never enrolled.
+    pub host_state: Option<HostState>,
+    /// Its environment.
+    pub environment: Option<EnvironmentName>,
+    /// What the permit is for.
+    pub purpose: PurposeKind,
+    /// The service.
+    pub service: Option<ServiceName>,
+    /// How much it matters.
+    pub tier: Option<Tier>,
+    /// Who owns it.
+    pub owner: Option<TeamName>,
+    /// The playbook that would run, or that a drill is to prove.
+    pub playbook: Option<PlaybookFacts>,
+    /// The remediation's mode in the environment.
+    pub mode: Option<Mode>,
+    /// The drill that runs on the host.
+    pub drill: Option<DrillId>,
+    /// Who started it.
+    pub drill_by: Option<PersonName>,
+    /// Hosts in the group.
+    pub group_size: u32,
+    /// Healthy ones without a permit, the target not counted.
+    pub healthy_besides: u32,
+    /// Permits of the group whose effects may be in progress.
+    pub in_flight: u32,
+    /// Runs for this check on this host so far.
+    pub attempts: u32,
+}
+
+/// Facts about an admitted playbook version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlaybookFacts {
+    /// Its name.
+    pub name: PlaybookName,
+    /// Its digest.
+    pub digest: PlaybookDigest,
+    /// Who signed it.
+    pub publisher: PublisherName,
+    /// Every changing action that its grants ask for.
+    pub actions: BTreeSet<Action>,
+}
+
+impl PlaybookFacts {
+    fn of(admitted: &Admitted) -> Self {
+        let manifest = &admitted.admission.manifest;
+        Self {
+            name: manifest.playbook.name.clone(),
+            digest: admitted.admission.digest,
+            publisher: admitted.admission.publisher.clone(),
+            actions: manifest.grants.iter().flat_map(|grant| grant.actions.iter().copied()).collect(),
+        }
+    }
+}
+
+/// The facts about a request, from the log alone. The rim asks Cedar with them and passes the outcome
+/// into the command; both must happen at the same state.
+#[must_use]
+pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> AuthorisationFacts {
+    let host = state.host(request.host);
+    let running = state.drills.on_host(request.host);
+    let (purpose, check) = match &request.purpose {
+        Purpose::Remediate { check, .. } => (PurposeKind::Remediate, Some(check.clone())),
+        Purpose::InjectFault { drill, .. } => (
+            PurposeKind::InjectFault,
+            running.filter(|running| running.drill.drill == *drill).map(super::drills::RunningDrill::check),
+        ),
+    };
+    let configuration = state.configuration();
+    let service = check.as_ref().and_then(|check| configuration.service(&check.service));
+    let remediation = check.as_ref().and_then(|check| configuration.answer_to(check));
+    let group = match (service, host) {
+        (Some(service), Some(host)) => Some(Group::of(state, service, &host.environment)),
+        (Some(_) | None, Some(_) | None) => None,
+    };
+    AuthorisationFacts {
+        host: request.host,
+        host_state: host.map(|host| host.state),
+        environment: host.map(|host| host.environment.clone()),
+        purpose,
+        service: service.map(|service| service.name.clone()),
+        tier: service.map(|service| service.tier),
+        owner: service.map(|service| service.owner.clone()),
+        playbook: remediation
+            .and_then(|remediation| state.playbooks.version(&remediation.playbook))
+            .map(PlaybookFacts::of),
+        mode: remediation.zip(host).map(|(remediation, host)| remediation.mode_in(&host.environment)),
+        drill: running.map(|running| running.drill.drill),
+        drill_by: running.map(|running| running.drill.by.clone()),
+        group_size: group.as_ref().map_or(0, Group::size),
+        healthy_besides: group.as_ref().map_or(0, |group| group.healthy_besides(request.host)),
+        in_flight: group.as_ref().map_or(0, Group::in_flight),
+        attempts: check.map_or(0, |check| state.attempts(request.host, &check).count),
+    }
+}
+
+impl State {
+    /// A person's roles; none for somebody whom the log does not know.
+    #[must_use]
+    pub fn roles(&self, person: &PersonName) -> BTreeSet<Role> {
+        self.people.roles.get(person).cloned().unwrap_or_default()
+    }
+}

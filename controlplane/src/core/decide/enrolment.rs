@@ -1,0 +1,187 @@
+//! Enrolment and certificates of hosts.
+//!
+//! The proof of the token (an HMAC over the session) and the certificate's template are the rim's; here
+//! the token is used up, once, and generations are compared and set.
+
+use super::{Decision, Outcome};
+use crate::core::hosts::Host;
+use crate::core::now::Now;
+use crate::core::people::Token;
+use crate::core::state::State;
+use fettle_model::counter::CertificateGeneration;
+use fettle_model::host::HostState;
+use fettle_model::id::{HostId, TokenId};
+use fettle_model::identity::{Principal, SpiffeId};
+use fettle_model::name::HostName;
+use fettle_model::record::{Body, CertificateIssued, HostEnrolled, HostStateSet};
+use fettle_model::time::UnixMillis;
+
+/// A certificate that the rim would issue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// Its serial number in lower-case hexadecimal.
+    pub serial: String,
+    /// When it ends.
+    pub not_after: UnixMillis,
+}
+
+/// A host that proved to hold a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrol {
+    /// The id that the rim minted for it.
+    pub host: HostId,
+    /// Its name for people.
+    pub name: HostName,
+    /// The 32 public bytes of its record key, base64.
+    pub record_key: String,
+    /// The token.
+    pub token: TokenId,
+    /// Its first certificate.
+    pub certificate: NewCertificate,
+}
+
+/// A host that asks for its next certificate with its present one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotateCertificate {
+    /// The host.
+    pub host: HostId,
+    /// The generation of the certificate that it presented.
+    pub presented: CertificateGeneration,
+    /// Whether the newest certificate was ever presented.
+    pub newest: NewestCertificate,
+    /// The next one.
+    pub certificate: NewCertificate,
+}
+
+/// Whether a host has been seen with the newest certificate that was issued to it. The rim knows it from
+/// the connections; it is not in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewestCertificate {
+    /// It has: an older one is a clone's, or comes from a backup.
+    Used,
+    /// Not yet: the answer that carried it may have been lost, and the one before may ask again.
+    NotSeen,
+}
+
+/// Why a host is not enrolled, or gets no certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnrolmentRefusal {
+    /// The log is not open yet.
+    #[error("the control plane is not initialised")]
+    NotInitialised,
+    /// No such token, or it has expired.
+    #[error("the token {0} is unknown or has expired")]
+    TokenUnknown(TokenId),
+    /// The token was used.
+    #[error("the token {0} was used before")]
+    TokenUsed(TokenId),
+    /// The token enrols another host name.
+    #[error("the token enrols only the host {expected}")]
+    OtherName {
+        /// The name that it enrols.
+        expected: HostName,
+    },
+    /// Another host that is not revoked has the name.
+    #[error("the name {0} belongs to another host")]
+    NameTaken(HostName),
+    /// The id, or the record key, belongs to a host.
+    #[error("the host id or the record key is known already")]
+    IdentityKnown,
+    /// The host was never enrolled.
+    #[error("the host {0} is not enrolled")]
+    UnknownHost(HostId),
+    /// The host's identity is withdrawn.
+    #[error("the host {0} is revoked")]
+    Revoked(HostId),
+    /// The host presented another certificate than its newest: it is a clone, or was restored from a
+    /// backup. It is quarantined.
+    #[error("certificate {presented} was presented, and {newest} is the newest")]
+    GenerationStale {
+        /// What it presented.
+        presented: CertificateGeneration,
+        /// Its newest.
+        newest: CertificateGeneration,
+    },
+}
+
+pub(super) fn enrol(state: &State, now: Now, enrol: &Enrol) -> Decision {
+    let (token, subject) = match admissible(state, now, enrol) {
+        Ok(found) => found,
+        Err(refusal) => return Decision::nothing(Outcome::EnrolmentRefused(refusal)),
+    };
+    let enrolled = HostEnrolled {
+        host: enrol.host,
+        name: enrol.name.clone(),
+        environment: token.created.environment.clone(),
+        record_key: enrol.record_key.clone(),
+        token: enrol.token,
+    };
+    let issued = issued(subject, CertificateGeneration(1), &enrol.certificate);
+    Decision::own(vec![Body::HostEnrolled(Box::new(enrolled)), issued])
+}
+
+fn admissible<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<(&'a Token, SpiffeId), EnrolmentRefusal> {
+    let subject = subject(state, enrol.host)?;
+    let token = state
+        .token(enrol.token)
+        .filter(|token| token.created.expires_at > now.wall)
+        .ok_or(EnrolmentRefusal::TokenUnknown(enrol.token))?;
+    if token.used.is_some() {
+        return Err(EnrolmentRefusal::TokenUsed(enrol.token));
+    }
+    match &token.created.host {
+        Some(expected) if expected != &enrol.name => {
+            return Err(EnrolmentRefusal::OtherName { expected: expected.clone() });
+        }
+        Some(_) | None => {}
+    }
+    let same_identity = |host: &Host| host.id == enrol.host || host.record_key == enrol.record_key;
+    if state.hosts().any(same_identity) {
+        return Err(EnrolmentRefusal::IdentityKnown);
+    }
+    let same_name = |host: &Host| host.name == enrol.name && host.state != HostState::Revoked;
+    if state.hosts().any(same_name) {
+        return Err(EnrolmentRefusal::NameTaken(enrol.name.clone()));
+    }
+    Ok((token, subject))
+}
+
+pub(super) fn rotate(state: &State, rotate: &RotateCertificate) -> Decision {
+    let refused = |refusal| Decision::nothing(Outcome::EnrolmentRefused(refusal));
+    let subject = match subject(state, rotate.host) {
+        Ok(subject) => subject,
+        Err(refusal) => return refused(refusal),
+    };
+    let Some(host) = state.host(rotate.host) else {
+        return refused(EnrolmentRefusal::UnknownHost(rotate.host));
+    };
+    if host.state == HostState::Revoked {
+        return refused(EnrolmentRefusal::Revoked(rotate.host));
+    }
+    let (presented, newest) = (rotate.presented, host.certificate);
+    let answer_lost = rotate.newest == NewestCertificate::NotSeen && presented.next() == newest;
+    if presented == newest || answer_lost {
+        return Decision::own(vec![issued(subject, newest.next(), &rotate.certificate)]);
+    }
+    let mut decision = refused(EnrolmentRefusal::GenerationStale { presented, newest });
+    if host.state == HostState::Active {
+        let why = format!("certificate {presented} was presented, and {newest} is the newest");
+        let set = HostStateSet { host: host.id, state: HostState::Quarantined, by: None, why };
+        decision.append = Decision::own(vec![Body::HostStateSet(Box::new(set))]).append;
+    }
+    decision
+}
+
+fn subject(state: &State, host: HostId) -> Result<SpiffeId, EnrolmentRefusal> {
+    let opened = state.log().ok_or(EnrolmentRefusal::NotInitialised)?;
+    Ok(SpiffeId { trust_domain: opened.trust_domain.clone(), principal: Principal::Agent(host) })
+}
+
+fn issued(subject: SpiffeId, generation: CertificateGeneration, certificate: &NewCertificate) -> Body {
+    Body::CertificateIssued(Box::new(CertificateIssued {
+        subject,
+        serial: certificate.serial.clone(),
+        generation,
+        not_after: certificate.not_after,
+    }))
+}

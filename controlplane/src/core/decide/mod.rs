@@ -1,0 +1,202 @@
+//! Commands, and what is appended because of them.
+//!
+//! [`decide`] looks and answers; it changes nothing. What it lists is appended as one atomic batch, so
+//! that an agent's record and everything that follows from it are in the log together or not at all.
+
+pub(in crate::core) mod agent;
+pub(in crate::core) mod endings;
+pub(in crate::core) mod enrolment;
+pub(in crate::core) mod people;
+mod tick;
+
+use super::entry::{ApplyError, Entry};
+use super::now::Now;
+use super::reclaim::Reclaims;
+use super::state::State;
+use agent::{AgentRecord, RecordRefusal};
+use enrolment::{Enrol, EnrolmentRefusal, RotateCertificate};
+use fettle_model::counter::LogPosition;
+use fettle_model::id::IncidentId;
+use fettle_model::identity::Role;
+use fettle_model::name::PersonName;
+use fettle_model::record::{Body, Kind, LogOpened, RoleGranted};
+use people::{PersonCommand, PersonRefusal};
+
+/// What the control plane is asked to do. Signatures, HMACs and certificates have been verified.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Open a new log.
+    Initialise(Initialise),
+    /// Take an agent's record in.
+    AgentRecord(Box<AgentRecord>),
+    /// Enrol a host that proved a token.
+    Enrol(Enrol),
+    /// Issue a host its next certificate.
+    RotateCertificate(RotateCertificate),
+    /// Do what a person asks.
+    Person(Box<PersonCommand>),
+    /// Look whether a time has come: a lost run's slot, a drill's deadline. One thing per command;
+    /// the rim repeats it, with a new id, until nothing is appended.
+    Tick {
+        /// For the incident that a lost run opens.
+        incident: IncidentId,
+    },
+}
+
+/// The first records of a log.
+#[derive(Debug, Clone)]
+pub struct Initialise {
+    /// The log's name and keys.
+    pub opened: LogOpened,
+    /// Who is an operator from the start. Never empty: nobody else could grant a role.
+    pub operator: PersonName,
+}
+
+/// One record to append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Append {
+    /// The envelope that the agent sent, byte for byte.
+    AgentEnvelope,
+    /// A record of the control plane with this body, to be signed by its permit key.
+    Own(Body),
+}
+
+/// What is to be appended, in this order and as one batch at [`State::next_position`], and what to answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Decision {
+    /// The records. Empty: nothing changes.
+    pub append: Vec<Append>,
+    /// What to tell whoever asked, once the batch is durable.
+    pub outcome: Outcome,
+}
+
+/// What to tell whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// It was so already.
+    Unchanged,
+    /// The agent's record is in the log already. Where it was a permit request, its answer stands here.
+    AlreadyKnown {
+        /// The position of the permit or refusal.
+        answer: Option<LogPosition>,
+    },
+    /// The permit request is answered at this position, in this batch or earlier.
+    Answered {
+        /// The position of the permit or refusal.
+        answer: LogPosition,
+    },
+    /// The log is open already.
+    AlreadyInitialised,
+    /// The agent's record is not taken.
+    RecordRefused(RecordRefusal),
+    /// The host is not enrolled, or gets no certificate.
+    EnrolmentRefused(EnrolmentRefusal),
+    /// The person is refused.
+    PersonRefused(PersonRefusal),
+}
+
+impl Decision {
+    pub(in crate::core) fn own(bodies: Vec<Body>) -> Self {
+        Self { append: bodies.into_iter().map(Append::Own).collect(), outcome: Outcome::Done }
+    }
+
+    pub(in crate::core) const fn nothing(outcome: Outcome) -> Self {
+        Self { append: Vec::new(), outcome }
+    }
+}
+
+/// Decides. Pure: the same state, deadlines, time and command give the same decision.
+pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -> Decision {
+    match command {
+        Command::Initialise(initialise) => open_log(state, initialise),
+        Command::AgentRecord(record) => agent::decide(state, reclaims, now, record),
+        Command::Enrol(enrol) => enrolment::enrol(state, now, enrol),
+        Command::RotateCertificate(rotate) => enrolment::rotate(state, rotate),
+        Command::Person(command) => people::decide(state, now, command),
+        Command::Tick { incident } => tick::decide(state, reclaims, now, *incident),
+    }
+}
+
+fn open_log(state: &State, initialise: &Initialise) -> Decision {
+    if state.next_position() != LogPosition(0) {
+        return Decision::nothing(Outcome::AlreadyInitialised);
+    }
+    let operator = RoleGranted { person: initialise.operator.clone(), role: Role::Operator, by: None };
+    Decision::own(vec![Body::LogOpened(Box::new(initialise.opened.clone())), Body::RoleGranted(Box::new(operator))])
+}
+
+/// The state of one control-plane process: the projection and this process's deadlines, kept together.
+#[derive(Debug, Clone)]
+pub struct Core {
+    state: State,
+    reclaims: Reclaims,
+}
+
+impl Core {
+    /// Starts with the state that the log gives. Every permit in flight is held for its full length
+    /// from now.
+    #[must_use]
+    pub fn on_start(state: State, now: Now) -> Self {
+        let reclaims = Reclaims::on_start(&state, now);
+        Self { state, reclaims }
+    }
+
+    /// The projection.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The deadlines of lost runs.
+    #[must_use]
+    pub const fn reclaims(&self) -> &Reclaims {
+        &self.reclaims
+    }
+
+    /// Decides.
+    pub fn decide(&self, now: Now, command: &Command) -> Decision {
+        decide(&self.state, &self.reclaims, now, command)
+    }
+
+    /// Takes an appended record in. `now` is read after the append.
+    ///
+    /// # Errors
+    /// When it cannot be the next record; nothing is changed.
+    pub fn apply(&mut self, now: Now, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        self.state.apply(entry)?;
+        match entry.record.body.kind() {
+            Kind::PermitGranted | Kind::PermitRejected | Kind::RunEnded | Kind::RunUnresolved => {
+                self.reclaims.follow(&self.state, now);
+            }
+            Kind::LogOpened
+            | Kind::RoleGranted
+            | Kind::TokenCreated
+            | Kind::HostEnrolled
+            | Kind::CertificateIssued
+            | Kind::HostStateSet
+            | Kind::HostDescribed
+            | Kind::PublisherTrusted
+            | Kind::PlaybookAdmitted
+            | Kind::ConfigurationSet
+            | Kind::TransitionSeen
+            | Kind::PermitRequested
+            | Kind::PermitRefused
+            | Kind::PlanMade
+            | Kind::BreakerOpened
+            | Kind::BreakerClosed
+            | Kind::AutomationStopped
+            | Kind::AutomationResumed
+            | Kind::DrillStarted
+            | Kind::DrillEnded
+            | Kind::EvidenceEarned
+            | Kind::IncidentOpened
+            | Kind::ActionRefused
+            | Kind::ForkSeen
+            | Kind::RunWished => {}
+        }
+        Ok(())
+    }
+}

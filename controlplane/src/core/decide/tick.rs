@@ -1,0 +1,21 @@
+//! What comes due by time alone: lost runs and drills' deadlines.
+
+use super::{Decision, Outcome, endings};
+use crate::core::drills;
+use crate::core::now::Now;
+use crate::core::reclaim::Reclaims;
+use crate::core::state::State;
+use fettle_model::id::IncidentId;
+
+/// One thing that is due. One at a time, so that each is decided with the consequences of the one before.
+pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, incident: IncidentId) -> Decision {
+    let lost = reclaims
+        .due(now)
+        .and_then(|permit| state.runs.permit(permit))
+        .filter(|run| state.runs.open(run.permit.permit, run.permit.host).is_some());
+    if let Some(run) = lost {
+        return Decision::own(endings::of_loss(state, now, run, incident));
+    }
+    let overdue = drills::overdue(state, now.wall);
+    if overdue.is_empty() { Decision::nothing(Outcome::Unchanged) } else { Decision::own(overdue) }
+}

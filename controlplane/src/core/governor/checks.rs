@@ -1,0 +1,78 @@
+//! The rules on the host, its attempts and its group.
+
+use super::Case;
+use crate::core::attempts::Fingerprint;
+use crate::core::authorisation::Authorisation;
+use crate::core::groups::Group;
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::TransitionEpoch;
+use fettle_model::guard::Guard;
+use fettle_model::refusal::Reason;
+
+/// The host may act, holds no permit and knows the configuration.
+pub(super) fn host(case: &Case<'_>, reasons: &mut Vec<Reason>) {
+    if !case.host.may_act() {
+        reasons.push(Reason::HostNotActive);
+    }
+    if let Some(run) = case.state.runs.on_host(case.host.id) {
+        let clears_at = case.reclaims.clears_at(run, case.now);
+        reasons.push(Reason::HostBusy { run: run.permit.run, clears_at });
+    }
+    let (held, current) = (case.request.configuration, case.state.configuration().generation());
+    if held != current {
+        reasons.push(Reason::ConfigurationStale { held, current });
+    }
+}
+
+/// The request answers the check's newest transition, and that one is critical.
+pub(super) fn transition(case: &Case<'_>, check: &CheckRef, asked: TransitionEpoch, reasons: &mut Vec<Reason>) {
+    let newest = case.host.newest_epoch(check);
+    let critical = case.host.checks.get(check).is_some_and(|known| known.transition.to == Status::Critical);
+    if asked != newest || !critical {
+        reasons.push(Reason::TransitionStale { asked, newest });
+    }
+}
+
+/// Attempts and cooldown of the fingerprint.
+pub(super) fn attempts(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons: &mut Vec<Reason>) {
+    let fingerprint = Fingerprint { host: case.host.id, check: check.clone() };
+    let attempts = case.state.attempts(fingerprint.host, &fingerprint.check);
+    if attempts.count >= guard.max_attempts {
+        reasons.push(Reason::MaxAttempts { limit: guard.max_attempts, value: attempts.count });
+    }
+    if let Some(clears_at) = attempts.last_end.map(|end| end.plus(guard.cooldown))
+        && clears_at > case.now.wall
+    {
+        reasons.push(Reason::Cooldown { clears_at });
+    }
+}
+
+/// Room in the group: in flight below the maximum, and enough healthy hosts besides the target.
+pub(super) fn group(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons: &mut Vec<Reason>) {
+    let Some(service) = case.state.configuration().service(&check.service) else { return };
+    let environment = &case.host.environment;
+    let group = Group::of(case.state, service, environment);
+    let (limit, value) = (guard.max_in_flight.as_maximum(group.size()), group.in_flight());
+    if value >= limit {
+        let clears_at = case
+            .state
+            .runs
+            .in_flight()
+            .filter(|run| run.service == service.name && &run.environment == environment)
+            .map(|run| case.reclaims.clears_at(run, case.now))
+            .min();
+        reasons.push(Reason::MaxInFlight { limit, value, clears_at });
+    }
+    let (limit, value) = (guard.min_healthy.as_minimum(group.size()), group.healthy_besides(case.host.id));
+    if value < limit {
+        reasons.push(Reason::MinHealthy { limit, value });
+    }
+}
+
+/// What Cedar said.
+pub(super) fn authorised(case: &Case<'_>, reasons: &mut Vec<Reason>) {
+    match case.authorised {
+        Authorisation::Allowed => {}
+        Authorisation::Denied { policies } => reasons.push(Reason::NotAuthorised { policies: policies.clone() }),
+    }
+}

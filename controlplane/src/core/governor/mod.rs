@@ -1,0 +1,121 @@
+//! The governor: every rule between a request and a permit (design, sections 2 and 6).
+//!
+//! All rules are asked, and every reason that holds goes into the refusal, so that a person sees at once
+//! everything that must change. A permit is built only where no reason holds.
+
+mod checks;
+mod inject;
+mod remediate;
+mod switches;
+mod targets;
+
+use super::authorisation::Authorisation;
+use super::hosts::Host;
+use super::now::Now;
+use super::reclaim::Reclaims;
+use super::state::State;
+use fettle_model::id::PermitId;
+use fettle_model::permit::{Permit, PermitRequest, Purpose};
+use fettle_model::refusal::{Reason, Refusal};
+use fettle_model::time::UnixMillis;
+use std::time::Duration;
+
+/// The run must have started this long after the agent sent its request: room for a durable append,
+/// a signed checkpoint, a stream to a slow site and the start of a worker.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// No single effect takes longer: systemd's default limits for stopping and starting a unit, 90 seconds each.
+pub const EFFECT_WITHIN: Duration = Duration::from_mins(3);
+/// A drill's fault must have been injected this long after the run's start.
+pub const INJECTION_WITHIN: Duration = Duration::from_mins(1);
+/// When an agent may ask again for a reason that other runs clear, the first time: about a short run.
+/// It doubles with every refusal about the same transition.
+const RETRY_FIRST: Duration = Duration::from_secs(15);
+/// The longest it doubles to. A fault that waits a day for room then costs about 100 refusals.
+const RETRY_MOST: Duration = Duration::from_mins(15);
+
+/// A request, and everything that the decision may look at.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) struct Case<'a> {
+    pub(in crate::core) state: &'a State,
+    pub(in crate::core) reclaims: &'a Reclaims,
+    pub(in crate::core) now: Now,
+    pub(in crate::core) host: &'a Host,
+    pub(in crate::core) request: &'a PermitRequest,
+    pub(in crate::core) authorised: &'a Authorisation,
+    pub(in crate::core) permit: PermitId,
+}
+
+/// What the governor says.
+#[derive(Debug)]
+pub(in crate::core) enum Verdict {
+    Granted(Box<Permit>),
+    Refused(Box<Refusal>),
+}
+
+/// Judges a request.
+pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
+    let judged = match &case.request.purpose {
+        Purpose::Remediate { check, epoch, remediation } => remediate::judge(case, check, *epoch, remediation),
+        Purpose::InjectFault { drill, fault } => inject::judge(case, *drill, fault),
+    };
+    match judged {
+        Ok(permit) => Verdict::Granted(Box::new(permit)),
+        Err(reasons) => Verdict::Refused(Box::new(refusal(case, reasons))),
+    }
+}
+
+fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
+    let (check, epoch) = match &case.request.purpose {
+        Purpose::Remediate { check, epoch, .. } => (Some(check.clone()), Some(*epoch)),
+        Purpose::InjectFault { .. } => (None, None),
+    };
+    let earlier = case.state.answers.refusals(case.host.id, check.as_ref());
+    let earlier = earlier.filter(|known| known.refusal.epoch == epoch).count();
+    Refusal {
+        request: case.request.request,
+        run: case.request.run,
+        host: case.host.id,
+        check,
+        epoch,
+        retry_at: retry_at(&reasons, case.now.wall, patience(earlier)),
+        reasons,
+    }
+}
+
+/// How long to wait after this many refusals about the same transition.
+fn patience(earlier: usize) -> Duration {
+    let doublings = u32::try_from(earlier).unwrap_or(u32::MAX);
+    RETRY_FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(RETRY_MOST)
+}
+
+/// When the agent may ask again by itself: when the last of the reasons may have cleared. `None` where
+/// one of them clears only by something that a person or the agent's own host does.
+fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<UnixMillis> {
+    reasons
+        .iter()
+        .map(|reason| match reason {
+            Reason::BreakerOpen { clears_at, .. } => *clears_at,
+            Reason::Cooldown { clears_at } => Some(*clears_at),
+            // A maximum of zero means never.
+            Reason::MaxInFlight { limit: 0, .. } => None,
+            // Their own times are when a lost run is reclaimed; a run that ends well frees them long before.
+            Reason::ProbeTaken { .. }
+            | Reason::MaxInFlight { .. }
+            | Reason::MinHealthy { .. }
+            | Reason::HostBusy { .. } => Some(wall.plus(patience)),
+            Reason::NoRemediation
+            | Reason::ConfigurationStale { .. }
+            | Reason::TransitionStale { .. }
+            | Reason::Mode { .. }
+            | Reason::PlaybookNotAdmitted
+            | Reason::NoEvidence { .. }
+            | Reason::EvidenceExpired { .. }
+            | Reason::NotAuthorised { .. }
+            | Reason::Stopped { .. }
+            | Reason::MaxAttempts { .. }
+            | Reason::HostNotActive
+            | Reason::Unbound { .. }
+            | Reason::NoSuchDrill => None,
+        })
+        .try_fold(wall, |latest, at| at.map(|at| latest.max(at)))
+}

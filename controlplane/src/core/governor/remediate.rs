@@ -1,0 +1,165 @@
+//! Permits that answer a fault, a drill's injected fault included.
+
+use super::switches::{Probing, switches};
+use super::{Case, EFFECT_WITHIN, LEASE, checks, targets};
+use crate::core::drills::RunningDrill;
+use crate::core::playbooks::{Admitted, Proof};
+use fettle_model::check::CheckRef;
+use fettle_model::counter::{LogPosition, TransitionEpoch};
+use fettle_model::evidence::HostClass;
+use fettle_model::name::RemediationName;
+use fettle_model::permit::{Permit, PermittedTarget};
+use fettle_model::refusal::Reason;
+use fettle_model::remediation::{Mode, Remediation};
+
+/// What shows that the playbook may be trusted with this host.
+enum Warrant<'a> {
+    /// Evidence from an earlier drill.
+    Evidence(LogPosition),
+    /// The drill that runs on this very host.
+    Drill(&'a RunningDrill),
+}
+
+/// Asks every rule.
+pub(super) fn judge(
+    case: &Case<'_>,
+    check: &CheckRef,
+    epoch: TransitionEpoch,
+    name: &RemediationName,
+) -> Result<Permit, Vec<Reason>> {
+    let mut reasons = Vec::new();
+    checks::host(case, &mut reasons);
+    checks::transition(case, check, epoch, &mut reasons);
+    let remediation = answering(case, check, name);
+    let playbook = remediation.and_then(|remediation| held_playbook(case, remediation));
+    let drill =
+        playbook.and_then(|playbook| case.state.drills.to_heal(case.host.id, check, epoch, &playbook.admission.digest));
+    let warrant = match (remediation, playbook) {
+        (Some(remediation), Some(playbook)) => warrant(case, remediation, playbook, drill, &mut reasons),
+        (Some(_) | None, Some(_) | None) => None,
+    };
+    let bound = match (remediation, playbook) {
+        (None, _) => {
+            reasons.push(Reason::NoRemediation);
+            None
+        }
+        (Some(_), None) => {
+            reasons.push(Reason::PlaybookNotAdmitted);
+            None
+        }
+        (Some(_), Some(playbook)) => match targets::bind(&playbook.admission.manifest, &case.request.targets) {
+            Ok(bound) => Some(bound),
+            Err(unbound) => {
+                reasons.extend(unbound);
+                None
+            }
+        },
+    };
+    if playbook.is_none() && case.request.targets.is_empty() {
+        reasons.push(Reason::Unbound { label: None });
+    }
+    if let Some(remediation) = remediation {
+        match remediation.mode_in(&case.host.environment) {
+            Mode::Auto => {}
+            mode @ (Mode::Observe | Mode::Approve) => reasons.push(Reason::Mode { mode, proposal: None }),
+        }
+        checks::attempts(case, check, &remediation.guard, &mut reasons);
+        checks::group(case, check, &remediation.guard, &mut reasons);
+    }
+    let name = remediation.map(|remediation| &remediation.playbook.name);
+    switches(case, &check.service, name, Probing::Allowed, &mut reasons);
+    checks::authorised(case, &mut reasons);
+    match (remediation, playbook, warrant, bound) {
+        (Some(remediation), Some(playbook), Some(warrant), Some(bound)) if reasons.is_empty() => {
+            Ok(permit(case, check, remediation, playbook, &warrant, drill, bound))
+        }
+        // Each of the four is missing only together with its reason, pushed above.
+        (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => Err(reasons),
+    }
+}
+
+/// The remediation that answers the check on this host: the one that the agent names, of a service
+/// that selects the host and that the host carries.
+fn answering<'a>(case: &Case<'a>, check: &CheckRef, name: &RemediationName) -> Option<&'a Remediation> {
+    let configuration = case.state.configuration();
+    let remediation = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
+    let service = configuration.service(&check.service)?;
+    let here = service.hosts.selects(&case.host.name, &case.host.environment) && case.host.carries(&service.name);
+    here.then_some(remediation)
+}
+
+/// The remediation's playbook, when it is admitted and the very version that the agent holds ready.
+fn held_playbook<'a>(case: &Case<'a>, remediation: &Remediation) -> Option<&'a Admitted> {
+    case.state
+        .playbooks
+        .version(&remediation.playbook)
+        .filter(|admitted| case.request.playbook == Some(admitted.admission.digest))
+}
+
+fn warrant<'a>(
+    case: &Case<'a>,
+    remediation: &Remediation,
+    playbook: &Admitted,
+    drill: Option<&'a RunningDrill>,
+    reasons: &mut Vec<Reason>,
+) -> Option<Warrant<'a>> {
+    if let Some(drill) = drill {
+        return Some(Warrant::Drill(drill));
+    }
+    let class =
+        case.host.description.as_ref().and_then(|description| HostClass::of(description, &remediation.service))?;
+    match playbook.proof(remediation.parameters.digest(), &class, case.now.wall) {
+        Proof::Covered(known) => Some(Warrant::Evidence(known.stamp.position)),
+        proof @ (Proof::Expired { .. } | Proof::Missing { .. }) => {
+            reasons.extend(proof.reason(&class));
+            None
+        }
+    }
+}
+
+fn permit(
+    case: &Case<'_>,
+    check: &CheckRef,
+    remediation: &Remediation,
+    playbook: &Admitted,
+    warrant: &Warrant<'_>,
+    drill: Option<&RunningDrill>,
+    targets: Vec<PermittedTarget>,
+) -> Permit {
+    let (request, state) = (case.request, case.state);
+    let limits = &playbook.admission.manifest.limits;
+    let proof = match warrant {
+        Warrant::Evidence(position) => *position,
+        Warrant::Drill(running) => running.started.position,
+    };
+    let mut grounds: Vec<LogPosition> = [Some(proof), Some(playbook.stamp.position)]
+        .into_iter()
+        .chain([
+            state.configured().map(|stamp| stamp.position),
+            case.host.checks.get(check).map(|known| known.seen.position),
+        ])
+        .flatten()
+        .collect();
+    grounds.sort_unstable();
+    Permit {
+        permit: case.permit,
+        request: request.request,
+        run: request.run,
+        host: case.host.id,
+        boot: request.boot,
+        sent_at: request.sent_at,
+        lease: LEASE,
+        run_within: limits.duration.0,
+        effect_within: EFFECT_WITHIN,
+        fence: case.host.fence.next(),
+        stop_epoch: state.stops.epoch,
+        configuration: state.configuration().generation(),
+        purpose: request.purpose.clone(),
+        playbook: Some(playbook.version()),
+        parameters: remediation.parameters.clone(),
+        targets,
+        actions: limits.actions,
+        drill: drill.map(|running| running.drill.drill),
+        grounds,
+    }
+}

@@ -1,0 +1,47 @@
+//! The rules on stop orders and breakers.
+
+use super::Case;
+use crate::core::breakers::{Standing, scopes};
+use fettle_model::name::{PlaybookName, ServiceName};
+use fettle_model::refusal::Reason;
+
+/// Whether a run may be a half-open breaker's probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probing {
+    /// Its success shows that remediation works again.
+    Allowed,
+    /// Its success would show nothing: a drill's injection.
+    Refused,
+}
+
+/// No stop order and no open breaker in any scope of the run.
+pub(super) fn switches(
+    case: &Case<'_>,
+    service: &ServiceName,
+    playbook: Option<&PlaybookName>,
+    probing: Probing,
+    reasons: &mut Vec<Reason>,
+) {
+    for scope in scopes(&case.host.environment, service, playbook) {
+        if let Some(order) = case.state.stops.in_force(&scope) {
+            reasons.push(Reason::Stopped { scope: scope.clone(), epoch: order.epoch });
+        }
+        match case.state.breakers.standing(&scope, case.now.wall) {
+            Standing::Closed => {}
+            Standing::Open(breaker) => reasons.push(Reason::BreakerOpen {
+                scope,
+                because: breaker.because.clone(),
+                clears_at: breaker.half_open_at,
+            }),
+            Standing::HalfOpen(breaker) => match (breaker.probe, probing) {
+                (None, Probing::Allowed) => {}
+                (None, Probing::Refused) => {
+                    reasons.push(Reason::BreakerOpen { scope, because: breaker.because.clone(), clears_at: None });
+                }
+                (Some(probe), Probing::Allowed | Probing::Refused) => {
+                    reasons.push(Reason::ProbeTaken { scope, run: probe.run });
+                }
+            },
+        }
+    }
+}

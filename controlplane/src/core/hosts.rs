@@ -1,0 +1,204 @@
+//! Hosts: identity, chain of records, description and the newest status of their checks.
+
+use super::entry::Stamp;
+use fettle_model::check::{CheckRef, Status, Transition};
+use fettle_model::counter::{AgentSequence, CertificateGeneration, Fence, TransitionEpoch};
+use fettle_model::digest::EnvelopeDigest;
+use fettle_model::host::{HostDescription, HostState};
+use fettle_model::id::HostId;
+use fettle_model::name::{EnvironmentName, HostName, ServiceName};
+use fettle_model::record::HostEnrolled;
+use fettle_model::time::UnixMillis;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Digests kept of an agent's newest records, to tell a repeated record from a forked chain: an
+/// agent's outbox is re-sent from its last acknowledged record, and 64 × 32 bytes × 10 000 hosts are 20 MiB.
+pub(in crate::core) const MAX_RECENT_DIGESTS: usize = 64;
+
+/// Checks whose status is kept per host: 20 services of 50 checks. More are ignored, so that one
+/// agent cannot fill the memory.
+pub(in crate::core) const MAX_CHECKS_PER_HOST: usize = 1_000;
+
+/// The end of an agent's chain of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChainHead {
+    /// How many records there are; the next has the number after it.
+    pub sequence: AgentSequence,
+    /// Digest of the last; `None` while there is none.
+    pub envelope: Option<EnvelopeDigest>,
+}
+
+/// Where an agent's record stands to the chain that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is the next one.
+    Next,
+    /// It is there already.
+    Known,
+    /// Records between are missing.
+    Gap {
+        /// The number that is due.
+        expected: AgentSequence,
+    },
+    /// The chain has another record at this number: two holders of one identity, or a restored backup.
+    Forked,
+}
+
+/// Since when a check has been healthy without interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) struct HealthySince {
+    received_at: UnixMillis,
+    agent_at: UnixMillis,
+}
+
+/// The newest status of one check on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckState {
+    /// The transition with the highest epoch.
+    pub transition: Transition,
+    /// Its place in the log.
+    pub seen: Stamp,
+    pub(in crate::core) healthy_since: Option<HealthySince>,
+}
+
+/// A host as the log tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its identity.
+    pub id: HostId,
+    /// Its name for people, as enrolled.
+    pub name: HostName,
+    /// Its environment, as enrolled.
+    pub environment: EnvironmentName,
+    /// The 32 public bytes of its record key, base64.
+    pub record_key: String,
+    /// Where it stands.
+    pub state: HostState,
+    /// When it was enrolled.
+    pub enrolled: Stamp,
+    /// What its agent says of it, once it has.
+    pub description: Option<HostDescription>,
+    /// The end of its chain.
+    pub head: ChainHead,
+    /// When its last record was sequenced.
+    pub last_record: Option<Stamp>,
+    /// The highest fence that was given out for it.
+    pub fence: Fence,
+    /// Its newest certificate.
+    pub certificate: CertificateGeneration,
+    /// The newest status of its checks.
+    pub checks: BTreeMap<CheckRef, CheckState>,
+    /// When its agent reported two contradicting logs.
+    pub fork_seen: Option<Stamp>,
+    pub(in crate::core) recent: BTreeMap<AgentSequence, EnvelopeDigest>,
+}
+
+/// What a transition changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum Seen {
+    /// It is older than what is known, or beyond the bound.
+    Ignored,
+    /// The check is healthy, or stays unhealthy.
+    Noted,
+    /// The check left health after having been in it this long.
+    LeftHealth(Duration),
+}
+
+/// Whether a status counts as healthy. `Unknown` does not: nothing is known to work.
+pub(in crate::core) const fn is_healthy(status: Status) -> bool {
+    match status {
+        Status::Passing | Status::Warning => true,
+        Status::Critical | Status::Unknown => false,
+    }
+}
+
+impl Host {
+    pub(in crate::core) fn enrolled(enrolled: &HostEnrolled, stamp: Stamp) -> Self {
+        Self {
+            id: enrolled.host,
+            name: enrolled.name.clone(),
+            environment: enrolled.environment.clone(),
+            record_key: enrolled.record_key.clone(),
+            state: HostState::Active,
+            enrolled: stamp,
+            description: None,
+            head: ChainHead::default(),
+            last_record: None,
+            fence: Fence::default(),
+            certificate: CertificateGeneration::default(),
+            checks: BTreeMap::new(),
+            fork_seen: None,
+            recent: BTreeMap::new(),
+        }
+    }
+
+    /// Where a record of this number and predecessor stands to the known chain.
+    #[must_use]
+    pub fn place(&self, sequence: AgentSequence, previous: Option<EnvelopeDigest>, envelope: EnvelopeDigest) -> Place {
+        let expected = self.head.sequence.next();
+        if sequence == expected {
+            return if previous == self.head.envelope { Place::Next } else { Place::Forked };
+        }
+        if sequence > expected {
+            return Place::Gap { expected };
+        }
+        match self.recent.get(&sequence) {
+            Some(known) if *known != envelope => Place::Forked,
+            Some(_) | None => Place::Known,
+        }
+    }
+
+    pub(in crate::core) fn extend_chain(&mut self, sequence: AgentSequence, envelope: EnvelopeDigest, stamp: Stamp) {
+        self.head = ChainHead { sequence, envelope: Some(envelope) };
+        self.last_record = Some(stamp);
+        self.recent.insert(sequence, envelope);
+        while self.recent.len() > MAX_RECENT_DIGESTS {
+            self.recent.pop_first();
+        }
+    }
+
+    pub(in crate::core) fn see(&mut self, transition: &Transition, stamp: Stamp) -> Seen {
+        let known = self.checks.get(&transition.of);
+        if known.map_or(self.checks.len() >= MAX_CHECKS_PER_HOST, |known| transition.epoch <= known.transition.epoch) {
+            return Seen::Ignored;
+        }
+        let before = known.and_then(|known| known.healthy_since);
+        let healthy = is_healthy(transition.to);
+        let healthy_since = match before {
+            _ if !healthy => None,
+            Some(since) => Some(since),
+            None => Some(HealthySince { received_at: stamp.at, agent_at: transition.at }),
+        };
+        self.checks
+            .insert(transition.of.clone(), CheckState { transition: transition.clone(), seen: stamp, healthy_since });
+        match before {
+            // The shorter of two clocks: neither a late delivery nor an agent's clock makes health look longer.
+            Some(since) if !healthy => {
+                Seen::LeftHealth(stamp.at.since(since.received_at).min(transition.at.since(since.agent_at)))
+            }
+            Some(_) | None => Seen::Noted,
+        }
+    }
+
+    /// Whether its agent says that it carries the service.
+    #[must_use]
+    pub fn carries(&self, service: &ServiceName) -> bool {
+        self.description
+            .as_ref()
+            .is_some_and(|description| description.services.iter().any(|carried| &carried.name == service))
+    }
+
+    /// The newest epoch of a check; zero when it never reported.
+    #[must_use]
+    pub fn newest_epoch(&self, check: &CheckRef) -> TransitionEpoch {
+        self.checks.get(check).map_or(TransitionEpoch(0), |known| known.transition.epoch)
+    }
+
+    /// Whether it may be given a permit at all: active, and in the environment in which it was enrolled.
+    #[must_use]
+    pub fn may_act(&self) -> bool {
+        self.state == HostState::Active
+            && self.description.as_ref().is_some_and(|description| description.environment == self.environment)
+    }
+}

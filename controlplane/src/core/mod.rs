@@ -1,0 +1,65 @@
+//! The pure core of the control plane: one state machine over one append-only log.
+//!
+//! The rim (journal, gateway, operator API) calls [`Core::decide`] with a [`Command`], appends what the
+//! [`Decision`] lists as one atomic batch, and then gives every appended record to [`Core::apply`].
+//! Nothing here reads a clock, draws a random number or touches a file or socket: time, ids and the
+//! outcome of Cedar come in with the command, signatures are verified before.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `entry`, `now` | a record with its place in the log; the two clocks |
+//! | `state` | [`State`], the projection of the log, and how a record changes it |
+//! | `hosts`, `groups`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `reclaim` | when the slot of a lost run is given back |
+//! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
+//! | `governor` | every rule between a request and a permit |
+//! | `decide` | commands, and what is appended because of them |
+//! | [`views`] | read-only questions for the API |
+
+mod answers;
+mod attempts;
+mod authorisation;
+mod breakers;
+mod decide;
+mod drills;
+mod entry;
+mod governor;
+mod groups;
+mod hosts;
+mod incidents;
+mod now;
+mod people;
+mod playbooks;
+mod reclaim;
+mod runs;
+mod said;
+mod state;
+mod stops;
+pub mod views;
+
+pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};
+pub use attempts::{Attempts, Fingerprint};
+pub use authorisation::{
+    Authorisation, AuthorisationFacts, PersonAction, PlaybookFacts, PurposeKind, facts_for_authorisation,
+};
+pub use breakers::{
+    ENVIRONMENT_MAX_FAILURES, FLEET_BREAKER_COOLDOWN, FLEET_FAILURE_WINDOW, GLOBAL_MAX_FAILURES, OpenBreaker, Probe,
+    Standing,
+};
+pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
+pub use decide::enrolment::{Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate};
+pub use decide::people::{MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, PersonCommand, PersonRefusal, PersonRequest};
+pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
+pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
+pub use entry::{ApplyError, Entry, Stamp};
+pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
+pub use groups::Group;
+pub use hosts::{ChainHead, CheckState, Host, Place};
+pub use incidents::KnownIncident;
+pub use now::{Monotonic, Now};
+pub use people::Token;
+pub use playbooks::{Admitted, KnownEvidence, Proof};
+pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
+pub use runs::{Run, RunState};
+pub use state::State;
+pub use stops::{Order, OrderKind};

@@ -1,0 +1,156 @@
+//! Admitted playbook versions and the evidence that they earned.
+
+use super::entry::Stamp;
+use fettle_model::digest::{DocumentDigest, PlaybookDigest};
+use fettle_model::evidence::{Evidence, HostClass};
+use fettle_model::name::PlaybookName;
+use fettle_model::playbook::Parameter;
+use fettle_model::record::PlaybookAdmitted;
+use fettle_model::refusal::Reason;
+use fettle_model::remediation::{Parameters, PlaybookVersion};
+use fettle_model::time::{UnixMillis, whole_millis};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Evidence kept per playbook version; the oldest goes first. A version is drilled once per class and
+/// parameters and again every 30 days: 256 cover 20 classes for a year.
+const MAX_EVIDENCE_PER_VERSION: usize = 256;
+
+/// Longest text parameter, as the manifest's format has it.
+const MAX_TEXT_PARAMETER_BYTES: usize = 1_024;
+
+/// An admitted playbook version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// What was admitted.
+    pub admission: PlaybookAdmitted,
+    /// When.
+    pub stamp: Stamp,
+    /// The evidence that it earned, oldest first.
+    pub evidence: VecDeque<KnownEvidence>,
+}
+
+/// Evidence with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEvidence {
+    /// The evidence.
+    pub evidence: Evidence,
+    /// Its place in the log.
+    pub stamp: Stamp,
+}
+
+/// Whether evidence covers a version with these parameters on this class of host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// It does.
+    Covered(&'a KnownEvidence),
+    /// It did, until then.
+    Expired {
+        /// When the newest of it expired.
+        at: UnixMillis,
+    },
+    /// It does not.
+    Missing {
+        /// The classes that are covered with these parameters.
+        covered: Vec<HostClass>,
+    },
+}
+
+impl Admitted {
+    /// Its name and digest.
+    #[must_use]
+    pub fn version(&self) -> PlaybookVersion {
+        PlaybookVersion { name: self.admission.manifest.playbook.name.clone(), digest: self.admission.digest }
+    }
+
+    /// Whether these are complete parameters for it, as `Manifest::complete` makes them: every declared
+    /// one within its bounds, durations in whole milliseconds, and no other.
+    #[must_use]
+    pub fn accepts(&self, parameters: &Parameters) -> bool {
+        let declared = &self.admission.manifest.parameters;
+        let fits = |name: &String, value: &serde_json::Value| match declared.get(name) {
+            None => false,
+            Some(Parameter::Integer { minimum, maximum, .. }) => {
+                value.as_i64().is_some_and(|value| (*minimum..=*maximum).contains(&value))
+            }
+            Some(Parameter::Text { .. }) => value.as_str().is_some_and(|value| value.len() <= MAX_TEXT_PARAMETER_BYTES),
+            Some(Parameter::Duration { maximum, .. }) => {
+                value.as_u64().is_some_and(|value| value <= whole_millis(maximum.0))
+            }
+            Some(Parameter::Boolean { .. }) => value.is_boolean(),
+        };
+        parameters.0.len() == declared.len() && parameters.0.iter().all(|(name, value)| fits(name, value))
+    }
+
+    /// Whether evidence covers these parameters on this class of host at this time.
+    #[must_use]
+    pub fn proof(&self, parameters: DocumentDigest, class: &HostClass, wall: UnixMillis) -> Proof<'_> {
+        let with_parameters = || self.evidence.iter().filter(move |known| known.evidence.parameters == parameters);
+        let newest = with_parameters().filter(|known| &known.evidence.class == class).max_by_key(|known| {
+            // The position makes the choice unique, so that replays agree on the grounds.
+            (known.evidence.expires_at, known.stamp.position)
+        });
+        match newest {
+            Some(known) if known.evidence.expires_at > wall => Proof::Covered(known),
+            Some(known) => Proof::Expired { at: known.evidence.expires_at },
+            None => {
+                let covered: BTreeSet<HostClass> = with_parameters()
+                    .filter(|known| known.evidence.expires_at > wall)
+                    .map(|known| known.evidence.class.clone())
+                    .collect();
+                Proof::Missing { covered: covered.into_iter().collect() }
+            }
+        }
+    }
+}
+
+impl Proof<'_> {
+    /// The refusal's reason, unless it covers.
+    #[must_use]
+    pub fn reason(&self, class: &HostClass) -> Option<Reason> {
+        match self {
+            Self::Covered(_) => None,
+            Self::Expired { at } => Some(Reason::EvidenceExpired { at: *at }),
+            Self::Missing { covered } => Some(Reason::NoEvidence { class: class.clone(), covered: covered.clone() }),
+        }
+    }
+}
+
+/// All admitted versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::core) struct Playbooks(BTreeMap<PlaybookDigest, Admitted>);
+
+impl Playbooks {
+    pub(in crate::core) fn get(&self, digest: &PlaybookDigest) -> Option<&Admitted> {
+        self.0.get(digest)
+    }
+
+    /// The version, when it is admitted under exactly this name.
+    pub(in crate::core) fn version(&self, version: &PlaybookVersion) -> Option<&Admitted> {
+        self.get(&version.digest).filter(|admitted| admitted.admission.manifest.playbook.name == version.name)
+    }
+
+    pub(in crate::core) fn iter(&self) -> impl Iterator<Item = &Admitted> {
+        self.0.values()
+    }
+
+    pub(in crate::core) fn named<'a>(&'a self, name: &'a PlaybookName) -> impl Iterator<Item = &'a Admitted> {
+        self.iter().filter(move |admitted| &admitted.admission.manifest.playbook.name == name)
+    }
+
+    pub(in crate::core) fn admit(&mut self, admission: &PlaybookAdmitted, stamp: Stamp) {
+        self.0.entry(admission.digest).or_insert_with(|| Admitted {
+            admission: admission.clone(),
+            stamp,
+            evidence: VecDeque::new(),
+        });
+    }
+
+    pub(in crate::core) fn earn(&mut self, evidence: &Evidence, stamp: Stamp) {
+        if let Some(admitted) = self.0.get_mut(&evidence.playbook.digest) {
+            admitted.evidence.push_back(KnownEvidence { evidence: evidence.clone(), stamp });
+            while admitted.evidence.len() > MAX_EVIDENCE_PER_VERSION {
+                admitted.evidence.pop_front();
+            }
+        }
+    }
+}

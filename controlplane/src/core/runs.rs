@@ -1,0 +1,180 @@
+//! Permits and the runs under them: those whose effects may be in progress, and how others ended.
+
+use super::entry::Stamp;
+use fettle_model::check::CheckRef;
+use fettle_model::id::{HostId, PermitId, RunId};
+use fettle_model::name::{EnvironmentName, PlaybookName, ServiceName};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::run::Ending;
+use fettle_model::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Finished runs kept for views and for late reports; the full record of any run is in the journal.
+/// 10 000 of about 2 KiB are 20 MiB.
+const MAX_FINISHED_RUNS: usize = 10_000;
+
+/// A permit and the run under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The permit.
+    pub permit: Permit,
+    /// Where it was granted.
+    pub granted: Stamp,
+    /// The host's environment at the grant.
+    pub environment: EnvironmentName,
+    /// The service that it touches.
+    pub service: ServiceName,
+    /// The check that it is about: the one it answers, or the one that a drill breaks.
+    pub check: CheckRef,
+    /// The playbook whose breaker it concerns: its own, or the one that a drill proves.
+    pub playbook: PlaybookName,
+    /// From the grant, how long its slot is held at most.
+    pub hold: Duration,
+    /// How far it is.
+    pub state: RunState,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunState {
+    /// Its effects may be in progress.
+    InFlight,
+    /// The agent reported its end.
+    Ended {
+        /// Where.
+        stamp: Stamp,
+        /// How.
+        ending: Ending,
+        /// In the agent's words.
+        summary: String,
+        /// Changing calls.
+        steps: u32,
+        /// On the agent's clock.
+        started_at: UnixMillis,
+        /// On the agent's clock.
+        ended_at: UnixMillis,
+    },
+    /// The agent refused the permit; nothing was done.
+    Rejected {
+        /// Where.
+        stamp: Stamp,
+        /// Why.
+        because: PermitRejection,
+    },
+    /// It never reported, and its slot was given back.
+    Unresolved {
+        /// Where.
+        stamp: Stamp,
+    },
+}
+
+/// What kind of run it is, as far as counting goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum Role {
+    /// It answers a fault.
+    Remediation,
+    /// It heals a drill's fault.
+    Healing,
+    /// It injects a drill's fault.
+    Injection,
+}
+
+impl Run {
+    pub(in crate::core) fn role(&self) -> Role {
+        match (&self.permit.purpose, self.permit.drill) {
+            (Purpose::InjectFault { .. }, _) => Role::Injection,
+            (Purpose::Remediate { .. }, Some(_)) => Role::Healing,
+            (Purpose::Remediate { .. }, None) => Role::Remediation,
+        }
+    }
+}
+
+/// Whether an agent's rejection ends a permit. `Replayed` says that it was used; after a bad
+/// signature or a missing proof the same permit may arrive once more, sound; a rejection as another
+/// host's says nothing of this host. These keep the slot until the run reports or is reclaimed.
+pub(in crate::core) const fn ends_permit(because: &PermitRejection) -> bool {
+    match because {
+        PermitRejection::BadSignature
+        | PermitRejection::NotInLog
+        | PermitRejection::OtherHost
+        | PermitRejection::Replayed => false,
+        PermitRejection::OtherRequest
+        | PermitRejection::Expired { .. }
+        | PermitRejection::StaleFence { .. }
+        | PermitRejection::Stopped { .. }
+        | PermitRejection::PlaybookUntrusted
+        | PermitRejection::TargetsDiffer { .. }
+        | PermitRejection::AboveCeiling { .. }
+        | PermitRejection::DrillsRefused
+        | PermitRejection::Busy
+        | PermitRejection::LogForked => true,
+    }
+}
+
+/// All runs that are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::core) struct Runs {
+    by_permit: BTreeMap<PermitId, Run>,
+    by_run: BTreeMap<RunId, PermitId>,
+    in_flight: BTreeSet<PermitId>,
+    /// Finished ones, in the order in which they finished.
+    finished: VecDeque<PermitId>,
+}
+
+impl Runs {
+    pub(in crate::core) fn permit(&self, permit: PermitId) -> Option<&Run> {
+        self.by_permit.get(&permit)
+    }
+
+    pub(in crate::core) fn run(&self, run: RunId) -> Option<&Run> {
+        self.by_run.get(&run).and_then(|permit| self.by_permit.get(permit))
+    }
+
+    pub(in crate::core) fn iter(&self) -> impl Iterator<Item = &Run> {
+        self.by_permit.values()
+    }
+
+    pub(in crate::core) fn in_flight(&self) -> impl Iterator<Item = &Run> {
+        self.in_flight.iter().filter_map(|permit| self.by_permit.get(permit))
+    }
+
+    pub(in crate::core) fn on_host(&self, host: HostId) -> Option<&Run> {
+        self.in_flight().find(|run| run.permit.host == host)
+    }
+
+    pub(in crate::core) fn grant(&mut self, run: Run) {
+        let permit = run.permit.permit;
+        self.by_run.insert(run.permit.run, permit);
+        self.in_flight.insert(permit);
+        self.by_permit.insert(permit, run);
+    }
+
+    /// The run in this permit, when it still counts as in flight and belongs to this host.
+    pub(in crate::core) fn open(&self, permit: PermitId, host: HostId) -> Option<&Run> {
+        self.permit(permit).filter(|run| run.permit.host == host && self.in_flight.contains(&permit))
+    }
+
+    /// Ends a run. A run that was given up may end once more, by its agent's late report; every other
+    /// end stays.
+    pub(in crate::core) fn finish(&mut self, permit: PermitId, end: RunState) {
+        let Some(run) = self.by_permit.get_mut(&permit) else { return };
+        match run.state {
+            RunState::InFlight => {
+                run.state = end;
+                self.in_flight.remove(&permit);
+                self.finished.push_back(permit);
+            }
+            RunState::Unresolved { .. } => run.state = end,
+            RunState::Ended { .. } | RunState::Rejected { .. } => {}
+        }
+        while self.finished.len() > MAX_FINISHED_RUNS {
+            let Some(oldest) = self.finished.pop_front() else { break };
+            if let Some(run) = self.by_permit.remove(&oldest)
+                && self.by_run.get(&run.permit.run) == Some(&oldest)
+            {
+                self.by_run.remove(&run.permit.run);
+            }
+        }
+    }
+}

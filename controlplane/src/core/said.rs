@@ -1,0 +1,56 @@
+//! What agents say, as a closed enum: the kinds of records that only agents write.
+
+use fettle_model::check::Transition;
+use fettle_model::host::HostDescription;
+use fettle_model::permit::PermitRequest;
+use fettle_model::record::{Body, PermitRejected};
+use fettle_model::run::{Plan, RunRecord};
+
+/// The body of an agent's record.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) enum Said<'a> {
+    Described(&'a HostDescription),
+    Saw(&'a Transition),
+    Asked(&'a PermitRequest),
+    Rejected(&'a PermitRejected),
+    Ended(&'a RunRecord),
+    Planned(&'a Plan),
+    SawFork,
+}
+
+impl<'a> Said<'a> {
+    /// The body, when it is one that agents write; all other kinds are the control plane's.
+    pub(in crate::core) fn of(body: &'a Body) -> Option<Self> {
+        match body {
+            Body::HostDescribed(description) => Some(Self::Described(description)),
+            Body::TransitionSeen(transition) => Some(Self::Saw(transition)),
+            Body::PermitRequested(request) => Some(Self::Asked(request)),
+            Body::PermitRejected(rejected) => Some(Self::Rejected(rejected)),
+            Body::RunEnded(ended) => Some(Self::Ended(ended)),
+            Body::PlanMade(plan) => Some(Self::Planned(plan)),
+            Body::ForkSeen(_) => Some(Self::SawFork),
+            Body::LogOpened(_)
+            | Body::RoleGranted(_)
+            | Body::TokenCreated(_)
+            | Body::HostEnrolled(_)
+            | Body::CertificateIssued(_)
+            | Body::HostStateSet(_)
+            | Body::PublisherTrusted(_)
+            | Body::PlaybookAdmitted(_)
+            | Body::ConfigurationSet(_)
+            | Body::PermitGranted(_)
+            | Body::PermitRefused(_)
+            | Body::RunUnresolved(_)
+            | Body::BreakerOpened(_)
+            | Body::BreakerClosed(_)
+            | Body::AutomationStopped(_)
+            | Body::AutomationResumed(_)
+            | Body::DrillStarted(_)
+            | Body::DrillEnded(_)
+            | Body::EvidenceEarned(_)
+            | Body::IncidentOpened(_)
+            | Body::ActionRefused(_)
+            | Body::RunWished(_) => None,
+        }
+    }
+}

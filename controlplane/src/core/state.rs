@@ -1,0 +1,409 @@
+//! The state: a projection of the log and of nothing else.
+//!
+//! [`State::apply`] is deterministic, so any reader of the log can compute it. It refuses a log that
+//! this state machine does not write, and leaves the state unchanged then.
+
+use super::answers::{Answer, Answers};
+use super::attempts::{Attempts, Fingerprint, Ledger};
+use super::breakers::Breakers;
+use super::drills::Drills;
+use super::entry::{ApplyError, Entry, Stamp};
+use super::hosts::{Host, Place, Seen};
+use super::incidents::Incidents;
+use super::people::{People, Token};
+use super::playbooks::{Admitted, Playbooks};
+use super::reclaim;
+use super::runs::{Run, RunState, Runs, ends_permit};
+use super::said::Said;
+use super::stops::Stops;
+use fettle_model::check::{CheckRef, Transition};
+use fettle_model::configuration::Configuration;
+use fettle_model::counter::LogPosition;
+use fettle_model::digest::PlaybookDigest;
+use fettle_model::host::HostState;
+use fettle_model::id::{HostId, PermitId, RequestId, TokenId};
+use fettle_model::identity::Principal;
+use fettle_model::incident::{IncidentCause, IncidentOpened};
+use fettle_model::name::{PersonName, PublisherName};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::record::{Author, Body, HostEnrolled, LogOpened};
+use fettle_model::run::{Plan, RunRecord};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that the log says. Two states are equal when the logs say the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    next: LogPosition,
+    log: Option<LogOpened>,
+    hosts: BTreeMap<HostId, Host>,
+    configuration: Configuration,
+    configured: Option<Stamp>,
+    attempts: Ledger,
+    pub(in crate::core) people: People,
+    pub(in crate::core) playbooks: Playbooks,
+    pub(in crate::core) runs: Runs,
+    pub(in crate::core) breakers: Breakers,
+    pub(in crate::core) stops: Stops,
+    pub(in crate::core) drills: Drills,
+    pub(in crate::core) incidents: Incidents,
+    pub(in crate::core) answers: Answers,
+}
+
+impl State {
+    /// The position that the next record will have.
+    #[must_use]
+    pub const fn next_position(&self) -> LogPosition {
+        self.next
+    }
+
+    /// The log's name and first keys, once it is opened.
+    #[must_use]
+    pub const fn log(&self) -> Option<&LogOpened> {
+        self.log.as_ref()
+    }
+
+    /// A host.
+    #[must_use]
+    pub fn host(&self, host: HostId) -> Option<&Host> {
+        self.hosts.get(&host)
+    }
+
+    /// All hosts, by id.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.values()
+    }
+
+    /// A join token.
+    #[must_use]
+    pub fn token(&self, token: TokenId) -> Option<&Token> {
+        self.people.tokens.get(&token)
+    }
+
+    /// All people with roles.
+    pub fn people(&self) -> impl Iterator<Item = &PersonName> {
+        self.people.roles.keys()
+    }
+
+    /// The keys of a publisher, base64, as they were trusted.
+    #[must_use]
+    pub fn publisher_keys(&self, publisher: &PublisherName) -> BTreeSet<String> {
+        self.people.publishers.get(publisher).cloned().unwrap_or_default()
+    }
+
+    /// The configuration; of generation 0 and empty before the first.
+    #[must_use]
+    pub const fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// Where the configuration was set.
+    #[must_use]
+    pub const fn configured(&self) -> Option<Stamp> {
+        self.configured
+    }
+
+    /// An admitted playbook version.
+    #[must_use]
+    pub fn playbook(&self, digest: &PlaybookDigest) -> Option<&Admitted> {
+        self.playbooks.get(digest)
+    }
+
+    /// A permit and its run.
+    #[must_use]
+    pub fn permit(&self, permit: PermitId) -> Option<&Run> {
+        self.runs.permit(permit)
+    }
+
+    /// Permits whose effects may be in progress.
+    pub fn in_flight(&self) -> impl Iterator<Item = &Run> {
+        self.runs.in_flight()
+    }
+
+    /// What a host's request was answered with, if it was and is still known.
+    #[must_use]
+    pub fn answer(&self, host: HostId, request: RequestId) -> Option<Answer> {
+        self.answers.to(host, request)
+    }
+
+    /// The attempts at the present problem of a check on a host.
+    #[must_use]
+    pub fn attempts(&self, host: HostId, check: &CheckRef) -> Attempts {
+        self.attempts.of(&Fingerprint { host, check: check.clone() })
+    }
+
+    /// Takes the next record in.
+    ///
+    /// # Errors
+    /// When it cannot be the next record of a log that this state machine wrote; nothing is changed.
+    pub fn apply(&mut self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        self.check(entry)?;
+        self.next = self.next.next();
+        let stamp = Stamp { position: entry.position, at: entry.received_at };
+        if let Author::Agent { host, sequence, .. } = &entry.record.author
+            && let Some(known) = self.hosts.get_mut(host)
+        {
+            known.extend_chain(*sequence, entry.envelope, stamp);
+        }
+        match (&entry.record.author, Said::of(&entry.record.body)) {
+            (Author::Agent { host, .. }, Some(said)) => self.fold_agent(*host, said, stamp),
+            (Author::Agent { .. } | Author::ControlPlane, None | Some(_)) => self.fold_own(&entry.record.body, stamp),
+        }
+        Ok(())
+    }
+
+    fn check(&self, entry: &Entry<'_>) -> Result<(), ApplyError> {
+        if entry.position != self.next {
+            return Err(ApplyError::Position { expected: self.next, found: entry.position });
+        }
+        let body = &entry.record.body;
+        match (&entry.record.author, Said::of(body)) {
+            (Author::ControlPlane, None) => self.check_own(body),
+            (Author::Agent { host, sequence, previous }, Some(_)) => {
+                let known = self.known_host(*host)?;
+                match known.place(*sequence, *previous, entry.envelope) {
+                    Place::Next => Ok(()),
+                    Place::Known | Place::Gap { .. } | Place::Forked => {
+                        Err(ApplyError::BrokenChain { host: *host, head: known.head.sequence, found: *sequence })
+                    }
+                }
+            }
+            (Author::ControlPlane, Some(_)) | (Author::Agent { .. }, None) => {
+                Err(ApplyError::WrongAuthor { kind: body.kind() })
+            }
+        }
+    }
+
+    fn check_own(&self, body: &Body) -> Result<(), ApplyError> {
+        let host = match body {
+            Body::HostStateSet(set) => Some(set.host),
+            Body::PermitRefused(refusal) => Some(refusal.host),
+            Body::PermitGranted(permit) => {
+                if let Purpose::InjectFault { drill, .. } = &permit.purpose {
+                    self.drills.get(*drill).ok_or(ApplyError::UnknownDrill { drill: *drill })?;
+                }
+                Some(permit.host)
+            }
+            Body::DrillStarted(drill) => Some(drill.host),
+            Body::LogOpened(_)
+            | Body::RoleGranted(_)
+            | Body::TokenCreated(_)
+            | Body::HostEnrolled(_)
+            | Body::CertificateIssued(_)
+            | Body::HostDescribed(_)
+            | Body::PublisherTrusted(_)
+            | Body::PlaybookAdmitted(_)
+            | Body::ConfigurationSet(_)
+            | Body::TransitionSeen(_)
+            | Body::PermitRequested(_)
+            | Body::PermitRejected(_)
+            | Body::RunEnded(_)
+            | Body::RunUnresolved(_)
+            | Body::PlanMade(_)
+            | Body::BreakerOpened(_)
+            | Body::BreakerClosed(_)
+            | Body::AutomationStopped(_)
+            | Body::AutomationResumed(_)
+            | Body::DrillEnded(_)
+            | Body::EvidenceEarned(_)
+            | Body::IncidentOpened(_)
+            | Body::ActionRefused(_)
+            | Body::ForkSeen(_)
+            | Body::RunWished(_) => None,
+        };
+        host.map_or(Ok(()), |host| self.known_host(host).map(|_| ()))
+    }
+
+    fn known_host(&self, host: HostId) -> Result<&Host, ApplyError> {
+        self.hosts.get(&host).ok_or(ApplyError::UnknownHost { host })
+    }
+
+    fn fold_own(&mut self, body: &Body, stamp: Stamp) {
+        match body {
+            Body::LogOpened(opened) => self.log = Some((**opened).clone()),
+            Body::RoleGranted(granted) => self.people.grant(granted),
+            Body::TokenCreated(created) => self.people.add_token(created, stamp),
+            Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
+            Body::CertificateIssued(issued) => {
+                if let Principal::Agent(host) = issued.subject.principal
+                    && let Some(host) = self.hosts.get_mut(&host)
+                {
+                    host.certificate = host.certificate.max(issued.generation);
+                }
+            }
+            Body::HostStateSet(set) => self.set_host_state(set.host, set.state),
+            Body::PublisherTrusted(trusted) => self.people.trust(trusted),
+            Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
+            Body::ConfigurationSet(set) => {
+                self.configuration = set.configuration.clone();
+                self.configured = Some(stamp);
+            }
+            Body::PermitGranted(permit) => self.grant(permit, stamp),
+            Body::PermitRefused(refusal) => self.answers.refused(refusal, stamp),
+            Body::RunUnresolved(unresolved) => self.give_up(unresolved.permit, unresolved.host, stamp),
+            Body::BreakerOpened(opened) => self.breakers.on_opened(opened, stamp),
+            Body::BreakerClosed(closed) => self.breakers.on_closed(closed, stamp),
+            Body::AutomationStopped(order) => self.stops.stop(order, stamp),
+            Body::AutomationResumed(order) => self.stops.resume(order, stamp),
+            Body::DrillStarted(drill) => self.drills.start(drill, stamp),
+            Body::DrillEnded(ending) => self.drills.end(ending, stamp),
+            Body::EvidenceEarned(evidence) => self.playbooks.earn(evidence, stamp),
+            Body::IncidentOpened(incident) => self.call(incident, stamp),
+            // Kept in the log for people and auditors; no rule depends on them.
+            Body::ActionRefused(_) | Body::RunWished(_) => {}
+            // Agents' kinds: `check` has refused them under this author.
+            Body::HostDescribed(_)
+            | Body::TransitionSeen(_)
+            | Body::PermitRequested(_)
+            | Body::PermitRejected(_)
+            | Body::RunEnded(_)
+            | Body::PlanMade(_)
+            | Body::ForkSeen(_) => {}
+        }
+    }
+
+    fn fold_agent(&mut self, host: HostId, said: Said<'_>, stamp: Stamp) {
+        match said {
+            Said::Described(description) => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.description = Some(description.clone());
+                }
+            }
+            Said::Saw(transition) => self.see(host, transition, stamp),
+            // The answer is what counts, and it is a record of its own.
+            Said::Asked(_) => {}
+            Said::Rejected(rejected) => {
+                if let Some(permit) = rejected.permit {
+                    self.reject(permit, host, &rejected.because, stamp);
+                }
+            }
+            Said::Ended(ended) => self.end_run(host, ended, stamp),
+            Said::Planned(plan) => self.plan(host, plan, stamp),
+            Said::SawFork => {
+                if let Some(host) = self.hosts.get_mut(&host) {
+                    host.fork_seen = Some(stamp);
+                }
+            }
+        }
+    }
+
+    fn enrol(&mut self, enrolled: &HostEnrolled, stamp: Stamp) {
+        self.people.use_token(enrolled.token, stamp);
+        self.hosts.insert(enrolled.host, Host::enrolled(enrolled, stamp));
+    }
+
+    fn set_host_state(&mut self, host: HostId, state: HostState) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.state = state;
+        }
+    }
+
+    fn see(&mut self, host: HostId, transition: &Transition, stamp: Stamp) {
+        let healthy_for = self.configuration.answer_to(&transition.of).map(|answer| answer.guard.healthy_for);
+        let Some(known) = self.hosts.get_mut(&host) else { return };
+        match known.see(transition, stamp) {
+            Seen::Ignored => return,
+            Seen::LeftHealth(healthy) if healthy_for.is_some_and(|enough| healthy >= enough) => {
+                self.attempts.new_problem(&Fingerprint { host, check: transition.of.clone() });
+            }
+            Seen::LeftHealth(_) | Seen::Noted => {}
+        }
+        self.drills.on_transition(host, transition, stamp);
+    }
+
+    fn grant(&mut self, permit: &Permit, stamp: Stamp) {
+        let Some(host) = self.hosts.get_mut(&permit.host) else { return };
+        host.fence = host.fence.max(permit.fence);
+        let environment = host.environment.clone();
+        let (check, version) = match &permit.purpose {
+            Purpose::Remediate { check, .. } => (check.clone(), permit.playbook.clone()),
+            Purpose::InjectFault { drill, .. } => match self.drills.get(*drill) {
+                Some(running) => (running.check(), Some(running.drill.playbook.clone())),
+                None => return,
+            },
+        };
+        let Some(version) = version else { return };
+        let manifest = permit
+            .playbook
+            .as_ref()
+            .and_then(|version| self.playbooks.get(&version.digest))
+            .map(|admitted| &admitted.admission.manifest);
+        let run = Run {
+            granted: stamp,
+            environment,
+            service: check.service.clone(),
+            playbook: version.name,
+            hold: reclaim::hold(permit, manifest),
+            state: RunState::InFlight,
+            permit: permit.clone(),
+            check,
+        };
+        self.answers.granted(permit, stamp);
+        self.drills.on_granted(&run);
+        self.breakers.on_granted(&run);
+        if let Purpose::Remediate { check, .. } = &permit.purpose {
+            self.attempts.reserve(Fingerprint { host: permit.host, check: check.clone() });
+        }
+        self.runs.grant(run);
+    }
+
+    /// Ends the permit's slot, whatever the end: frees a probe and starts the cooldown.
+    fn finish(&mut self, permit: PermitId, end: RunState, stamp: Stamp) {
+        let Some(run) = self.runs.permit(permit) else { return };
+        if let Purpose::Remediate { check, .. } = &run.permit.purpose {
+            self.attempts.ended(Fingerprint { host: run.permit.host, check: check.clone() }, stamp.at);
+        }
+        self.breakers.on_finished(permit);
+        self.runs.finish(permit, end);
+    }
+
+    fn end_run(&mut self, host: HostId, ended: &RunRecord, stamp: Stamp) {
+        let Some(run) = self.runs.permit(ended.permit).filter(|run| run.permit.host == host) else { return };
+        let end = RunState::Ended {
+            stamp,
+            ending: ended.ending,
+            summary: ended.summary.clone(),
+            steps: u32::try_from(ended.steps.len()).unwrap_or(u32::MAX),
+            started_at: ended.started_at,
+            ended_at: ended.ended_at,
+        };
+        match run.state {
+            RunState::InFlight => {
+                if ended.ending.counts_as_failure() {
+                    self.breakers.on_failure(run, stamp);
+                }
+                self.drills.on_run_ended(ended.permit, ended.ending, stamp);
+                self.finish(ended.permit, end, stamp);
+            }
+            // Late, after it was given up: the failure has been counted and the slot is free.
+            RunState::Unresolved { .. } => self.runs.finish(ended.permit, end),
+            RunState::Ended { .. } | RunState::Rejected { .. } => {}
+        }
+    }
+
+    fn give_up(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
+        let Some(run) = self.runs.open(permit, host) else { return };
+        self.breakers.on_failure(run, stamp);
+        self.finish(permit, RunState::Unresolved { stamp }, stamp);
+    }
+
+    fn reject(&mut self, permit: PermitId, host: HostId, because: &PermitRejection, stamp: Stamp) {
+        if ends_permit(because) && self.runs.open(permit, host).is_some() {
+            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
+        }
+    }
+
+    fn plan(&mut self, host: HostId, plan: &Plan, stamp: Stamp) {
+        if let Purpose::Remediate { check, .. } = &plan.purpose
+            && plan.host == host
+        {
+            self.answers.planned(plan, check, stamp);
+        }
+    }
+
+    fn call(&mut self, incident: &IncidentOpened, stamp: Stamp) {
+        if let (IncidentCause::AttemptsExhausted { .. }, Some(check)) = (&incident.cause, &incident.check) {
+            self.attempts.called(Fingerprint { host: incident.host, check: check.clone() });
+        }
+        self.incidents.open(incident, stamp);
+    }
+}

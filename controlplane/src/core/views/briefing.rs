@@ -1,0 +1,116 @@
+//! What an agent must be told when it connects, and whom to nudge when something changes.
+
+use crate::core::runs::Run;
+use crate::core::state::State;
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::{AgentSequence, LogPosition};
+use fettle_model::id::HostId;
+use fettle_model::record::Kind;
+use std::collections::BTreeSet;
+
+/// Positions of the records that an agent must hold, each to be sent with its proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Briefing {
+    /// The last of its own records that is in the log.
+    pub acknowledged: AgentSequence,
+    /// The configuration.
+    pub configuration: Option<LogPosition>,
+    /// Every playbook version that the configuration uses.
+    pub playbooks: Vec<LogPosition>,
+    /// The newest stop or resume order of every scope, in the order of the log.
+    pub orders: Vec<LogPosition>,
+    /// The drill that runs there.
+    pub drill: Option<LogPosition>,
+    /// The permit whose effects may be in progress: the agent may never have received it.
+    pub permit: Option<LogPosition>,
+}
+
+/// What an agent must be told when it connects; `None` for an unknown host.
+#[must_use]
+pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
+    let known = state.host(host)?;
+    let playbooks: BTreeSet<LogPosition> = state
+        .configuration()
+        .remediations()
+        .iter()
+        .filter_map(|answer| state.playbooks.version(&answer.playbook))
+        .map(|admitted| admitted.stamp.position)
+        .collect();
+    let orders: BTreeSet<LogPosition> = state.stops.orders.values().map(|order| order.stamp.position).collect();
+    Some(Briefing {
+        acknowledged: known.head.sequence,
+        configuration: state.configured().map(|stamp| stamp.position),
+        playbooks: playbooks.into_iter().collect(),
+        orders: orders.into_iter().collect(),
+        drill: state.drills.on_host(host).map(|running| running.started.position),
+        permit: state.runs.on_host(host).map(|run: &Run| run.granted.position),
+    })
+}
+
+/// An agent that should ask again about a check.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nudge {
+    /// The host.
+    pub host: HostId,
+    /// The check.
+    pub check: CheckRef,
+}
+
+/// Whom to nudge after a record of this kind was applied: hosts whose check is still critical, whose
+/// newest answer about it was a refusal that names no time to ask again, and that hold no permit. Empty
+/// for kinds that make nothing possible that was refused before.
+#[must_use]
+pub fn nudges(state: &State, applied: Kind) -> Vec<Nudge> {
+    if !opens_a_way(applied) {
+        return Vec::new();
+    }
+    state
+        .answers
+        .newest_refusals()
+        .filter_map(|known| {
+            let refusal = &known.refusal;
+            let check = refusal.check.clone()?;
+            let newest = state.host(refusal.host)?.checks.get(&check)?;
+            let waits = refusal.retry_at.is_none()
+                && newest.transition.to == Status::Critical
+                && Some(newest.transition.epoch) == refusal.epoch
+                && state.runs.on_host(refusal.host).is_none();
+            waits.then_some(Nudge { host: refusal.host, check })
+        })
+        .collect()
+}
+
+/// Whether a record of this kind can take away a reason that names no time.
+const fn opens_a_way(kind: Kind) -> bool {
+    match kind {
+        Kind::ConfigurationSet
+        | Kind::EvidenceEarned
+        | Kind::BreakerClosed
+        | Kind::AutomationResumed
+        | Kind::HostStateSet
+        | Kind::HostDescribed
+        | Kind::PlaybookAdmitted => true,
+        Kind::LogOpened
+        | Kind::RoleGranted
+        | Kind::TokenCreated
+        | Kind::HostEnrolled
+        | Kind::CertificateIssued
+        | Kind::PublisherTrusted
+        | Kind::TransitionSeen
+        | Kind::PermitRequested
+        | Kind::PermitGranted
+        | Kind::PermitRefused
+        | Kind::PermitRejected
+        | Kind::RunEnded
+        | Kind::RunUnresolved
+        | Kind::PlanMade
+        | Kind::BreakerOpened
+        | Kind::AutomationStopped
+        | Kind::DrillStarted
+        | Kind::DrillEnded
+        | Kind::IncidentOpened
+        | Kind::ActionRefused
+        | Kind::ForkSeen
+        | Kind::RunWished => false,
+    }
+}

@@ -1,0 +1,16 @@
+//! Read-only questions about the [`State`](super::State), as rows that the API sends on.
+//!
+//! Rows hold what a person looks at; the full records are in the journal at the positions that rows
+//! give. Nothing here decides anything.
+
+mod briefing;
+mod fleet;
+mod playbooks;
+mod runs;
+mod switches;
+
+pub use briefing::{Briefing, Nudge, briefing, nudges};
+pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
+pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};
+pub use runs::{IncidentRow, RunRow, RunStanding, Why, incidents, run, runs, why};
+pub use switches::{BreakerRow, SwitchStanding, breakers};

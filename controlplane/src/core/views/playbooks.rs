@@ -1,0 +1,160 @@
+//! Playbook versions with their evidence and what it does not cover, and drills.
+
+use crate::core::entry::Stamp;
+use crate::core::playbooks::{Admitted, Proof};
+use crate::core::state::State;
+use fettle_model::evidence::{Drill, DrillResult, Evidence, HostClass};
+use fettle_model::name::{PublisherName, RemediationName};
+use fettle_model::remediation::PlaybookVersion;
+use fettle_model::time::UnixMillis;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// One admitted version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlaybookRow {
+    /// Name and digest.
+    pub playbook: PlaybookVersion,
+    /// Its version for people.
+    pub version: String,
+    /// One line.
+    pub summary: String,
+    /// Who signed it.
+    pub publisher: PublisherName,
+    /// Where it was admitted.
+    pub admitted: Stamp,
+    /// The remediations that use this very version.
+    pub used_by: Vec<RemediationName>,
+    /// Its evidence, newest first.
+    pub evidence: Vec<EvidenceRow>,
+    /// Classes of hosts outside staging on which a remediation would use it, and that no valid evidence
+    /// covers: what must still be drilled.
+    pub uncovered: Vec<HostClass>,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EvidenceRow {
+    /// Its record.
+    pub earned: Stamp,
+    /// What was proved.
+    pub evidence: Evidence,
+    /// Whether it counts.
+    pub standing: EvidenceStanding,
+}
+
+/// Whether evidence counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceStanding {
+    /// It does.
+    Valid,
+    /// It has expired.
+    Expired,
+}
+
+/// All admitted versions, by name, the newest of a name first.
+#[must_use]
+pub fn playbooks(state: &State, wall: UnixMillis) -> Vec<PlaybookRow> {
+    let mut rows: Vec<PlaybookRow> = state.playbooks.iter().map(|admitted| row(state, admitted, wall)).collect();
+    rows.sort_by(|a, b| a.playbook.name.cmp(&b.playbook.name).then(b.admitted.position.cmp(&a.admitted.position)));
+    rows
+}
+
+fn row(state: &State, admitted: &Admitted, wall: UnixMillis) -> PlaybookRow {
+    let about = &admitted.admission.manifest.playbook;
+    let version = admitted.version();
+    let users = || state.configuration().remediations().iter().filter(|answer| answer.playbook == version);
+    let evidence = admitted.evidence.iter().rev().map(|known| EvidenceRow {
+        earned: known.stamp,
+        evidence: known.evidence.clone(),
+        standing: if known.evidence.expires_at > wall { EvidenceStanding::Valid } else { EvidenceStanding::Expired },
+    });
+    let mut uncovered = BTreeSet::new();
+    for answer in users() {
+        let Some(service) = state.configuration().service(&answer.service) else { continue };
+        for host in state.hosts().filter(|host| !host.environment.is_staging()) {
+            let class = host
+                .description
+                .as_ref()
+                .filter(|_| service.hosts.selects(&host.name, &host.environment))
+                .and_then(|description| HostClass::of(description, &service.name));
+            if let Some(class) = class {
+                match admitted.proof(answer.parameters.digest(), &class, wall) {
+                    Proof::Covered(_) => {}
+                    Proof::Expired { .. } | Proof::Missing { .. } => {
+                        uncovered.insert(class);
+                    }
+                }
+            }
+        }
+    }
+    PlaybookRow {
+        version: about.version.clone(),
+        summary: about.summary.clone(),
+        publisher: admitted.admission.publisher.clone(),
+        admitted: admitted.stamp,
+        used_by: users().map(|answer| answer.name.clone()).collect(),
+        evidence: evidence.collect(),
+        uncovered: uncovered.into_iter().collect(),
+        playbook: version,
+    }
+}
+
+/// One drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DrillRow {
+    /// What was started.
+    pub drill: Drill,
+    /// Where.
+    pub started: Stamp,
+    /// How far it is.
+    pub standing: DrillStanding,
+}
+
+/// How far a drill is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum DrillStanding {
+    /// The agent has not yet been permitted to inject the fault.
+    Waiting,
+    /// The fault is being injected; the check is not critical yet.
+    Injecting,
+    /// The check is critical.
+    Critical,
+    /// The playbook runs, or ran and the check is not passing yet.
+    Healing,
+    /// It ended.
+    Ended {
+        /// Where.
+        stamp: Stamp,
+        /// How.
+        result: DrillResult,
+    },
+}
+
+/// Running drills, then at most `limit` ended ones, newest first.
+#[must_use]
+pub fn drills(state: &State, limit: usize) -> Vec<DrillRow> {
+    let mut running: Vec<DrillRow> = state
+        .drills
+        .running()
+        .map(|running| DrillRow {
+            drill: running.drill.clone(),
+            started: running.started,
+            standing: match (running.injection, running.critical, running.healing) {
+                (None, _, _) => DrillStanding::Waiting,
+                (Some(_), None, _) => DrillStanding::Injecting,
+                (Some(_), Some(_), None) => DrillStanding::Critical,
+                (Some(_), Some(_), Some(_)) => DrillStanding::Healing,
+            },
+        })
+        .collect();
+    running.sort_unstable_by_key(|row| std::cmp::Reverse(row.started.position));
+    let ended = state.drills.ended().rev().take(limit).map(|ended| DrillRow {
+        drill: ended.drill.clone(),
+        started: ended.started,
+        standing: DrillStanding::Ended { stamp: ended.ended, result: ended.result.clone() },
+    });
+    running.into_iter().chain(ended).collect()
+}

@@ -1,0 +1,69 @@
+//! Breakers and stop orders, by scope.
+
+use crate::core::breakers::Standing;
+use crate::core::entry::Stamp;
+use crate::core::state::State;
+use fettle_model::breaker::{OpenReason, Scope};
+use fettle_model::id::RunId;
+use fettle_model::time::UnixMillis;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// One scope in which automation is held back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BreakerRow {
+    /// The scope.
+    pub scope: Scope,
+    /// How it stands.
+    pub standing: SwitchStanding,
+    /// Every reason, a stop order by hand included.
+    pub because: Vec<OpenReason>,
+    /// The newest record that opened it or ordered the stop.
+    pub since: Stamp,
+    /// When it goes half-open by itself; `None` while a person must resume it.
+    pub half_open_at: Option<UnixMillis>,
+    /// The probe that is under way.
+    pub probe: Option<RunId>,
+}
+
+/// How a switch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwitchStanding {
+    /// Nothing passes.
+    Open,
+    /// One probe passes.
+    HalfOpen,
+}
+
+/// All scopes that are not closed, widest first.
+#[must_use]
+pub fn breakers(state: &State, wall: UnixMillis) -> Vec<BreakerRow> {
+    let scopes: BTreeSet<&Scope> = state
+        .breakers
+        .open()
+        .map(|(scope, _)| scope)
+        .chain(state.stops.all_in_force().map(|(order, _)| &order.scope))
+        .collect();
+    scopes.into_iter().filter_map(|scope| row(state, scope, wall)).collect()
+}
+
+fn row(state: &State, scope: &Scope, wall: UnixMillis) -> Option<BreakerRow> {
+    let stop = state.stops.all_in_force().find(|(order, _)| &order.scope == scope);
+    let (standing, breaker) = match state.breakers.standing(scope, wall) {
+        Standing::Closed => (SwitchStanding::Open, None),
+        Standing::Open(breaker) => (SwitchStanding::Open, Some(breaker)),
+        Standing::HalfOpen(breaker) => (SwitchStanding::HalfOpen, Some(breaker)),
+    };
+    let mut because = breaker.map(|breaker| breaker.because.clone()).unwrap_or_default();
+    because.extend(stop.map(|(order, _)| OpenReason::ByHand { by: order.by.clone(), why: order.why.clone() }));
+    let since = breaker.map(|breaker| breaker.opened).max(stop.map(|(_, stamp)| stamp))?;
+    Some(BreakerRow {
+        scope: scope.clone(),
+        standing: if stop.is_some() { SwitchStanding::Open } else { standing },
+        because,
+        since,
+        half_open_at: breaker.filter(|_| stop.is_none()).and_then(|breaker| breaker.half_open_at),
+        probe: breaker.and_then(|breaker| breaker.probe).map(|probe| probe.run),
+    })
+}
