@@ -91,6 +91,8 @@ digests! {
     DocumentDigest;
     /// A signing key's name: SHA-256 of its 32 public bytes.
     KeyId;
+    /// The pin of a certificate authority: SHA-256 of its root's SubjectPublicKeyInfo, DER.
+    CaPin;
 }
 
 fn parse(text: &str) -> Option<[u8; 32]> {
