@@ -1,0 +1,10 @@
+//! The developer's commands, as a library so that the end-to-end tests use the same supervision of
+//! processes. `cargo xtask --help` lists the commands. Nothing that is shipped depends on this crate.
+
+pub mod guests;
+pub mod process;
+pub mod steps;
+pub mod test;
+pub mod tidy;
+pub mod tools;
+pub mod workspace;
