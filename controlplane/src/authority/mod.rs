@@ -1,0 +1,237 @@
+//! Authority: Cedar says yes or no, code computes what it is asked about.
+//!
+//! The policies are compiled in: floors that nothing overrides, and the product's defaults. They are
+//! validated strictly when the control plane starts, and every request against the schema. Cedar skips
+//! a policy that errors, which would open a floor, so *any* error is a denial here. Called by the leader
+//! for people's commands and permit requests, by the gateway for agents, by the API for queries.
+
+use crate::core::{Authorisation, AuthorisationFacts, PersonAction, PurposeKind};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Schema,
+    ValidationMode, Validator,
+};
+use fettle_model::host::HostState;
+use fettle_model::id::HostId;
+use fettle_model::identity::Role;
+use fettle_model::name::PersonName;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+const SCHEMA: &str = include_str!("schema.cedarschema");
+const FLOORS: &str = include_str!("floors.cedar");
+const DEFAULTS: &str = include_str!("defaults.cedar");
+
+/// Why the policies cannot be used; the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("the policies cannot be used: {0}")]
+pub struct InvalidPolicies(String);
+
+/// What a person wants, as far as policies go.
+#[derive(Debug, Clone, Copy)]
+pub struct Petition<'a> {
+    /// Who.
+    pub by: &'a PersonName,
+    /// Their roles.
+    pub roles: &'a BTreeSet<Role>,
+    /// What.
+    pub action: PersonAction,
+}
+
+/// What a person wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Hosts, services, runs, playbooks, breakers, incidents.
+    State,
+    /// Records of the log, one by one.
+    Log,
+    /// The whole log.
+    ExportLog,
+}
+
+/// What an agent wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentAction {
+    /// Open its session.
+    OpenSession,
+    /// Fetch a playbook.
+    FetchPlaybook,
+    /// Get its next certificate.
+    RotateCertificate,
+}
+
+/// The policies, ready to be asked.
+#[derive(Debug)]
+pub struct Authority {
+    schema: Schema,
+    policies: PolicySet,
+    authorizer: Authorizer,
+}
+
+impl Authority {
+    /// Parses and validates the compiled-in policies.
+    ///
+    /// # Errors
+    /// When they do not parse or do not validate strictly.
+    pub fn new() -> Result<Self, InvalidPolicies> {
+        let wrong = |error: &dyn std::fmt::Display| InvalidPolicies(error.to_string());
+        let (schema, _warnings) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| wrong(&error))?;
+        // Parsed apart, so that neither file can change the other's ids; then under their own names.
+        let mut policies = PolicySet::new();
+        for text in [FLOORS, DEFAULTS] {
+            let parsed: PolicySet = text.parse().map_err(|error| wrong(&error))?;
+            for policy in parsed.policies() {
+                let id = policy.annotation("id").ok_or_else(|| InvalidPolicies("a policy has no @id".to_owned()))?;
+                policies.add(policy.new_id(cedar_policy::PolicyId::new(id))).map_err(|error| wrong(&error))?;
+            }
+        }
+        let result = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
+        if !result.validation_passed_without_warnings() {
+            return Err(InvalidPolicies(result.to_string()));
+        }
+        Ok(Self { schema, policies, authorizer: Authorizer::new() })
+    }
+
+    /// Whether a person may do something.
+    #[must_use]
+    pub fn person(&self, petition: &Petition<'_>) -> Authorisation {
+        self.person_action(petition.by, petition.roles, petition.action.as_str())
+    }
+
+    /// Whether a person may see something.
+    #[must_use]
+    pub fn reader(&self, by: &PersonName, roles: &BTreeSet<Role>, reading: Reading) -> Authorisation {
+        let action = match reading {
+            Reading::State => "state.read",
+            Reading::Log => "log.read",
+            Reading::ExportLog => "log.export",
+        };
+        self.person_action(by, roles, action)
+    }
+
+    /// Whether an agent may do something in the name of its host.
+    #[must_use]
+    pub fn agent(&self, host: HostId, state: HostState, action: AgentAction) -> Authorisation {
+        let action = match action {
+            AgentAction::OpenSession => "session.open",
+            AgentAction::FetchPlaybook => "playbook.fetch",
+            AgentAction::RotateCertificate => "certificate.rotate",
+        };
+        let state = text(state.as_str());
+        let principal = ("Agent", host.to_string(), vec![("state", state.clone())], vec![]);
+        let resource = ("Host", host.to_string(), vec![("state", state)], vec![]);
+        self.ask(principal, action, resource, Vec::new())
+    }
+
+    /// Whether a permit may be granted, as far as policies go; the governor's rules come on top.
+    #[must_use]
+    pub fn permit(&self, facts: &AuthorisationFacts) -> Authorisation {
+        let Some(playbook) = &facts.playbook else {
+            return Authorisation::Denied { policies: vec!["no admitted playbook asks".to_owned()] };
+        };
+        let actions = playbook.actions.iter().map(|action| text(action.as_str())).collect::<Vec<_>>();
+        let attributes = vec![
+            ("name", text(playbook.name.as_str())),
+            ("publisher", text(playbook.publisher.as_str())),
+            ("actions", RestrictedExpression::new_set(actions)),
+        ];
+        let principal = ("Playbook", playbook.digest.to_string(), attributes, vec![]);
+        let environment = facts.environment.iter().map(|name| ("Environment", name.to_string())).collect();
+        let state = facts.host_state.map_or("unknown", HostState::as_str);
+        let resource = ("Host", facts.host.to_string(), vec![("state", text(state))], environment);
+        let context = vec![
+            ("drill".to_owned(), RestrictedExpression::new_bool(facts.drill.is_some())),
+            ("mode".to_owned(), text(facts.mode.map_or("none", fettle_model::remediation::Mode::as_str))),
+            ("groupSize".to_owned(), number(facts.group_size)),
+            ("healthyBesides".to_owned(), number(facts.healthy_besides)),
+            ("inFlight".to_owned(), number(facts.in_flight)),
+            ("attempts".to_owned(), number(facts.attempts)),
+        ];
+        let action = match facts.purpose {
+            PurposeKind::Remediate => "remediate",
+            PurposeKind::InjectFault => "inject-fault",
+        };
+        self.ask(principal, action, resource, context)
+    }
+
+    fn person_action(&self, by: &PersonName, roles: &BTreeSet<Role>, action: &str) -> Authorisation {
+        let roles = roles.iter().map(|role| ("Role", role.as_str().to_owned())).collect();
+        let principal = ("Person", by.to_string(), vec![], roles);
+        self.ask(principal, action, ("Installation", "this".to_owned(), vec![], vec![]), Vec::new())
+    }
+
+    fn ask(
+        &self,
+        principal: Described<'_>,
+        action: &str,
+        resource: Described<'_>,
+        context: Vec<(String, RestrictedExpression)>,
+    ) -> Authorisation {
+        match self.evaluate(principal, action, resource, context) {
+            Ok(authorisation) => authorisation,
+            Err(error) => Authorisation::Denied { policies: vec![format!("evaluation error: {error}")] },
+        }
+    }
+
+    fn evaluate(
+        &self,
+        principal: Described<'_>,
+        action: &str,
+        resource: Described<'_>,
+        context: Vec<(String, RestrictedExpression)>,
+    ) -> Result<Authorisation, Box<dyn std::error::Error>> {
+        let action = uid("Action", action)?;
+        let context = Context::from_pairs(context)?;
+        let request = Request::new(
+            uid(principal.0, &principal.1)?,
+            action,
+            uid(resource.0, &resource.1)?,
+            context,
+            Some(&self.schema),
+        )?;
+        // Members of an enumerated type are in the schema and are not given again.
+        let mut given = Vec::new();
+        for described in [principal, resource] {
+            if described.0 != "Installation" {
+                given.push(entity(described)?);
+            }
+        }
+        let entities = Entities::from_entities(given, Some(&self.schema))?;
+        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        if let Some(error) = response.diagnostics().errors().next() {
+            return Err(error.to_string().into());
+        }
+        Ok(match response.decision() {
+            Decision::Allow => Authorisation::Allowed,
+            Decision::Deny => {
+                let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+                policies.sort();
+                Authorisation::Denied { policies }
+            }
+        })
+    }
+}
+
+/// An entity as it is put together: type, id, attributes, parents.
+type Described<'a> = (&'a str, String, Vec<(&'a str, RestrictedExpression)>, Vec<(&'a str, String)>);
+
+fn entity(described: Described<'_>) -> Result<Entity, Box<dyn std::error::Error>> {
+    let (kind, id, attributes, parents) = described;
+    let attributes: HashMap<String, RestrictedExpression> =
+        attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let parents = parents.iter().map(|(kind, id)| uid(kind, id)).collect::<Result<HashSet<_>, _>>()?;
+    Ok(Entity::new(uid(kind, &id)?, attributes, parents)?)
+}
+
+fn uid(kind: &str, id: &str) -> Result<EntityUid, Box<dyn std::error::Error>> {
+    Ok(EntityUid::from_type_name_and_id(format!("Fettle::{kind}").parse()?, cedar_policy::EntityId::new(id)))
+}
+
+fn text(value: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(value.to_owned())
+}
+
+fn number(value: u32) -> RestrictedExpression {
+    RestrictedExpression::new_long(i64::from(value))
+}
+
+#[cfg(test)]
+mod tests;

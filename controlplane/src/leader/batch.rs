@@ -1,0 +1,242 @@
+//! The leader's loop: gather jobs, decide each, append all, publish, answer.
+
+use super::{Clocks, Done, Entry, Feed, Job, View, feed::Batch};
+use crate::authority::{Authority, Petition};
+use crate::core::{
+    self, AgentRecord, Append, ApplyError, Command, Core, Decision, Fresh, Outcome, PersonCommand, PersonRequest,
+};
+use crate::journal::{AppendError, Journal, MAX_BATCH, Row};
+use crate::log::{Log, LogError};
+use fettle_audit::key::SigningKey;
+use fettle_audit::leaf::leaf_for;
+use fettle_audit::signed_record::{SealError, SignedRecord};
+use fettle_model::counter::{LeaderEpoch, LogPosition};
+use fettle_model::id::{HostId, IncidentId, PermitId};
+use fettle_model::name::PersonName;
+use fettle_model::record::{Author, Body, Record};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// How often lost runs and overdue drills are looked for when nothing else happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Most ticks that append something in a row, so that a crowd of lost runs does not hold up jobs.
+const MAX_TICKS: usize = 64;
+
+/// Why the leader ended; the process ends with it.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderError {
+    /// The batch was not appended, or nobody knows.
+    #[error("a batch could not be appended")]
+    Append(#[source] AppendError),
+    /// The checkpoint could not be published.
+    #[error("a checkpoint could not be published")]
+    Log(#[source] LogError),
+    /// A record of our own could not be sealed.
+    #[error("a record could not be sealed")]
+    Seal(#[source] SealError),
+    /// The thread's timer could not be made.
+    #[error("the leader's timer could not be made")]
+    Runtime(#[source] std::io::Error),
+    /// A decision's record does not follow from the state.
+    #[error("a decided record does not apply")]
+    Apply(#[source] ApplyError),
+}
+
+/// What the thread owns.
+pub(super) struct Thread {
+    pub(super) core: Core,
+    pub(super) journal: Journal,
+    pub(super) log: Log,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) permit_key: SigningKey,
+    pub(super) authority: Authority,
+    pub(super) clocks: Clocks,
+    pub(super) feed: Feed,
+}
+
+/// A record of the batch in hand.
+struct Pending {
+    signed: SignedRecord,
+    leaf: Vec<u8>,
+}
+
+/// An answer that waits until the batch is published.
+struct Waiting {
+    reply: oneshot::Sender<Done>,
+    outcome: Outcome,
+    entries: std::ops::Range<usize>,
+}
+
+#[derive(Default)]
+struct InHand {
+    records: Vec<Pending>,
+    waiting: Vec<Waiting>,
+    inspections: Vec<Box<dyn FnOnce(&View<'_>) + Send>>,
+}
+
+impl Thread {
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), LeaderError> {
+        // A current-thread runtime only for the timed receive; nothing else runs on it.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(LeaderError::Runtime)?;
+        loop {
+            let mut in_hand = InHand::default();
+            match runtime.block_on(async { tokio::time::timeout(TICK, jobs.recv()).await }) {
+                Ok(Some(job)) => self.take(job, &mut in_hand)?,
+                Ok(None) => return Ok(()),
+                Err(_elapsed) => {}
+            }
+            // What came meanwhile shares the fsync.
+            while in_hand.records.len() < MAX_BATCH {
+                match jobs.try_recv() {
+                    Ok(job) => self.take(job, &mut in_hand)?,
+                    Err(_) => break,
+                }
+            }
+            self.tick(&mut in_hand)?;
+            self.commit(in_hand)?;
+        }
+    }
+
+    fn take(&mut self, job: Job, in_hand: &mut InHand) -> Result<(), LeaderError> {
+        match job {
+            Job::AgentRecord { host, signed, reply } => {
+                let command = self.agent_command(host, &signed);
+                self.decide(&command, Some(*signed), Some(reply), in_hand).map(drop)
+            }
+            Job::Enrol { enrol, reply } => self.decide(&Command::Enrol(enrol), None, Some(reply), in_hand).map(drop),
+            Job::Rotate { rotate, reply } => {
+                self.decide(&Command::RotateCertificate(rotate), None, Some(reply), in_hand).map(drop)
+            }
+            Job::Person { by, request, reply } => {
+                let command = self.person_command(by, *request);
+                self.decide(&command, None, Some(reply), in_hand).map(drop)
+            }
+            Job::Inspect(look) => {
+                in_hand.inspections.push(look);
+                Ok(())
+            }
+        }
+    }
+
+    fn agent_command(&self, host: HostId, signed: &SignedRecord) -> Command {
+        let authorised = match &signed.record().body {
+            Body::PermitRequested(request) => {
+                Some(self.authority.permit(&core::facts_for_authorisation(self.core.state(), request)))
+            }
+            _ => None,
+        };
+        Command::AgentRecord(Box::new(AgentRecord {
+            host,
+            record: signed.record().clone(),
+            envelope: signed.envelope().digest(),
+            fresh: Fresh {
+                permit: PermitId::from_uuid(Uuid::new_v4()),
+                incident: IncidentId::from_uuid(Uuid::new_v4()),
+            },
+            authorised,
+        }))
+    }
+
+    fn person_command(&self, by: PersonName, request: PersonRequest) -> Command {
+        let roles = self.core.state().roles(&by);
+        let petition = Petition { by: &by, roles: &roles, action: request.action() };
+        let authorised = self.authority.person(&petition);
+        Command::Person(Box::new(PersonCommand { by, authorised, request }))
+    }
+
+    fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {
+        for _ in 0..MAX_TICKS {
+            let command = Command::Tick { incident: IncidentId::from_uuid(Uuid::new_v4()) };
+            if self.decide(&command, None, None, in_hand)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides one command and takes its records into the state and the batch; says how many there are.
+    fn decide(
+        &mut self,
+        command: &Command,
+        mut agents: Option<SignedRecord>,
+        reply: Option<oneshot::Sender<Done>>,
+        in_hand: &mut InHand,
+    ) -> Result<usize, LeaderError> {
+        let now = self.clocks.now();
+        let Decision { append, outcome } = self.core.decide(now, command);
+        let start = in_hand.records.len();
+        for record in append {
+            let signed = match record {
+                // The core lists the agent's own record at most once, and only where there is one.
+                Append::AgentEnvelope => match agents.take() {
+                    Some(signed) => signed,
+                    None => continue,
+                },
+                Append::Own(body) => {
+                    let record = Record { author: Author::ControlPlane, at: now.wall, body };
+                    SignedRecord::seal(record, &self.permit_key).map_err(LeaderError::Seal)?
+                }
+            };
+            let entry = core::Entry {
+                position: self.core.state().next_position(),
+                envelope: signed.envelope().digest(),
+                received_at: now.wall,
+                record: signed.record(),
+            };
+            self.core.apply(now, &entry).map_err(LeaderError::Apply)?;
+            let leaf = leaf_for(&signed, now.wall).encode().to_vec();
+            in_hand.records.push(Pending { signed, leaf });
+        }
+        let entries = start..in_hand.records.len();
+        let appended = entries.len();
+        if let Some(reply) = reply {
+            in_hand.waiting.push(Waiting { reply, outcome, entries });
+        }
+        Ok(appended)
+    }
+
+    fn commit(&mut self, in_hand: InHand) -> Result<(), LeaderError> {
+        let InHand { records, waiting, inspections } = in_hand;
+        let entries = self.publish(records)?;
+        for Waiting { reply, outcome, entries: range } in waiting {
+            let entries = entries.get(range).map(<[_]>::to_vec).unwrap_or_default();
+            // Whoever asked may have gone; the records are in the log all the same.
+            drop(reply.send(Done { outcome, entries }));
+        }
+        if !entries.is_empty() {
+            self.feed.tell(Batch { entries });
+        }
+        let view = View { core: &self.core, journal: &self.journal, log: &self.log };
+        for look in inspections {
+            look(&view);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, records: Vec<Pending>) -> Result<Vec<Arc<Entry>>, LeaderError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let size = self.log.latest().size;
+        let rows: Vec<Row> = records
+            .iter()
+            .map(|record| Row { leaf: record.leaf.clone(), envelope: record.signed.envelope().as_bytes().to_vec() })
+            .collect();
+        self.journal.append(size, self.epoch, &rows).map_err(LeaderError::Append)?;
+        // Crash here: the journal is ahead of its checkpoint; the next start publishes what is in it.
+        self.log.extend(rows.iter().map(|row| row.leaf.as_slice())).map_err(LeaderError::Log)?;
+        // Crash here: published, but nobody was told; agents ask again and get the same answers.
+        (size.0..)
+            .map(LogPosition)
+            .zip(records.into_iter().zip(rows))
+            .map(|(position, (record, row))| {
+                let published = self.log.prove(position, row.leaf, row.envelope).map_err(LeaderError::Log)?;
+                Ok(Arc::new(Entry { signed: record.signed, published }))
+            })
+            .collect()
+    }
+}
