@@ -21,8 +21,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     steps.note("checking what is installed");
     tools::ensure(&steps, HostTests::from_environment())?;
     steps.run("build the playbooks", || guests::build(workspace))?;
-    // The end-to-end tests start the programs; nextest alone would build only those that have tests of their own.
-    steps.run("build the programs", || process::run(on_hosts(workspace, &["build", "--bins"]).arg("--locked")))?;
+    // The end-to-end tests start the programs, and nextest builds only those that have tests of their
+    // own. With the tests, because without them cargo resolves other features and compiles twice.
+    steps.run("build the programs and the tests", || {
+        process::run(on_hosts(workspace, &["build", "--bins", "--tests"]).arg("--locked"))
+    })?;
     steps.run("run the tests", || {
         process::run(on_hosts(workspace, &["nextest", "run"]).arg("--locked").args(&options.nextest))
     })?;

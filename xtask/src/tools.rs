@@ -32,6 +32,7 @@ const HOSTS: &[Program] = &[
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "nft", package: "nftables" },
+    Program { name: "curl", package: "curl" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "nsenter", package: "util-linux" },
 ];
