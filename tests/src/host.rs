@@ -12,9 +12,10 @@ use crate::unit::{self, UnitState};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -133,34 +134,46 @@ impl Host {
         command.status().with_context(|| format!("start {program} on host {}", self.name))
     }
 
-    /// Where a file of the host is for this process. Good until the next power cut or reboot.
-    pub fn path(&self, inside: &str) -> anyhow::Result<PathBuf> {
-        if !inside.starts_with('/') {
-            bail!("{inside:?} is no absolute path");
-        }
-        Ok(PathBuf::from(format!("/proc/{}/root{inside}", self.machine()?.leader)))
-    }
-
-    /// Writes a file, with its folders.
+    /// Writes a file, with its folders. Done by a process inside: from outside, an absolute symlink
+    /// of the host would lead to this machine's files.
     pub fn write(&self, inside: &str, content: impl AsRef<[u8]>, mode: u32) -> anyhow::Result<()> {
-        let path = self.path(inside)?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("make the folder of {inside}"))?;
+        const SCRIPT: &str = r#"mkdir -p -- "$(dirname -- "$2")" && cat > "$2" && chmod -- "$1" "$2""#;
+        let mut command = self.command("sh")?;
+        command.args(["-euc", SCRIPT, "sh", &format!("{mode:o}"), inside]).stdin(Stdio::piped());
+        let what = || format!("write {inside} on host {}", self.name);
+        let mut child = command.spawn().with_context(what)?;
+        let input = child.stdin.take().context("it has an input")?;
+        // A failed write is told by the status, and more clearly.
+        let written = { input }.write_all(content.as_ref());
+        let status = child.wait().with_context(what)?;
+        if !status.success() {
+            bail!("{}: {status}", what());
         }
-        fs::write(&path, content).with_context(|| format!("write {inside} on host {}", self.name))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-            .with_context(|| format!("set the mode of {inside}"))
+        written.with_context(what)
     }
 
-    /// Copies a file of this machine, with its mode.
+    /// Copies a file of this machine in, with its mode.
     pub fn copy_in(&self, from: &Path, inside: &str) -> anyhow::Result<()> {
         let mode = fs::metadata(from).with_context(|| format!("look at {}", from.display()))?.permissions().mode();
-        self.write(inside, fs::read(from).with_context(|| format!("read {}", from.display()))?, mode)
+        let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+        self.write(inside, content, mode & 0o7777)
+    }
+
+    /// Copies a file of the host out.
+    pub fn copy_out(&self, inside: &str, to: &Path) -> anyhow::Result<()> {
+        let file = fs::File::create(to).with_context(|| format!("make {}", to.display()))?;
+        let mut command = self.command("cat")?;
+        process::run(command.args(["--", inside]).stdout(file))
     }
 
     /// Reads a file of text.
     pub fn read(&self, inside: &str) -> anyhow::Result<String> {
-        fs::read_to_string(self.path(inside)?).with_context(|| format!("read {inside} on host {}", self.name))
+        self.run("cat", &["--", inside])
+    }
+
+    /// Whether there is such a file or folder.
+    pub fn exists(&self, inside: &str) -> anyhow::Result<bool> {
+        Ok(self.status("test", &["-e", inside])?.success())
     }
 
     /// Installs a unit file and has systemd read it.

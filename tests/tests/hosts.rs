@@ -84,7 +84,7 @@ fn a_reboot_and_a_power_cut_keep_the_disk_and_the_address_and_change_the_boot() 
 
         ensure!(first != second && second != third && first != third, "{first} {second} {third}");
         ensure!(host.read("/var/lib/kept")? == "kept" && host.read("/etc/machine-id")? == machine_id);
-        ensure!(!host.path("/run/lost")?.exists());
+        ensure!(host.exists("/var/lib/kept")? && !host.exists("/run/lost")?);
         host.systemctl("start", "nginx.service")?;
         ensure!(host.network().enter(|| status_line(host.address()))??.contains("200"));
         Ok(())
@@ -119,6 +119,14 @@ fn what_a_host_writes_stays_in_it_and_nothing_of_it_remains() -> anyhow::Result<
         host.write(&inside, "x", 0o644)?;
         ensure!(host.run("cat", &[&inside])? == "x");
         ensure!(!Path::new(&inside).exists(), "the outer machine does not see it");
+        // An absolute symlink, on Debian: it must be followed inside.
+        let behind_a_link = format!("/var/run/{mark}");
+        host.write(&behind_a_link, "y", 0o640)?;
+        ensure!(host.run("stat", &["--format=%a", &behind_a_link])?.trim() == "640");
+        ensure!(!Path::new(&behind_a_link).exists(), "the outer machine does not see that either");
+        let copy = tempfile::NamedTempFile::new()?;
+        host.copy_out(&behind_a_link, copy.path())?;
+        ensure!(std::fs::read_to_string(copy.path())? == "y");
         let unit = format!("{mark}.service");
         host.install_unit(&unit, &format!("[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; sleep 600; : {mark}'\n"))?;
         host.systemctl("start", &unit)?;
