@@ -44,8 +44,8 @@ pub struct Limits {
     pub host_calls: u32,
     /// Changing host calls. A backstop: the permit's own number is the effector's to enforce.
     pub changing_calls: u32,
-    /// From instantiation to the end, time spent in host calls included. Compute is interrupted
-    /// within two ticks of 10 ms after it; a host call in progress is not.
+    /// From instantiation to the end, time spent in host calls included. Computing is interrupted
+    /// when it is over; a host call in progress is not.
     #[serde(with = "millis", rename = "wall_ms")]
     pub wall: Duration,
 }
@@ -87,6 +87,13 @@ pub enum Stop {
     /// call, too many handles, or it left the component model's rules.
     #[error("the playbook trapped: {message}")]
     Trap {
+        /// What the engine says; at most [`MAX_TRAP_BYTES`], no control characters.
+        message: String,
+    },
+    /// The engine could not start it: more instances, memories or tables than it may have, or this
+    /// machine lacks memory or threads.
+    #[error("the playbook could not be started: {message}")]
+    NotStarted {
         /// What the engine says; at most [`MAX_TRAP_BYTES`], no control characters.
         message: String,
     },

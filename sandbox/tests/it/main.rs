@@ -1,4 +1,8 @@
-//! Tests at the crate's boundary.
+//! Tests at the crate's boundary. Those of the engine need the feature `engine`.
 
+#[cfg(feature = "engine")]
+mod abuse;
+#[cfg(feature = "engine")]
+mod guests;
 mod package;
 mod support;

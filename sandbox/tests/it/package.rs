@@ -17,7 +17,7 @@ fn sound() -> Vec<u8> {
 }
 
 fn importing(name: &str) -> Vec<u8> {
-    component(Parts { imports: &format!(r#"(import "{name}" (instance))"#), ..Parts::default() })
+    component(Parts { component: &format!(r#"(import "{name}" (instance))"#), ..Parts::default() })
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn there_is_exactly_one_sound_manifest() {
 #[test]
 fn a_manifest_inside_a_nested_module_does_not_count() {
     let nested = format!(r#"(core module (@custom "{MANIFEST_SECTION}" "manifest = 1"))"#);
-    let bytes = component(Parts { imports: &nested, ..Parts::default() });
+    let bytes = component(Parts { component: &nested, ..Parts::default() });
     check(bytes, &InvalidPackage::ManifestMissing);
 }
 
@@ -120,7 +120,7 @@ fn imports_are_known_and_granted() {
 
 #[test]
 fn a_function_imported_at_the_outermost_level_is_forbidden() {
-    let bytes = component(Parts { imports: r#"(import "exec" (func))"#, ..Parts::default() });
+    let bytes = component(Parts { component: r#"(import "exec" (func))"#, ..Parts::default() });
     check(embed(&bytes, MANIFEST), &InvalidPackage::ForbiddenImport { name: "exec".to_owned() });
 }
 
@@ -132,11 +132,11 @@ fn a_package_without_the_playbook_export_is_refused() {
 
 #[test]
 fn own_resource_types_and_too_many_functions_are_refused() {
-    let resource = component(Parts { imports: "(type (resource (rep i32)))", ..Parts::default() });
+    let resource = component(Parts { component: "(type (resource (rep i32)))", ..Parts::default() });
     check(embed(&resource, MANIFEST), &InvalidPackage::OwnResource);
-    let nested = component(Parts { imports: "(component (type (resource (rep i32))))", ..Parts::default() });
+    let nested = component(Parts { component: "(component (type (resource (rep i32))))", ..Parts::default() });
     check(embed(&nested, MANIFEST), &InvalidPackage::OwnResource);
     let functions = format!("(core module {})", "(func)".repeat(MAX_FUNCTIONS as usize));
-    let many = component(Parts { imports: &functions, ..Parts::default() });
+    let many = component(Parts { component: &functions, ..Parts::default() });
     check(embed(&many, MANIFEST), &InvalidPackage::TooManyFunctions);
 }

@@ -42,46 +42,46 @@ undo = "automatic"
 /// What varies in a hand-written playbook component. Each part is WAT.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Parts<'a> {
-    /// Component level, before the core module: imports, lowered functions, extra definitions.
-    pub(crate) imports: &'a str,
-    /// `(import ..)` fields of the core module.
-    pub(crate) core_imports: &'a str,
-    /// Further fields of the core module.
+    /// Component level, before the playbook's core module: imports, lowered functions, further modules.
+    pub(crate) component: &'a str,
+    /// Imports and further fields of the playbook's core module.
     pub(crate) core: &'a str,
     /// Arguments of the core module's instantiation, such as `(with "host" (instance $host))`.
     pub(crate) with: &'a str,
-    /// Body of `run`; falls through to `no-action ""`.
+    /// Body of `run`; falls through to `no-action ""`. It has the locals `$a` and `$b`.
     pub(crate) run: &'a str,
 }
 
 /// A playbook component whose `run` has this body. `run` returns `no-action` unless the body ends
-/// it otherwise; `check-parameters` accepts everything.
+/// it otherwise; `check-parameters` accepts everything. Memory from 4096 on belongs to `realloc`.
 pub(crate) fn component(parts: Parts<'_>) -> Vec<u8> {
     wat::parse_str(text(parts)).expect("the test's own WAT is sound")
 }
 
-fn text(Parts { imports, core_imports, core, with, run }: Parts<'_>) -> String {
+fn text(Parts { component, core, with, run }: Parts<'_>) -> String {
     format!(
         r#"(component
-  {imports}
-  (core module $playbook
-    {core_imports}
+  (core module $libc-module
     (memory (export "memory") 2)
     (global $next (mut i32) (i32.const 4096))
-    ;; no-action with an empty summary
-    (data (i32.const 72) "\02")
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       (local $at i32)
       (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
       (global.set $next (i32.add (local.get $at) (local.get 3)))
-      (local.get $at))
+      (local.get $at)))
+  (core instance $libc (instantiate $libc-module))
+  {component}
+  (core module $playbook
+    (import "libc" "memory" (memory 2))
+    {core}
+    ;; no-action with an empty summary
+    (data (i32.const 72) "\02")
     (func (export "check") (param i32 i32) (result i32) (i32.const 128))
     (func (export "run") (param i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
       (local $a i32) (local $b i32)
       {run}
-      (i32.const 64))
-    {core})
-  (core instance $i (instantiate $playbook {with}))
+      (i32.const 64)))
+  (core instance $i (instantiate $playbook (with "libc" (instance $libc)) {with}))
   (type $trigger-shape (record
     (field "run-id" string) (field "incident-id" string) (field "alert" string) (field "fired" u64)
     (field "labels" (list (tuple string string))) (field "parameters" string)))
@@ -94,9 +94,9 @@ fn text(Parts { imports, core_imports, core, with, run }: Parts<'_>) -> String {
   (type $failure-shape (record (field "summary" string) (field "detail" (list string))))
   (export $failure "failure" (type $failure-shape))
   (func $check (param "parameters" string) (result (result (error (list $issue))))
-    (canon lift (core func $i "check") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+    (canon lift (core func $i "check") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (func $run (param "trigger" $trigger) (result (result $outcome (error $failure)))
-    (canon lift (core func $i "run") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+    (canon lift (core func $i "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (instance $exported
     (export "check-parameters" (func $check))
     (export "run" (func $run)))

@@ -1,0 +1,359 @@
+//! The standard playbooks as they are built, against a host in a few lines.
+
+use fettle_model::id::RunId;
+use fettle_model::playbook::{Action, GrantKind};
+use fettle_model::remediation::Parameters;
+use fettle_model::run::{Change, Claim, UndoClass};
+use fettle_model::time::UnixMillis;
+use fettle_sandbox::call::{
+    ActError, Activity, Call, ClockCall, FlagCall, FlagSetting, Goodness, HealthCall, HealthReport, LogCall, ReadError,
+    Receipt, ReleaseCall, ReleaseInfo, Reply, Revision, ServiceCall, ServiceStatus, Verdict,
+};
+use fettle_sandbox::engine::{Engine, HostKey, InvalidParameters, Playbook};
+use fettle_sandbox::execution::{Execution, Gone, Limits, Trigger};
+use fettle_sandbox::package::{Import, Package};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The package of a standard playbook, built when it is missing or older than its sources.
+fn package(name: &str) -> Package {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let folder = target.join("playbooks");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    // Several test processes may want it at once.
+    let lock = File::create(folder.join(".lock")).expect("the target folder can be written");
+    lock.lock().expect("the lock can be taken");
+    let built = folder.join(format!("{name}.wasm"));
+    let sources = [root.join("wasm-sdk"), root.join("playbooks").join(name)].map(|path| newest(&path));
+    let age = fs::metadata(&built).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    if sources.into_iter().any(|source| source > age) {
+        build(root, &target, name, &built);
+    }
+    Package::read(fs::read(&built).expect("it was built")).expect("a standard playbook is a valid package")
+}
+
+fn newest(path: &Path) -> SystemTime {
+    let meta = fs::metadata(path).expect("sources can be read");
+    if meta.is_file() {
+        return meta.modified().expect("this system keeps times");
+    }
+    let entries = fs::read_dir(path).expect("sources can be read");
+    entries.map(|entry| newest(&entry.expect("sources can be read").path())).max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn build(root: &Path, target: &Path, name: &str, to: &Path) {
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "-p", name])
+        .current_dir(root)
+        .output()
+        .expect("cargo runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let component = target.join("wasm32-wasip2/guest").join(format!("{}.wasm", name.replace('-', "_")));
+    let manifest = fs::read_to_string(root.join("playbooks").join(name).join("playbook.toml")).expect("a manifest");
+    let package = Package::build(&fs::read(component).expect("cargo built it"), &manifest).expect("a valid package");
+    fs::write(to, package.bytes()).expect("the target folder can be written");
+}
+
+fn load(engine: &Engine, package: &Package) -> Playbook {
+    engine.load(&engine.compile(package).expect("it compiles")).expect("it loads")
+}
+
+fn parameters(package: &Package, given: &Value) -> Parameters {
+    let given: BTreeMap<String, Value> = serde_json::from_value(given.clone()).expect("an object");
+    package.manifest().complete(&given).expect("the manifest allows them")
+}
+
+fn kinds(package: &Package) -> BTreeSet<GrantKind> {
+    package.manifest().grants.iter().map(|grant| grant.kind).collect()
+}
+
+/// A service with two releases and a flag, sick until the right thing is done.
+struct World {
+    cured_by: Action,
+    healthy: bool,
+    restarts: u32,
+    flag: &'static str,
+    current: &'static str,
+    releases: Vec<ReleaseInfo>,
+    refuse: Option<ActError>,
+    trace: Vec<String>,
+    said: Vec<String>,
+}
+
+impl World {
+    fn sick(cured_by: Action) -> Self {
+        let release = |id: &str, known_good| ReleaseInfo {
+            id: id.to_owned(),
+            version: id.to_owned(),
+            activated: None,
+            known_good,
+        };
+        Self {
+            cured_by,
+            healthy: false,
+            restarts: 0,
+            flag: "on",
+            current: "r3",
+            releases: vec![
+                release("r4", Goodness::KnownGood),
+                release("r3", Goodness::Unproven),
+                release("r2", Goodness::Unproven),
+                release("r1", Goodness::KnownGood),
+            ],
+            refuse: None,
+            trace: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    fn change(&mut self, action: Action, what: String) -> Reply {
+        self.trace.push(what);
+        if let Some(error) = &self.refuse {
+            return Reply::Acted(Err(error.clone()));
+        }
+        self.healthy = self.healthy || action == self.cured_by;
+        Reply::Acted(Ok(Receipt { action_id: "a".to_owned(), undo: UndoClass::None, change: Change::Made }))
+    }
+
+    fn status(&self) -> Reply {
+        Reply::Service(Ok(ServiceStatus {
+            activity: Activity::Active,
+            since: UnixMillis(1),
+            restarts_last_hour: self.restarts,
+            main_pid: Some(7),
+            revision: Revision("s1".to_owned()),
+        }))
+    }
+
+    fn health(&self) -> Reply {
+        let verdict = if self.healthy { Verdict::Healthy } else { Verdict::Unhealthy };
+        Reply::Health(Ok(HealthReport { verdict, reasons: Vec::new() }))
+    }
+
+    fn release(&self, id: &str) -> Result<ReleaseInfo, ReadError> {
+        self.releases.iter().find(|release| release.id == id).cloned().ok_or(ReadError::NotFound)
+    }
+
+    fn reply(&mut self, call: Call) -> Reply {
+        match call {
+            Call::Clock(ClockCall::Now) => Reply::Time(UnixMillis(1_000)),
+            Call::Clock(ClockCall::Remaining) => Reply::Millis(1_000),
+            Call::Clock(ClockCall::Sleep { .. }) => Reply::Unit,
+            Call::Log(LogCall::Event { level, message, .. }) => {
+                self.said.push(format!("{level:?} {message}"));
+                Reply::Unit
+            }
+            Call::Log(LogCall::Phase { .. }) => Reply::Unit,
+            Call::Facts(_) => Reply::Fact(Err(ReadError::NotFound)),
+            Call::Service { op, .. } => match op {
+                ServiceCall::Open => Reply::Opened(Ok(())),
+                ServiceCall::Status | ServiceCall::WaitFor { .. } => self.status(),
+                ServiceCall::Tail { .. } => Reply::Lines(Ok(Vec::new())),
+                ServiceCall::Change { action, expect } => {
+                    self.change(action, format!("{} expect {}", action.as_str(), expect.0))
+                }
+            },
+            Call::Release { op, .. } => match op {
+                ReleaseCall::Open => Reply::Opened(Ok(())),
+                ReleaseCall::Current => {
+                    Reply::CurrentRelease(self.release(self.current).map(|now| (now, Revision("c1".to_owned()))))
+                }
+                ReleaseCall::History => Reply::Releases(Ok(self.releases.clone())),
+                ReleaseCall::Activate { release, expect } => {
+                    self.change(Action::Activate, format!("activate {release} expect {}", expect.0))
+                }
+                ReleaseCall::WaitSettled { .. } => Reply::Settled(self.release(self.current)),
+            },
+            Call::Flag { op, .. } => match op {
+                FlagCall::Open => Reply::Opened(Ok(())),
+                FlagCall::Read => {
+                    Reply::Flag(Ok(FlagSetting { value: self.flag.to_owned(), revision: Revision("f1".to_owned()) }))
+                }
+                FlagCall::Set { value, expect, hold_ms } => {
+                    self.change(Action::Set, format!("set {value} for {hold_ms} expect {}", expect.0))
+                }
+            },
+            Call::Health { op, .. } => match op {
+                HealthCall::Open => Reply::Opened(Ok(())),
+                HealthCall::Probe => self.health(),
+                HealthCall::WaitHealthy { .. } if self.healthy => self.health(),
+                HealthCall::WaitHealthy { .. } => Reply::Health(Err(ReadError::Timeout)),
+            },
+        }
+    }
+}
+
+fn execute(
+    engine: &Engine,
+    package: &Package,
+    playbook: &Playbook,
+    given: &Value,
+    host: &mut dyn FnMut(Call) -> Result<Reply, Gone>,
+) -> Execution {
+    let trigger = Trigger {
+        run: "01890a5d-ac96-774b-bcce-b302099a8057".parse::<RunId>().expect("a UUID"),
+        incident: None,
+        alert: "web/http".to_owned(),
+        fired: UnixMillis(1),
+        labels: BTreeMap::from([("host".to_owned(), "web-1".to_owned())]),
+        parameters: parameters(package, given),
+    };
+    engine.execute(playbook, &kinds(package), &trigger, Limits::for_duration(Duration::from_secs(60)), host)
+}
+
+/// Runs a standard playbook in the world and compares its changes and its claim, `kind: summary`.
+#[track_caller]
+fn check(name: &str, given: &Value, mut world: World, changes: &[&str], expected: &str) {
+    let engine = Engine::new().expect("an engine");
+    let package = package(name);
+    let playbook = load(&engine, &package);
+    let execution = execute(&engine, &package, &playbook, given, &mut |call| Ok(world.reply(call)));
+    let claim = match execution.claim {
+        Ok(Claim::Resolved { summary }) => format!("resolved: {summary}"),
+        Ok(Claim::Mitigated { summary, until }) => format!("mitigated until {}: {summary}", until.0),
+        Ok(Claim::NoAction { summary }) => format!("no-action: {summary}"),
+        Ok(Claim::Escalate { summary }) => format!("escalate: {summary}"),
+        Ok(Claim::Failed { summary, .. }) => format!("failed: {summary}"),
+        Err(stop) => format!("stopped: {stop}"),
+    };
+    let changed: Vec<&str> = world.trace.iter().map(String::as_str).collect();
+    assert_eq!((changed.as_slice(), claim.as_str()), (changes, expected));
+}
+
+#[test]
+fn restart_service_restarts_once_what_is_sick_and_nothing_else() {
+    let name = "restart-service";
+    let none = json!({});
+    check(name, &none, World::sick(Action::Restart), &["restart expect s1"], "resolved: restarted the service");
+    let healthy = World { healthy: true, ..World::sick(Action::Restart) };
+    check(name, &none, healthy, &[], "no-action: the check passes already");
+    let tired = World { restarts: 2, ..World::sick(Action::Restart) };
+    let escalated = "escalate: 2 restarts in the last hour have not helped";
+    check(name, &json!({"max-restarts": 2}), tired, &[], escalated);
+    let incurable = World::sick(Action::Stop);
+    check(name, &none, incurable, &["restart expect s1"], "failed: health.wait-healthy: it took too long");
+    let stale = World { refuse: Some(ActError::Stale(Revision("s2".to_owned()))), ..World::sick(Action::Restart) };
+    let failed = "failed: service.restart: it changed since it was looked at, nothing was done (it is at s2)";
+    check(name, &none, stale, &["restart expect s1"], failed);
+}
+
+#[test]
+fn rollback_release_goes_back_to_the_newest_older_known_good_one() {
+    let name = "rollback-release";
+    let done = "resolved: rolled back from r3 to r1";
+    check(name, &json!({}), World::sick(Action::Activate), &["activate r1 expect c1"], done);
+    let both = ["activate r1 expect c1", "restart expect s1"];
+    check(name, &json!({"then": "restart"}), World::sick(Action::Restart), &both, done);
+    let both = ["activate r1 expect c1", "reload expect s1"];
+    check(name, &json!({"then": "reload"}), World::sick(Action::Reload), &both, done);
+    let oldest = World { current: "r1", ..World::sick(Action::Activate) };
+    check(name, &json!({}), oldest, &[], "escalate: no release but r1 is known to be good");
+}
+
+#[test]
+fn disable_flag_turns_off_what_is_on_until_the_holds_end() {
+    let name = "disable-flag";
+    let set = ["set off for 3600000 expect f1"];
+    check(name, &json!({}), World::sick(Action::Set), &set, "mitigated until 3601000: the flag is off for 1h");
+    let off = World { flag: "off", ..World::sick(Action::Set) };
+    check(name, &json!({}), off, &[], "escalate: the flag is off already and the check fails still");
+    let set = ["set dark for 60000 expect f1"];
+    let given = json!({"off": "dark", "hold": "1m"});
+    check(name, &given, World::sick(Action::Set), &set, "mitigated until 61000: the flag is dark for 1m");
+}
+
+#[test]
+fn a_standard_playbook_imports_only_what_it_uses() {
+    let fettle = |name: &str| -> Vec<Import> {
+        let package = package(name);
+        package.imports().iter().copied().filter(|import| !matches!(import, Import::Wasi(_))).collect()
+    };
+    assert_eq!(fettle("restart-service"), [Import::Types, Import::Log, Import::Health, Import::Services]);
+    assert_eq!(
+        fettle("rollback-release"),
+        [Import::Types, Import::Log, Import::Health, Import::Services, Import::Releases]
+    );
+    assert_eq!(
+        fettle("disable-flag"),
+        [Import::Types, Import::Clock, Import::Log, Import::Health, Import::FeatureFlags]
+    );
+}
+
+#[test]
+fn a_playbooks_own_check_complains_of_what_the_manifest_cannot_say() {
+    let engine = Engine::new().expect("an engine");
+    let package = package("rollback-release");
+    let playbook = load(&engine, &package);
+    let limits = Limits::for_duration(Duration::from_secs(10));
+    let check =
+        |given: &Value| engine.check_parameters(&playbook, &kinds(&package), &parameters(&package, given), limits);
+    assert_eq!(check(&json!({"then": "reload"})), Ok(()));
+    let refused = check(&json!({"then": "reboot"})).expect_err("it is no choice");
+    let InvalidParameters::Refused(complaints) = refused else { return assert_eq!(format!("{refused}"), "refused") };
+    assert!(complaints[0].starts_with("unknown variant `reboot`, expected one of `nothing`"), "{complaints:?}");
+}
+
+#[test]
+fn the_same_replies_give_the_same_calls_and_fuel() {
+    let engine = Engine::new().expect("an engine");
+    let package = package("restart-service");
+    let playbook = load(&engine, &package);
+    let once = || {
+        let mut world = World::sick(Action::Restart);
+        let mut calls = Vec::new();
+        let execution = execute(&engine, &package, &playbook, &json!({}), &mut |call| {
+            calls.push(call.clone());
+            Ok(world.reply(call))
+        });
+        (execution, calls)
+    };
+    let first = once();
+    assert_eq!(first, once());
+    assert_eq!(first.1.len(), 9);
+}
+
+#[test]
+fn building_a_package_twice_gives_the_same_artifact_code() {
+    let engine = Engine::new().expect("an engine");
+    let package = package("restart-service");
+    let key = HostKey::new([1; 32]).derive(package.digest(), engine.fingerprint());
+    let seal = || engine.compile(&package).expect("it compiles").seal(&key);
+    assert_eq!(seal(), seal());
+}
+
+/// Prints what a person waits for; asserts only that it works.
+#[test]
+fn timings_of_restart_service_in_microseconds() {
+    let package = package("restart-service");
+    let timed = |what: &str, micros: u128| eprintln!("{what}: {micros} us");
+    let begun = Instant::now();
+    let engine = Engine::new().expect("an engine");
+    timed("engine", begun.elapsed().as_micros());
+    let begun = Instant::now();
+    let bytes = package.bytes().to_vec();
+    let read = Package::read(bytes).expect("valid");
+    timed("read the package", begun.elapsed().as_micros());
+    let begun = Instant::now();
+    let artifact = engine.compile(&read).expect("it compiles");
+    timed("compile", begun.elapsed().as_micros());
+    let key = HostKey::new([1; 32]).derive(package.digest(), engine.fingerprint());
+    let sealed = artifact.seal(&key);
+    eprintln!("package: {} bytes, artifact: {} bytes", package.bytes().len(), sealed.as_bytes().len());
+    for round in ["first", "second"] {
+        let begun = Instant::now();
+        let opened = sealed.clone().open(&key, package.digest(), engine.fingerprint()).expect("sealed here");
+        let playbook = engine.load(&opened).expect("it loads");
+        timed(&format!("{round} open and load"), begun.elapsed().as_micros());
+        let mut world = World::sick(Action::Restart);
+        let begun = Instant::now();
+        let execution = execute(&engine, &package, &playbook, &json!({}), &mut |call| Ok(world.reply(call)));
+        timed(&format!("{round} instantiate and run"), begun.elapsed().as_micros());
+        eprintln!("fuel: {}", execution.fuel_used);
+        assert_eq!(world.trace, ["restart expect s1"]);
+    }
+}
