@@ -1,0 +1,217 @@
+//! Drills: how a playbook version earns evidence, and every way in which it does not.
+
+use crate::world::{World, description, fault, targets, version, web};
+use fettle_controlplane::core::{EVIDENCE_VALID_FOR, INJECTION_WITHIN, Outcome, PersonRefusal, PersonRequest, views};
+use fettle_model::check::Status;
+use fettle_model::evidence::{DrillResult, Fault, FaultKind};
+use fettle_model::host::DrillConsent;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::permit::PermitRejection;
+use fettle_model::record::{Body, Kind};
+use fettle_model::refusal::Reason;
+use fettle_model::remediation::Mode;
+use fettle_model::run::Ending;
+use std::time::Duration;
+
+fn staging() -> (World, HostId) {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    world.host("s1", "staging");
+    (world, host)
+}
+
+fn ended(world: &World) -> Vec<DrillResult> {
+    world
+        .log
+        .iter()
+        .filter_map(|logged| match &logged.record.body {
+            Body::DrillEnded(ending) => Some(ending.result.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[track_caller]
+fn not_proved(world: &World, reason: &str) {
+    assert_eq!(ended(world), [DrillResult::NotProved { reason: reason.to_owned() }]);
+    assert_eq!(world.count(|body| body.kind() == Kind::EvidenceEarned), 0);
+}
+
+#[test]
+fn a_healed_drill_earns_evidence_that_names_what_was_observed() {
+    let (mut world, host) = staging();
+    world.drill_through(host);
+    assert_eq!(ended(&world), [DrillResult::Proved]);
+    let evidence = world
+        .log
+        .iter()
+        .find_map(|logged| match &logged.record.body {
+            Body::EvidenceEarned(evidence) => Some((**evidence).clone()),
+            _ => None,
+        })
+        .expect("evidence");
+    assert_eq!(evidence.playbook, version("restart-service", "1.0.0"));
+    assert_eq!(evidence.class.to_string(), "web by systemd on debian 12 x86_64");
+    assert_eq!(evidence.expires_at, world.now.wall.plus(EVIDENCE_VALID_FOR));
+    let observed: Vec<&str> =
+        evidence.observed.iter().map(|position| world.record(*position).body.kind().as_str()).collect();
+    assert_eq!(observed, ["transition-seen", "run-ended", "transition-seen"]);
+    assert_ne!(evidence.injection, evidence.healing);
+}
+
+#[test]
+fn the_passing_check_may_come_after_the_runs_record() {
+    let (mut world, host) = staging();
+    let healing = world.drill_to_healing(host);
+    assert!(healing.drill.is_some());
+    world.end(&healing, Ending::Succeeded);
+    assert_eq!(ended(&world), [], "the playbook's word is not enough");
+    world.becomes(host, Status::Passing);
+    assert_eq!(ended(&world), [DrillResult::Proved]);
+}
+
+#[test]
+fn an_injection_permit_allows_one_fault_on_one_bound_thing_and_no_playbook() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    let permit = world.ask_to_inject(host, drill).expect("a permit");
+    assert_eq!((permit.playbook.clone(), permit.actions, permit.run_within), (None, 1, INJECTION_WITHIN));
+    assert_eq!(permit.drill, Some(drill));
+    let allowed: Vec<_> = permit.targets.iter().map(|target| (target.label.clone(), target.actions.len())).collect();
+    assert_eq!(allowed, [(fault().on, 0)]);
+    world.end(&permit, Ending::Succeeded);
+    let again = world.ask_to_inject(host, drill).expect_err("a fault is injected once");
+    assert_eq!(again.reasons, [Reason::NoSuchDrill]);
+}
+
+#[test]
+fn an_injection_needs_the_consent_and_the_binding_of_the_owner() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    let mut unbound = world.request(host);
+    unbound.purpose = fettle_model::permit::Purpose::InjectFault { drill, fault: fault() };
+    for (what, given) in [("nothing", Vec::new()), ("more", targets()), ("another thing", vec![targets().remove(1)])] {
+        let refusal = world
+            .ask_with(host, |request| {
+                request.purpose = unbound.purpose.clone();
+                request.targets = given;
+            })
+            .expect_err(what);
+        assert!(matches!(refusal.reasons.as_slice(), [Reason::Unbound { .. }]), "{what}: {refusal:?}");
+    }
+    let mut described = description("s0", "staging");
+    described.drills = DrillConsent::Refused;
+    world.say(host, Body::HostDescribed(Box::new(described)));
+    let refusal = world.ask_to_inject(host, drill).expect_err("the owner changed their mind");
+    assert_eq!(refusal.reasons, [Reason::NoSuchDrill]);
+}
+
+#[test]
+fn injections_share_the_groups_budget() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    let other = world.core.state().hosts().map(|known| known.id).find(|id| *id != host).expect("a second host");
+    world.becomes(other, Status::Critical);
+    let refusal = world.ask_to_inject(host, drill).expect_err("the last healthy host is not broken on purpose");
+    assert_eq!(refusal.reasons, [Reason::MinHealthy { limit: 1, value: 0 }]);
+}
+
+#[test]
+fn a_fault_that_no_drill_injected_needs_evidence_even_while_a_drill_waits() {
+    let (mut world, host) = staging();
+    assert_eq!(world.start_drill(host).1, Outcome::Done);
+    world.becomes(host, Status::Critical);
+    let refusal = world.ask(host).expect_err("nothing was injected yet");
+    assert_eq!(refusal.reasons.iter().map(Reason::rule).collect::<Vec<_>>(), ["no-evidence"]);
+}
+
+#[test]
+fn a_drill_is_not_proved_when_a_run_of_it_does_not_succeed() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    let injection = world.ask_to_inject(host, drill).expect("a permit");
+    world.end(&injection, Ending::Failed);
+    not_proved(&world, "the injecting run ended failed");
+
+    let (mut world, host) = staging();
+    let healing = world.drill_to_healing(host);
+    world.becomes(host, Status::Passing);
+    world.end(&healing, Ending::Ineffective);
+    not_proved(&world, "the healing run ended ineffective");
+
+    let (mut world, host) = staging();
+    let healing = world.drill_to_healing(host);
+    world.reject(&healing, PermitRejection::PlaybookUntrusted);
+    not_proved(&world, "the agent rejected the permit");
+
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    assert!(world.ask_to_inject(host, drill).is_ok());
+    world.advance(Duration::from_mins(10));
+    world.tick();
+    not_proved(&world, "a run never reported");
+}
+
+#[test]
+fn a_drill_is_not_proved_after_its_deadline() {
+    let (mut world, host) = staging();
+    assert_eq!(world.start_drill(host).1, Outcome::Done);
+    // 10 minutes, 2 for the run and 1 for the confirmation.
+    world.advance(Duration::from_mins(13) - Duration::from_millis(1));
+    world.tick();
+    assert_eq!(ended(&world), []);
+    world.advance(Duration::from_millis(1));
+    world.tick();
+    not_proved(&world, "the deadline passed");
+}
+
+#[test]
+fn drills_start_only_where_they_can_be_healed_and_are_allowed() {
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut World, HostId) -> (PersonRequest, PersonRefusal)) {
+        let (mut world, host) = staging();
+        let (request, expected) = change(&mut world, host);
+        assert_eq!(world.person(request), Outcome::PersonRefused(expected));
+    }
+    fn drill(world: &mut World, host: HostId) -> PersonRequest {
+        PersonRequest::StartDrill { drill: DrillId::from_uuid(world.mint()), host, check: web(), fault: fault() }
+    }
+    check(|world, _| {
+        let host = world.host("p0", "production");
+        (drill(world, host), PersonRefusal::DrillsRefused(host))
+    });
+    check(|world, host| {
+        let mut described = description("s0", "staging");
+        described.drills = DrillConsent::Refused;
+        world.say(host, Body::HostDescribed(Box::new(described)));
+        (drill(world, host), PersonRefusal::DrillsRefused(host))
+    });
+    check(|world, host| {
+        world.modes.insert("staging", Mode::Observe);
+        assert_eq!(world.configure(), Outcome::Done);
+        (drill(world, host), PersonRefusal::DrillMode(Mode::Observe))
+    });
+    check(|world, host| {
+        let fault = Fault { kind: FaultKind::KillProcess, ..fault() };
+        let drill = DrillId::from_uuid(world.mint());
+        (PersonRequest::StartDrill { drill, host, check: web(), fault }, PersonRefusal::UndeclaredFault)
+    });
+    check(|world, host| {
+        let (running, _) = world.start_drill(host);
+        (drill(world, host), PersonRefusal::DrillRuns(running))
+    });
+}
+
+#[test]
+fn the_view_shows_what_production_still_lacks() {
+    let (mut world, host) = staging();
+    world.host("p0", "production");
+    let uncovered = |world: &World| {
+        views::playbooks(world.core.state(), world.now.wall).first().expect("a playbook").uncovered.len()
+    };
+    assert_eq!(uncovered(&world), 1);
+    world.drill_through(host);
+    assert_eq!(uncovered(&world), 0);
+    world.advance(EVIDENCE_VALID_FOR);
+    assert_eq!(uncovered(&world), 1);
+}

@@ -1,0 +1,249 @@
+//! Random histories of a small fleet, held against the oracle after every step.
+
+use crate::oracle::Oracle;
+use crate::world::{World, description};
+use fettle_controlplane::core::PersonRequest;
+use fettle_model::breaker::Scope;
+use fettle_model::check::Status;
+use fettle_model::guard::{Amount, Guard};
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::permit::{Permit, PermitRejection};
+use fettle_model::record::Body;
+use fettle_model::run::Ending;
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::time::Duration;
+
+/// One thing that happens. Numbers pick among what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Becomes(usize, Status),
+    Ask(usize),
+    AskForNothing(usize),
+    AskAgain(usize),
+    End(usize, Ending),
+    Reject(usize, PermitRejection),
+    Advance(Duration),
+    Lose,
+    Tick,
+    Restart,
+    Stop(Scope),
+    Resume(Scope),
+    StartDrill(usize),
+    Inject(usize),
+    State(usize, HostState),
+    Describe(usize, &'static str),
+    Configure(Guard),
+}
+
+fn guards() -> impl Strategy<Value = Guard> {
+    let most = prop_oneof![1 => Just(0), 4 => Just(1), 4 => Just(2), 2 => Just(3)].prop_map(Amount::Count);
+    let most = prop_oneof![4 => most, 1 => Just(Amount::Percent(50))];
+    let least = prop_oneof![5 => (0_u32..4).prop_map(Amount::Count), 1 => Just(Amount::Percent(50))];
+    let minutes = || (0_u64..6).prop_map(Duration::from_mins);
+    (most, least, 1_u32..5, minutes(), minutes(), 0_u32..5).prop_map(
+        |(max_in_flight, min_healthy, max_attempts, cooldown, healthy_for, max_failures)| Guard {
+            max_in_flight,
+            min_healthy,
+            max_attempts,
+            cooldown,
+            healthy_for,
+            max_failures,
+            failure_window: Duration::from_mins(30),
+        },
+    )
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let host = || 0_usize..7;
+    let status = select(vec![Status::Passing, Status::Critical, Status::Critical, Status::Warning, Status::Unknown]);
+    let ending = select(vec![
+        Ending::Succeeded,
+        Ending::Succeeded,
+        Ending::Failed,
+        Ending::Ineffective,
+        Ending::Superseded,
+        Ending::Expired,
+        Ending::InDoubt,
+    ]);
+    let rejection = select(vec![PermitRejection::Replayed, PermitRejection::Busy, PermitRejection::PlaybookUntrusted]);
+    let scope = || {
+        let scopes = ["global", "environment:production", "service:web", "playbook:restart-service", "service:db"];
+        select(scopes.iter().map(|scope| scope.parse().expect("a scope")).collect::<Vec<Scope>>())
+    };
+    let state = prop_oneof![
+        10 => Just(HostState::Active),
+        5 => Just(HostState::Quarantined),
+        1 => Just(HostState::Revoked),
+    ];
+    prop_oneof![
+        8 => (host(), status).prop_map(|(host, status)| Step::Becomes(host, status)),
+        14 => host().prop_map(Step::Ask),
+        1 => host().prop_map(Step::AskForNothing),
+        1 => host().prop_map(Step::AskAgain),
+        6 => (host(), ending).prop_map(|(run, ending)| Step::End(run, ending)),
+        1 => (host(), rejection).prop_map(|(run, because)| Step::Reject(run, because)),
+        5 => (1_u64..900).prop_map(|seconds| Step::Advance(Duration::from_secs(seconds))),
+        1 => Just(Step::Lose),
+        2 => Just(Step::Tick),
+        1 => Just(Step::Restart),
+        1 => scope().prop_map(Step::Stop),
+        5 => scope().prop_map(Step::Resume),
+        1 => host().prop_map(Step::StartDrill),
+        2 => host().prop_map(Step::Inject),
+        1 => (host(), state).prop_map(|(host, state)| Step::State(host, state)),
+        1 => (host(), select(vec!["12", "12", "13"])).prop_map(|(host, os)| Step::Describe(host, os)),
+        2 => guards().prop_map(Step::Configure),
+    ]
+}
+
+struct Play {
+    world: World,
+    oracle: Oracle,
+    hosts: Vec<HostId>,
+    drills: Vec<(HostId, DrillId)>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let (world, _) = World::proved(5);
+        let hosts = world.core.state().hosts().map(|host| host.id).collect();
+        let mut oracle = Oracle::default();
+        oracle.check(&world);
+        Self { world, oracle, hosts, drills: Vec::new() }
+    }
+
+    fn host(&self, pick: usize) -> HostId {
+        self.hosts[pick % self.hosts.len()]
+    }
+
+    /// Whether the rim would let the host's agent speak at all.
+    fn speaks(&self, host: HostId) -> bool {
+        self.world.core.state().host(host).is_some_and(|host| host.state != HostState::Revoked)
+    }
+
+    fn running(&self, pick: usize) -> Option<Permit> {
+        let running: Vec<&Permit> = self
+            .world
+            .core
+            .state()
+            .in_flight()
+            .map(|run| &run.permit)
+            .filter(|permit| self.speaks(permit.host))
+            .collect();
+        running.get(pick % running.len().max(1)).map(|permit| (*permit).clone())
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Becomes(pick, status) => self.on_speaking(pick, |world, host| world.becomes(host, status)),
+            Step::Ask(pick) => {
+                let sick = |host: &&HostId| self.world.status(**host) == Status::Critical && self.speaks(**host);
+                let sick: Vec<HostId> = self.hosts.iter().filter(sick).copied().collect();
+                if let Some(host) = sick.get(pick % sick.len().max(1)) {
+                    drop(self.world.ask(*host));
+                }
+            }
+            Step::AskForNothing(pick) => self.on_speaking(pick, |world, host| {
+                assert!(world.ask_with(host, |request| request.targets.clear()).is_err(), "an empty target is granted");
+            }),
+            Step::AskAgain(pick) => self.on_speaking(pick, |world, host| {
+                let request = world.request(host);
+                let first = world.say(host, Body::PermitRequested(Box::new(request.clone())));
+                let again = world.say(host, Body::PermitRequested(Box::new(request)));
+                assert_eq!(first, again, "the same request gets another answer");
+            }),
+            Step::End(pick, ending) => {
+                if let Some(permit) = self.running(pick) {
+                    self.world.end(&permit, ending);
+                }
+            }
+            Step::Reject(pick, because) => {
+                if let Some(permit) = self.running(pick) {
+                    self.world.reject(&permit, because);
+                }
+            }
+            Step::Advance(by) => self.world.advance(by),
+            Step::Lose => {
+                self.world.advance(Duration::from_mins(10));
+                self.world.tick();
+            }
+            Step::Tick => self.world.tick(),
+            Step::Restart => {
+                self.world.restart();
+                self.oracle.restarted();
+            }
+            Step::Stop(scope) => self.world.done(PersonRequest::Stop { scope, why: "stop".to_owned() }),
+            Step::Resume(scope) => drop(self.world.person(PersonRequest::Resume { scope, why: "go on".to_owned() })),
+            Step::StartDrill(pick) => {
+                let host = self.host(pick);
+                let (drill, _) = self.world.start_drill(host);
+                self.drills.push((host, drill));
+            }
+            Step::Inject(pick) => {
+                if let Some((host, drill)) = self.drills.get(pick % self.drills.len().max(1)).copied()
+                    && self.speaks(host)
+                {
+                    drop(self.world.ask_to_inject(host, drill));
+                }
+            }
+            Step::State(pick, state) => {
+                let host = self.host(pick);
+                drop(self.world.person(PersonRequest::SetHostState { host, state, why: "odd".to_owned() }));
+            }
+            Step::Describe(pick, os) => self.on_speaking(pick, |world, host| {
+                let known = world.core.state().host(host).expect("a host");
+                let mut described = description(known.name.as_str(), known.environment.as_str());
+                os.clone_into(&mut described.os.version);
+                world.say(host, Body::HostDescribed(Box::new(described)));
+            }),
+            Step::Configure(guard) => {
+                self.world.guard = guard;
+                drop(self.world.configure());
+            }
+        }
+        self.oracle.check(&self.world);
+    }
+
+    fn on_speaking(&mut self, pick: usize, act: impl FnOnce(&mut World, HostId)) {
+        let host = self.host(pick);
+        if self.speaks(host) {
+            act(&mut self.world, host);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_history_breaks_a_rule_and_every_history_replays_to_the_same_state(
+        history in proptest::collection::vec(steps(), 1..150)
+    ) {
+        let mut play = Play::new();
+        for step in history {
+            play.step(step);
+        }
+        prop_assert!(&play.world.replayed() == play.world.core.state());
+    }
+}
+
+#[test]
+fn the_histories_reach_grants_refusals_and_lost_runs() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut grants, mut refusals, mut lost) = (0, 0, 0);
+    for _ in 0..20 {
+        let history = proptest::collection::vec(steps(), 150).new_tree(&mut runner).expect("a history").current();
+        let mut play = Play::new();
+        for step in history {
+            play.step(step);
+        }
+        // Two permits are the fixture's.
+        grants += play.oracle.grants - 2;
+        refusals += play.oracle.refusals;
+        lost += play.oracle.lost;
+    }
+    assert!(grants > 50 && refusals > 100 && lost > 5, "{grants} grants, {refusals} refusals, {lost} lost runs");
+}

@@ -1,0 +1,19 @@
+//! Tests of the control plane's core through its public surface.
+//!
+//! Every test plays on a [`world::World`]: commands are decided, what they list is appended to an
+//! in-memory log and applied, as the rim does. When a world is dropped its log is replayed, through the
+//! JSON of its records, and must give the same state.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one kind of record out of all and stops on others")]
+
+mod attempts;
+mod breakers;
+mod chain;
+mod drills;
+mod invariants;
+mod lost_runs;
+mod oracle;
+mod people;
+mod rules;
+mod views;
+mod world;

@@ -1,0 +1,237 @@
+//! What must always hold, checked from the log alone: a second, simpler reading of it that shares no
+//! code with the core.
+
+use crate::world::{Logged, World, web};
+use fettle_model::breaker::Scope;
+use fettle_model::check::Status;
+use fettle_model::counter::{Fence, TransitionEpoch};
+use fettle_model::evidence::{Evidence, HostClass};
+use fettle_model::guard::Guard;
+use fettle_model::host::{HostDescription, HostState};
+use fettle_model::id::{DrillId, HostId, PermitId, RequestId, RunId};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::record::{Author, Body};
+use fettle_model::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[derive(Default)]
+struct Known {
+    environment: String,
+    active: bool,
+    revoked: bool,
+    description: Option<HostDescription>,
+    epoch: TransitionEpoch,
+    status: Option<Status>,
+    healthy_since: Option<UnixMillis>,
+    attempts: u32,
+    fence: Fence,
+}
+
+#[derive(Default)]
+struct Open {
+    half_open_at: UnixMillis,
+    probe: Option<PermitId>,
+}
+
+/// The log so far, as an auditor would tally it.
+#[derive(Default)]
+pub(crate) struct Oracle {
+    read: usize,
+    hosts: BTreeMap<HostId, Known>,
+    in_flight: BTreeMap<PermitId, (HostId, Duration)>,
+    guard: Guard,
+    evidence: Vec<Evidence>,
+    drills: BTreeMap<DrillId, HostId>,
+    stopped: BTreeSet<Scope>,
+    breakers: BTreeMap<Scope, Open>,
+    answered: BTreeSet<RequestId>,
+    runs: BTreeSet<RunId>,
+    pub(crate) grants: usize,
+    pub(crate) refusals: usize,
+    pub(crate) lost: usize,
+}
+
+impl Oracle {
+    /// Reads what the world has appended since the last call.
+    pub(crate) fn check(&mut self, world: &World) {
+        let monotonic = world.now.monotonic.0;
+        for logged in world.log.iter().skip(self.read) {
+            self.record(logged, monotonic);
+        }
+        self.read = world.log.len();
+    }
+
+    /// The control plane started anew: holds begin again.
+    pub(crate) fn restarted(&mut self) {
+        for (_, since) in self.in_flight.values_mut() {
+            *since = Duration::ZERO;
+        }
+    }
+
+    fn record(&mut self, logged: &Logged, monotonic: Duration) {
+        let author = match logged.record.author {
+            Author::Agent { host, .. } => Some(host),
+            Author::ControlPlane => None,
+        };
+        let at = logged.received_at;
+        match &logged.record.body {
+            Body::HostEnrolled(enrolled) => {
+                let environment = enrolled.environment.to_string();
+                self.hosts.insert(enrolled.host, Known { environment, active: true, ..Known::default() });
+            }
+            Body::HostStateSet(set) => {
+                let known = self.hosts.get_mut(&set.host).expect("an enrolled host");
+                known.active = set.state == HostState::Active;
+                known.revoked = set.state == HostState::Revoked;
+            }
+            Body::HostDescribed(description) => {
+                let known = self.hosts.get_mut(&author.expect("an agent")).expect("an enrolled host");
+                known.description = Some((**description).clone());
+            }
+            Body::ConfigurationSet(set) => {
+                self.guard = set.configuration.remediations().first().expect("one").guard.clone();
+            }
+            Body::TransitionSeen(transition) => {
+                let healthy_for = self.guard.healthy_for;
+                let known = self.hosts.get_mut(&author.expect("an agent")).expect("an enrolled host");
+                let healthy = matches!(transition.to, Status::Passing | Status::Warning);
+                match (known.healthy_since, healthy) {
+                    (Some(since), false) => {
+                        if at.since(since) >= healthy_for {
+                            known.attempts = 0;
+                        }
+                        known.healthy_since = None;
+                    }
+                    (None, true) => known.healthy_since = Some(at),
+                    (Some(_), true) | (None, false) => {}
+                }
+                known.status = Some(transition.to);
+                known.epoch = transition.epoch;
+            }
+            Body::PermitGranted(permit) => {
+                self.granted(permit, at);
+                self.in_flight.insert(permit.permit, (permit.host, monotonic));
+                self.grants += 1;
+            }
+            Body::PermitRefused(refusal) => {
+                assert!(!refusal.reasons.is_empty(), "a refusal without a reason");
+                assert!(self.answered.insert(refusal.request), "a request is answered twice");
+                self.refusals += 1;
+            }
+            Body::PermitRejected(rejected) if rejected.because != PermitRejection::Replayed => {
+                self.ended(rejected.permit.expect("a permit"));
+            }
+            Body::RunEnded(ended) => self.ended(ended.permit),
+            Body::RunUnresolved(unresolved) => {
+                let (_, since) = self.in_flight.get(&unresolved.permit).expect("a run in flight");
+                // 30 s lease, 3 min effect, 1 min margin, and 1 min of injection or 3 of run and confirmation.
+                let shortest = Duration::from_secs(30 + 180 + 60 + 60);
+                assert!(monotonic.saturating_sub(*since) >= shortest, "a slot is given back too early");
+                self.ended(unresolved.permit);
+                self.lost += 1;
+            }
+            Body::EvidenceEarned(evidence) => self.evidence.push((**evidence).clone()),
+            Body::DrillStarted(drill) => {
+                self.drills.insert(drill.drill, drill.host);
+            }
+            Body::DrillEnded(ending) => {
+                assert!(self.drills.remove(&ending.drill).is_some(), "a drill ends twice");
+            }
+            Body::AutomationStopped(order) => {
+                self.stopped.insert(order.scope.clone());
+            }
+            Body::AutomationResumed(order) => {
+                self.stopped.remove(&order.scope);
+            }
+            Body::BreakerOpened(opened) => {
+                let half_open_at = opened.half_open_at.expect("failures clear by themselves");
+                self.breakers.insert(opened.scope.clone(), Open { half_open_at, probe: None });
+            }
+            Body::BreakerClosed(closed) => {
+                self.breakers.remove(&closed.scope);
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, permit: PermitId) {
+        self.in_flight.remove(&permit);
+        for open in self.breakers.values_mut() {
+            if open.probe == Some(permit) {
+                open.probe = None;
+            }
+        }
+    }
+
+    fn granted(&mut self, permit: &Permit, at: UnixMillis) {
+        assert!(self.answered.insert(permit.request), "a request is answered twice");
+        assert!(self.runs.insert(permit.run), "a run has two permits");
+        assert!(!permit.targets.is_empty(), "a permit without a target");
+        let known = self.hosts.get(&permit.host).expect("an enrolled host");
+        assert!(known.active, "a host that is not active acts");
+        assert!(permit.fence > known.fence, "a fence does not grow");
+        assert!(self.in_flight.values().all(|(host, _)| *host != permit.host), "two permits on one host");
+        let environment = known.environment.clone();
+        self.group_has_room(permit, &environment);
+        self.nothing_stops(permit, &environment, at);
+        self.is_warranted(permit, at);
+        let guard = self.guard.clone();
+        let known = self.hosts.get_mut(&permit.host).expect("an enrolled host");
+        known.fence = permit.fence;
+        if let Purpose::Remediate { epoch, .. } = permit.purpose {
+            assert_eq!((known.status, known.epoch), (Some(Status::Critical), epoch), "another fault than the newest");
+            known.attempts += 1;
+            assert!(known.attempts <= guard.max_attempts, "an attempt too many");
+        }
+    }
+
+    fn group_has_room(&self, permit: &Permit, environment: &str) {
+        let members: Vec<(&HostId, &Known)> = self
+            .hosts
+            .iter()
+            .filter(|(_, known)| known.environment == environment && !known.revoked && known.description.is_some())
+            .collect();
+        let size = u32::try_from(members.len()).expect("a small group");
+        let busy = |id: &HostId| self.in_flight.values().any(|(host, _)| host == id);
+        let in_flight = members.iter().filter(|(id, _)| busy(id)).count();
+        let limit = self.guard.max_in_flight.as_maximum(size);
+        assert!(u32::try_from(in_flight).expect("few") < limit, "more in flight than allowed");
+        let healthy = members.iter().filter(|(id, known)| {
+            **id != permit.host
+                && known.active
+                && !busy(id)
+                && matches!(known.status, Some(Status::Passing | Status::Warning))
+        });
+        let minimum = self.guard.min_healthy.as_minimum(size);
+        assert!(u32::try_from(healthy.count()).expect("few") >= minimum, "too few healthy hosts are left");
+    }
+
+    fn nothing_stops(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
+        let scopes = ["global".to_owned(), format!("environment:{environment}")]
+            .into_iter()
+            .chain(["service:web".to_owned(), "playbook:restart-service".to_owned()]);
+        for scope in scopes {
+            let scope: Scope = scope.parse().expect("a scope");
+            assert!(!self.stopped.contains(&scope), "a permit although {scope} is stopped");
+            if let Some(open) = self.breakers.get_mut(&scope) {
+                assert!(open.half_open_at <= at, "a permit although {scope} is open");
+                assert_eq!(open.probe, None, "two probes in {scope}");
+                open.probe = Some(permit.permit);
+            }
+        }
+    }
+
+    fn is_warranted(&self, permit: &Permit, at: UnixMillis) {
+        let drilled = permit.drill.is_some_and(|drill| self.drills.get(&drill) == Some(&permit.host));
+        let description = self.hosts.get(&permit.host).and_then(|known| known.description.as_ref());
+        let class = description.and_then(|description| HostClass::of(description, &web().service));
+        let proved = self.evidence.iter().any(|evidence| {
+            permit.playbook.as_ref() == Some(&evidence.playbook)
+                && evidence.parameters == permit.parameters.digest()
+                && Some(&evidence.class) == class.as_ref()
+                && evidence.expires_at > at
+        });
+        assert!(drilled || proved, "a permit without evidence or drill");
+    }
+}

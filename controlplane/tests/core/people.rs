@@ -1,0 +1,246 @@
+//! What people ask for, enrolment and certificates.
+
+use crate::world::{PUBLISHER_KEY, World, admit, service, version, web};
+use fettle_controlplane::core::{
+    Authorisation, Command, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, NewCertificate,
+    NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, RotateCertificate,
+};
+use fettle_model::breaker::Scope;
+use fettle_model::counter::CertificateGeneration;
+use fettle_model::host::HostState;
+use fettle_model::id::{HostId, TokenId};
+use fettle_model::identity::Role;
+use fettle_model::record::{Body, Kind};
+use fettle_model::remediation::{Mode, Parameters, Remediation};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[test]
+fn a_log_is_opened_once() {
+    let mut world = World::new();
+    let opened = world.core.state().log().cloned().expect("an open log");
+    let operator = "mallory".parse().expect("a name");
+    let length = world.log.len();
+    assert_eq!(world.run(&Command::Initialise(Initialise { opened, operator })), Outcome::AlreadyInitialised);
+    assert_eq!(world.log.len(), length);
+    let alice = "alice".parse().expect("a name");
+    assert_eq!(world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(), [Role::Operator]);
+}
+
+#[test]
+fn what_cedar_denies_is_a_record_and_a_refusal() {
+    let mut world = World::new();
+    let policies = vec!["floor".to_owned()];
+    let request = PersonRequest::GrantRole { person: "bob".parse().expect("a name"), role: Role::Auditor };
+    let outcome = world.person_with(request, Authorisation::Denied { policies: policies.clone() });
+    let by = "alice".parse().expect("a name");
+    let action = PersonAction::GrantRole;
+    assert_eq!(outcome, Outcome::PersonRefused(PersonRefusal::NotAuthorised { by, action, policies }));
+    let Body::ActionRefused(refused) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!((refused.action.as_str(), refused.resource.as_str()), ("role.grant", "person:bob/auditor"));
+    assert!(world.core.state().roles(&"bob".parse().expect("a name")).is_empty());
+}
+
+#[test]
+fn what_is_so_already_adds_nothing() {
+    let mut world = World::new();
+    let length = world.log.len();
+    let alice = "alice".parse().expect("a name");
+    let again = [
+        PersonRequest::GrantRole { person: alice, role: Role::Operator },
+        PersonRequest::TrustPublisher { publisher: "acme".parse().expect("a name"), key: PUBLISHER_KEY.to_owned() },
+        admit("restart-service", "1.0.0", "acme"),
+    ];
+    for request in again {
+        assert_eq!(world.person(request), Outcome::Unchanged);
+    }
+    assert_eq!(world.configure(), Outcome::Unchanged);
+    assert_eq!(world.log.len(), length);
+}
+
+#[test]
+fn a_token_enrols_once_in_time_under_its_name() {
+    let mut world = World::new();
+    let enrol = |world: &mut World, name: &str, token| {
+        let enrol = world.enrolment(name, token);
+        world.run(&Command::Enrol(enrol))
+    };
+    let refused = |refusal| Outcome::EnrolmentRefused(refusal);
+    let token = world.token("staging");
+    assert_eq!(enrol(&mut world, "s0", token), Outcome::Done);
+    assert_eq!(enrol(&mut world, "s1", token), refused(EnrolmentRefusal::TokenUsed(token)));
+    let token = world.token("staging");
+    let mut same_name = world.enrolment("s0", token);
+    "another key".clone_into(&mut same_name.record_key);
+    let taken = same_name.name.clone();
+    assert_eq!(world.run(&Command::Enrol(same_name)), refused(EnrolmentRefusal::NameTaken(taken)));
+    let mut known = world.enrolment("s1", token);
+    "key of s0".clone_into(&mut known.record_key);
+    assert_eq!(world.run(&Command::Enrol(known)), refused(EnrolmentRefusal::IdentityKnown));
+    world.advance(Duration::from_mins(10));
+    assert_eq!(enrol(&mut world, "s1", token), refused(EnrolmentRefusal::TokenUnknown(token)));
+    let named = TokenId::from_uuid(world.mint());
+    let host = Some("s7".parse().expect("a name"));
+    let environment = "staging".parse().expect("a name");
+    world.done(PersonRequest::CreateToken { token: named, environment, host, valid_for: MAX_TOKEN_VALIDITY });
+    let expected = "s7".parse().expect("a name");
+    assert_eq!(enrol(&mut world, "s1", named), refused(EnrolmentRefusal::OtherName { expected }));
+    assert_eq!(enrol(&mut world, "s7", named), Outcome::Done);
+    assert_eq!(world.count(|body| body.kind() == Kind::HostEnrolled), 2);
+}
+
+#[test]
+fn a_token_is_valid_for_some_time_but_not_for_ever() {
+    let mut world = World::new();
+    for valid_for in [Duration::ZERO, MAX_TOKEN_VALIDITY + Duration::from_millis(1)] {
+        let token = TokenId::from_uuid(world.mint());
+        let environment = "staging".parse().expect("a name");
+        let outcome = world.person(PersonRequest::CreateToken { token, environment, host: None, valid_for });
+        assert_eq!(outcome, Outcome::PersonRefused(PersonRefusal::TokenValidity));
+    }
+}
+
+fn rotate(host: HostId, presented: u64, newest: NewestCertificate, world: &World) -> Command {
+    let certificate = NewCertificate { serial: "02".to_owned(), not_after: world.now.wall };
+    Command::RotateCertificate(RotateCertificate {
+        host,
+        presented: CertificateGeneration(presented),
+        newest,
+        certificate,
+    })
+}
+
+#[test]
+fn certificates_are_counted_and_an_old_one_shows_a_clone() {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    let state = |world: &World| world.core.state().host(host).map(|host| (host.certificate.0, host.state));
+    let command = rotate(host, 1, NewestCertificate::Used, &world);
+    assert_eq!(world.run(&command), Outcome::Done);
+    let lost_answer = rotate(host, 1, NewestCertificate::NotSeen, &world);
+    assert_eq!(world.run(&lost_answer), Outcome::Done);
+    assert_eq!(state(&world), Some((3, HostState::Active)));
+    let clone = rotate(host, 1, NewestCertificate::NotSeen, &world);
+    let (presented, newest) = (CertificateGeneration(1), CertificateGeneration(3));
+    let stale = EnrolmentRefusal::GenerationStale { presented, newest };
+    assert_eq!(world.run(&clone), Outcome::EnrolmentRefused(stale));
+    assert_eq!(state(&world), Some((3, HostState::Quarantined)));
+    let used = rotate(host, 2, NewestCertificate::Used, &world);
+    assert!(matches!(world.run(&used), Outcome::EnrolmentRefused(EnrolmentRefusal::GenerationStale { .. })));
+    world.done(PersonRequest::SetHostState { host, state: HostState::Revoked, why: "a clone".to_owned() });
+    let revoked = rotate(host, 3, NewestCertificate::Used, &world);
+    assert_eq!(world.run(&revoked), Outcome::EnrolmentRefused(EnrolmentRefusal::Revoked(host)));
+    let back = PersonRequest::SetHostState { host, state: HostState::Active, why: "it was not".to_owned() };
+    assert_eq!(world.person(back), Outcome::PersonRefused(PersonRefusal::Revoked(host)));
+}
+
+fn remediation() -> Remediation {
+    Remediation {
+        name: "restart-web".parse().expect("a name"),
+        service: web().service,
+        check: web().check,
+        playbook: version("restart-service", "1.0.0"),
+        parameters: Parameters::default(),
+        modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
+        guard: fettle_model::guard::Guard::default(),
+    }
+}
+
+#[test]
+fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_generation_grows() {
+    let mut world = World::new();
+    let set = |world: &mut World, remediation: Remediation| {
+        world.person(PersonRequest::SetConfiguration { services: vec![service()], remediations: vec![remediation] })
+    };
+    let other = Remediation { playbook: version("restart-service", "2.0.0"), ..remediation() };
+    let outcome = set(&mut world, other);
+    assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::PlaybookNotAdmitted { .. })), "{outcome:?}");
+    let renamed = Remediation {
+        playbook: fettle_model::remediation::PlaybookVersion {
+            name: "other".parse().expect("a name"),
+            ..version("restart-service", "1.0.0")
+        },
+        ..remediation()
+    };
+    let outcome = set(&mut world, renamed);
+    assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::PlaybookNotAdmitted { .. })), "{outcome:?}");
+    let extra = Parameters(BTreeMap::from([("x".to_owned(), serde_json::Value::Bool(true))]));
+    let outcome = set(&mut world, Remediation { parameters: extra, ..remediation() });
+    assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Parameters { .. })), "{outcome:?}");
+    let outcome = world.person(PersonRequest::SetConfiguration { services: vec![], remediations: vec![remediation()] });
+    assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Configuration(_))), "{outcome:?}");
+    assert_eq!(set(&mut world, remediation()), Outcome::Done);
+    assert_eq!(world.core.state().configuration().generation().0, 2);
+}
+
+#[test]
+fn a_playbook_needs_a_trusted_key_and_its_name_keeps_its_publisher() {
+    let mut world = World::new();
+    let mallory = "mallory".parse().expect("a name");
+    assert_eq!(
+        world.person(admit("restart-service", "2.0.0", "mallory")),
+        Outcome::PersonRefused(PersonRefusal::PublisherNotTrusted(mallory))
+    );
+    let publisher = "mallory".parse().expect("a name");
+    world.done(PersonRequest::TrustPublisher { publisher, key: PUBLISHER_KEY.to_owned() });
+    let playbook = "restart-service".parse().expect("a name");
+    let publisher = "acme".parse().expect("a name");
+    assert_eq!(
+        world.person(admit("restart-service", "2.0.0", "mallory")),
+        Outcome::PersonRefused(PersonRefusal::PublisherDiffers { playbook, publisher })
+    );
+    world.done(admit("restart-service", "2.0.0", "acme"));
+    let Body::PlaybookAdmitted(admitted) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!(admitted.by.as_str(), "alice", "who asks is who is named");
+}
+
+#[test]
+fn a_reason_is_one_line() {
+    let mut world = World::new();
+    for why in [String::new(), "  ".to_owned(), "a\nb".to_owned(), "a".repeat(MAX_WHY_BYTES + 1)] {
+        let outcome = world.person(PersonRequest::Stop { scope: Scope::Global, why });
+        assert_eq!(outcome, Outcome::PersonRefused(PersonRefusal::Why));
+    }
+    world.done(PersonRequest::Stop { scope: Scope::Global, why: "a".repeat(MAX_WHY_BYTES) });
+}
+
+#[test]
+fn what_is_not_stopped_cannot_be_resumed() {
+    let mut world = World::new();
+    let why = || "go on".to_owned();
+    let scope: Scope = "service:web".parse().expect("a scope");
+    world.done(PersonRequest::Stop { scope: scope.clone(), why: why() });
+    assert_eq!(
+        world.person(PersonRequest::Resume { scope: Scope::Global, why: why() }),
+        Outcome::PersonRefused(PersonRefusal::NotStopped(Scope::Global))
+    );
+    world.done(PersonRequest::Resume { scope: scope.clone(), why: why() });
+    assert_eq!(
+        world.person(PersonRequest::Resume { scope: scope.clone(), why: why() }),
+        Outcome::PersonRefused(PersonRefusal::NotStopped(scope))
+    );
+}
+
+#[test]
+fn a_run_is_wished_for_an_active_host_and_a_check_that_has_an_answer() {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    world.done(PersonRequest::WishRun { host, check: web() });
+    assert_eq!(world.last().kind(), Kind::RunWished);
+    let mut check = web();
+    check.check = "other".parse().expect("a name");
+    assert_eq!(
+        world.person(PersonRequest::WishRun { host, check: check.clone() }),
+        Outcome::PersonRefused(PersonRefusal::NoRemediation(check))
+    );
+    let stranger = HostId::from_uuid(world.mint());
+    assert_eq!(
+        world.person(PersonRequest::WishRun { host: stranger, check: web() }),
+        Outcome::PersonRefused(PersonRefusal::UnknownHost(stranger))
+    );
+    world.done(PersonRequest::SetHostState { host, state: HostState::Quarantined, why: "odd".to_owned() });
+    assert_eq!(
+        world.person(PersonRequest::WishRun { host, check: web() }),
+        Outcome::PersonRefused(PersonRefusal::HostNotActive(host))
+    );
+}

@@ -1,0 +1,554 @@
+//! A control plane in memory with its agents: what the tests play on.
+
+use fettle_controlplane::core::{
+    AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Initialise, Monotonic,
+    NewCertificate, Now, Outcome, PersonCommand, PersonRequest, State,
+};
+use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
+use fettle_model::counter::{AgentSequence, LogPosition, TransitionEpoch};
+use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
+use fettle_model::evidence::{Fault, FaultKind};
+use fettle_model::guard::Guard;
+use fettle_model::host::{
+    Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
+};
+use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, RequestId, RunId, TokenId};
+use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
+use fettle_model::playbook::Manifest;
+use fettle_model::record::{Author, Body, LogOpened, PermitRejected, PlaybookAdmitted, Record};
+use fettle_model::refusal::Refusal;
+use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::service::{Selector, Service, Tier};
+use fettle_model::time::{BootInstant, UnixMillis};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+pub(crate) const PUBLISHER_KEY: &str = "cHVibGlzaGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGI=";
+
+const MANIFEST: &str = r#"
+manifest = 1
+
+[playbook]
+name = "restart-service"
+version = "1.0.0"
+summary = "Restarts a service"
+owners = ["sre"]
+host = "fettle:host@0.1.0"
+
+[[grant]]
+label = "worker"
+kind = "service"
+actions = ["restart"]
+why = "to restart it"
+
+[[grant]]
+label = "check"
+kind = "health"
+why = "to see whether it helped"
+
+[limits]
+actions = 3
+duration = "2m"
+
+[confirm]
+health = "check"
+stable = "10s"
+within = "1m"
+
+[on-failure]
+undo = "leave"
+why = "a restart cannot be undone"
+
+[[drill]]
+fault = "stop-service"
+on = "worker"
+"#;
+
+/// What an agent got for a request.
+pub(crate) type Answer = Result<Permit, Box<Refusal>>;
+
+/// One record as it stands in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) envelope: EnvelopeDigest,
+    pub(crate) received_at: UnixMillis,
+    pub(crate) record: Record,
+}
+
+/// The agent's side of a host.
+#[derive(Debug, Clone, Default)]
+struct Agent {
+    sequence: AgentSequence,
+    previous: Option<EnvelopeDigest>,
+    epochs: BTreeMap<CheckRef, (TransitionEpoch, Status)>,
+}
+
+pub(crate) struct World {
+    pub(crate) core: Core,
+    pub(crate) now: Now,
+    pub(crate) log: Vec<Logged>,
+    pub(crate) guard: Guard,
+    pub(crate) modes: BTreeMap<&'static str, Mode>,
+    minted: u128,
+    agents: BTreeMap<HostId, Agent>,
+}
+
+impl World {
+    /// An open log, a trusted publisher, one admitted playbook and a configuration with one service.
+    pub(crate) fn new() -> Self {
+        let now = Now { wall: UnixMillis(1_700_000_000_000), monotonic: Monotonic(Duration::from_secs(1)) };
+        let mut world = Self {
+            core: Core::on_start(State::default(), now),
+            now,
+            log: Vec::new(),
+            guard: Guard::default(),
+            modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
+            minted: 0,
+            agents: BTreeMap::new(),
+        };
+        let opened = LogOpened {
+            origin: "fettle.example/log".to_owned(),
+            trust_domain: "fettle.example".parse().expect("a trust domain"),
+            permit_key: "a".to_owned(),
+            log_key: "b".to_owned(),
+        };
+        let operator = "alice".parse().expect("a name");
+        assert_eq!(world.run(&Command::Initialise(Initialise { opened, operator })), Outcome::Done);
+        let publisher = "acme".parse().expect("a name");
+        world.done(PersonRequest::TrustPublisher { publisher, key: PUBLISHER_KEY.to_owned() });
+        world.done(admit("restart-service", "1.0.0", "acme"));
+        world.configure();
+        world
+    }
+
+    /// Two staging hosts on which the playbook was drilled, and `production` hosts; all healthy.
+    pub(crate) fn proved(production: usize) -> (Self, Vec<HostId>) {
+        let mut world = Self::new();
+        let staging: Vec<HostId> = (0..2).map(|n| world.host(&format!("s{n}"), "staging")).collect();
+        let hosts = (0..production).map(|n| world.host(&format!("p{n}"), "production")).collect();
+        let target = *staging.first().expect("a staging host");
+        world.drill_through(target);
+        assert_eq!(world.count(|body| matches!(body, Body::EvidenceEarned(_))), 1, "the fixture's drill proves");
+        (world, hosts)
+    }
+
+    /// The same with `hosts[0]` critical, ready to ask.
+    pub(crate) fn broken(production: usize) -> (Self, Vec<HostId>) {
+        let (mut world, hosts) = Self::proved(production);
+        world.becomes(*hosts.first().expect("a host"), Status::Critical);
+        (world, hosts)
+    }
+
+    // Time.
+
+    pub(crate) fn advance(&mut self, by: Duration) {
+        self.now.wall = self.now.wall.plus(by);
+        self.now.monotonic = self.now.monotonic.plus(by);
+    }
+
+    /// Ticks until nothing is due.
+    pub(crate) fn tick(&mut self) {
+        loop {
+            let incident = IncidentId::from_uuid(self.mint());
+            if self.run(&Command::Tick { incident }) == Outcome::Unchanged {
+                return;
+            }
+        }
+    }
+
+    /// A new process over the same log: its monotonic clock starts anew.
+    pub(crate) fn restart(&mut self) {
+        self.now.monotonic = Monotonic::default();
+        self.core = Core::on_start(self.core.state().clone(), self.now);
+    }
+
+    // Commands.
+
+    pub(crate) fn mint(&mut self) -> Uuid {
+        self.minted += 1;
+        Uuid::from_u128(self.minted)
+    }
+
+    pub(crate) fn run(&mut self, command: &Command) -> Outcome {
+        let decision = self.core.decide(self.now, command);
+        let Decision { append, outcome } = decision;
+        for append in append {
+            let record = match append {
+                Append::Own(body) => Record { author: Author::ControlPlane, at: self.now.wall, body },
+                Append::AgentEnvelope => {
+                    let Command::AgentRecord(given) = command else { unreachable!("no envelope was sent") };
+                    given.record.clone()
+                }
+            };
+            let envelope = match command {
+                Command::AgentRecord(given) if record == given.record => given.envelope,
+                _ => envelope_of(&record, self.log.len()),
+            };
+            self.log.push(Logged { envelope, received_at: self.now.wall, record });
+            let (position, logged) = (self.log.len() - 1, self.log.last().expect("just pushed"));
+            let entry = entry(position, logged);
+            self.core.apply(self.now, &entry).expect("what the core lists, it takes in");
+        }
+        outcome
+    }
+
+    pub(crate) fn person(&mut self, request: PersonRequest) -> Outcome {
+        self.person_with(request, Authorisation::Allowed)
+    }
+
+    pub(crate) fn person_with(&mut self, request: PersonRequest, authorised: Authorisation) -> Outcome {
+        let by = "alice".parse().expect("a name");
+        self.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+    }
+
+    pub(crate) fn done(&mut self, request: PersonRequest) {
+        assert_eq!(self.person(request), Outcome::Done);
+    }
+
+    /// Sets the configuration from `guard` and `modes`.
+    pub(crate) fn configure(&mut self) -> Outcome {
+        let remediation = Remediation {
+            name: "restart-web".parse().expect("a name"),
+            service: web().service,
+            check: web().check,
+            playbook: version("restart-service", "1.0.0"),
+            parameters: Parameters::default(),
+            modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
+            guard: self.guard.clone(),
+        };
+        let request = PersonRequest::SetConfiguration { services: vec![service()], remediations: vec![remediation] };
+        self.person(request)
+    }
+
+    pub(crate) fn guarded(&mut self, change: impl FnOnce(&mut Guard)) {
+        change(&mut self.guard);
+        assert_eq!(self.configure(), Outcome::Done);
+    }
+
+    // Agents.
+
+    /// Enrols and describes a host, with its check passing.
+    pub(crate) fn host(&mut self, name: &str, environment: &str) -> HostId {
+        let host = self.enrol(name, environment);
+        assert_eq!(self.say(host, describe(name, environment)), Outcome::Done);
+        self.becomes(host, Status::Passing);
+        host
+    }
+
+    pub(crate) fn enrol(&mut self, name: &str, environment: &str) -> HostId {
+        let token = self.token(environment);
+        let enrol = self.enrolment(name, token);
+        let host = enrol.host;
+        assert_eq!(self.run(&Command::Enrol(enrol)), Outcome::Done);
+        self.agents.insert(host, Agent::default());
+        host
+    }
+
+    pub(crate) fn token(&mut self, environment: &str) -> TokenId {
+        let token = TokenId::from_uuid(self.mint());
+        self.done(PersonRequest::CreateToken {
+            token,
+            environment: environment.parse().expect("a name"),
+            host: None,
+            valid_for: Duration::from_mins(10),
+        });
+        token
+    }
+
+    pub(crate) fn enrolment(&mut self, name: &str, token: TokenId) -> Enrol {
+        Enrol {
+            host: HostId::from_uuid(self.mint()),
+            name: name.parse().expect("a name"),
+            record_key: format!("key of {name}"),
+            token,
+            certificate: NewCertificate { serial: "01".to_owned(), not_after: self.now.wall },
+        }
+    }
+
+    /// The agent's next record, signed and chained, not yet sent.
+    pub(crate) fn compose(&mut self, host: HostId, body: Body) -> AgentRecord {
+        let agent = self.agents.get(&host).cloned().unwrap_or_default();
+        let sequence = agent.sequence.next();
+        let author = Author::Agent { host, sequence, previous: agent.previous };
+        let record = Record { author, at: self.now.wall, body };
+        let fresh = Fresh { permit: PermitId::from_uuid(self.mint()), incident: IncidentId::from_uuid(self.mint()) };
+        let envelope = envelope_of(&record, 0);
+        AgentRecord { host, record, envelope, fresh, authorised: Some(Authorisation::Allowed) }
+    }
+
+    pub(crate) fn send(&mut self, given: &AgentRecord) -> Outcome {
+        let outcome = self.run(&Command::AgentRecord(Box::new(given.clone())));
+        if let (Outcome::Done | Outcome::Answered { .. }, Author::Agent { sequence, .. }) =
+            (&outcome, &given.record.author)
+        {
+            let agent = self.agents.entry(given.host).or_default();
+            agent.sequence = *sequence;
+            agent.previous = Some(given.envelope);
+        }
+        outcome
+    }
+
+    pub(crate) fn say(&mut self, host: HostId, body: Body) -> Outcome {
+        let given = self.compose(host, body);
+        self.send(&given)
+    }
+
+    /// The host's check changes its status.
+    pub(crate) fn becomes(&mut self, host: HostId, to: Status) {
+        let agent = self.agents.get_mut(&host).expect("an enrolled host");
+        let (epoch, from) = agent.epochs.get(&web()).copied().unwrap_or((TransitionEpoch(0), Status::Unknown));
+        if from == to && epoch > TransitionEpoch(0) {
+            return;
+        }
+        agent.epochs.insert(web(), (epoch.next(), to));
+        let transition =
+            Transition { of: web(), epoch: epoch.next(), from, to, at: self.now.wall, reason: "probe".to_owned() };
+        assert_eq!(self.say(host, Body::TransitionSeen(Box::new(transition))), Outcome::Done);
+    }
+
+    pub(crate) fn status(&self, host: HostId) -> Status {
+        let epochs = self.agents.get(&host).map(|agent| agent.epochs.clone()).unwrap_or_default();
+        epochs.get(&web()).map_or(Status::Unknown, |(_, status)| *status)
+    }
+
+    /// What the host's agent would ask for its critical check.
+    pub(crate) fn request(&mut self, host: HostId) -> PermitRequest {
+        let epoch = self.core.state().host(host).map_or(TransitionEpoch(0), |known| known.newest_epoch(&web()));
+        PermitRequest {
+            request: RequestId::from_uuid(self.mint()),
+            run: RunId::from_uuid(self.mint()),
+            host,
+            boot: BootId::from_uuid(Uuid::from_u128(7)),
+            sent_at: BootInstant(1_000),
+            purpose: Purpose::Remediate { check: web(), epoch, remediation: "restart-web".parse().expect("a name") },
+            playbook: Some(version("restart-service", "1.0.0").digest),
+            targets: targets(),
+            configuration: self.core.state().configuration().generation(),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, host: HostId) -> Answer {
+        self.ask_with(host, |_| {})
+    }
+
+    pub(crate) fn ask_with(&mut self, host: HostId, change: impl FnOnce(&mut PermitRequest)) -> Answer {
+        let mut request = self.request(host);
+        change(&mut request);
+        let outcome = self.say(host, Body::PermitRequested(Box::new(request)));
+        let Outcome::Answered { answer } = outcome else { unreachable!("not answered: {outcome:?}") };
+        self.answer(answer)
+    }
+
+    pub(crate) fn answer(&self, position: LogPosition) -> Answer {
+        match &self.record(position).body {
+            Body::PermitGranted(permit) => Ok((**permit).clone()),
+            Body::PermitRefused(refusal) => Err(refusal.clone()),
+            other => unreachable!("not an answer: {other:?}"),
+        }
+    }
+
+    pub(crate) fn record(&self, position: LogPosition) -> &Record {
+        let index = usize::try_from(position.0).expect("a small log");
+        &self.log.get(index).expect("a position in the log").record
+    }
+
+    pub(crate) fn report(&self, permit: &Permit, ending: Ending) -> RunRecord {
+        RunRecord {
+            run: permit.run,
+            permit: permit.permit,
+            request: permit.request,
+            host: permit.host,
+            purpose: permit.purpose.clone(),
+            playbook: permit.playbook.clone(),
+            started_at: self.now.wall,
+            ended_at: self.now.wall,
+            ending,
+            summary: "done".to_owned(),
+            claim: Some(Claim::Resolved { summary: "done".to_owned() }),
+            confirmed: None,
+            steps: Vec::new(),
+            undone: Vec::new(),
+            said: Vec::new(),
+            resumed: 0,
+            fuel: 1,
+            journal: DocumentDigest::of(b"journal"),
+        }
+    }
+
+    pub(crate) fn end(&mut self, permit: &Permit, ending: Ending) {
+        let report = self.report(permit, ending);
+        assert_eq!(self.say(permit.host, Body::RunEnded(Box::new(report))), Outcome::Done);
+    }
+
+    pub(crate) fn reject(&mut self, permit: &Permit, because: PermitRejection) {
+        let rejected = PermitRejected {
+            permit: Some(permit.permit),
+            run: Some(permit.run),
+            envelope: EnvelopeDigest::of(b"permit"),
+            because,
+        };
+        assert_eq!(self.say(permit.host, Body::PermitRejected(Box::new(rejected))), Outcome::Done);
+    }
+
+    // Drills.
+
+    pub(crate) fn start_drill(&mut self, host: HostId) -> (DrillId, Outcome) {
+        let drill = DrillId::from_uuid(self.mint());
+        let outcome = self.person(PersonRequest::StartDrill { drill, host, check: web(), fault: fault() });
+        (drill, outcome)
+    }
+
+    pub(crate) fn ask_to_inject(&mut self, host: HostId, drill: DrillId) -> Answer {
+        self.ask_with(host, |request| {
+            request.purpose = Purpose::InjectFault { drill, fault: fault() };
+            request.playbook = None;
+            request.targets.retain(|target| target.label == fault().on);
+        })
+    }
+
+    /// A drill from its start to the healing permit.
+    pub(crate) fn drill_to_healing(&mut self, host: HostId) -> Permit {
+        let (drill, outcome) = self.start_drill(host);
+        assert_eq!(outcome, Outcome::Done);
+        let injection = self.ask_to_inject(host, drill).expect("the injection is permitted");
+        self.end(&injection, Ending::Succeeded);
+        self.becomes(host, Status::Critical);
+        self.ask(host).expect("the healing is permitted")
+    }
+
+    pub(crate) fn drill_through(&mut self, host: HostId) {
+        let healing = self.drill_to_healing(host);
+        self.becomes(host, Status::Passing);
+        self.end(&healing, Ending::Succeeded);
+    }
+
+    // The log.
+
+    pub(crate) fn count(&self, wanted: impl Fn(&Body) -> bool) -> usize {
+        self.log.iter().filter(|logged| wanted(&logged.record.body)).count()
+    }
+
+    pub(crate) fn last(&self) -> &Body {
+        &self.log.last().expect("a log with records").record.body
+    }
+
+    /// The state that the log gives, its records read from JSON.
+    pub(crate) fn replayed(&self) -> State {
+        let mut state = State::default();
+        for (position, logged) in self.log.iter().enumerate() {
+            let json = serde_json::to_string(&logged.record).expect("a record is JSON");
+            let read = Logged { record: serde_json::from_str(&json).expect("a record"), ..logged.clone() };
+            state.apply(&entry(position, &read)).expect("a log that the core wrote");
+        }
+        state
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(&self.replayed() == self.core.state(), "replaying the log gives another state");
+        }
+    }
+}
+
+pub(crate) fn entry(position: usize, logged: &Logged) -> Entry<'_> {
+    Entry {
+        position: LogPosition(u64::try_from(position).expect("a small log")),
+        envelope: logged.envelope,
+        received_at: logged.received_at,
+        record: &logged.record,
+    }
+}
+
+fn envelope_of(record: &Record, salt: usize) -> EnvelopeDigest {
+    let json = serde_json::to_string(record).expect("a record is JSON");
+    EnvelopeDigest::of(format!("{salt} {json}").as_bytes())
+}
+
+pub(crate) fn web() -> CheckRef {
+    CheckRef { service: "web".parse().expect("a name"), check: "http".parse().expect("a name") }
+}
+
+pub(crate) fn fault() -> Fault {
+    Fault { kind: FaultKind::StopService, on: "worker".parse().expect("a label") }
+}
+
+pub(crate) fn targets() -> Vec<BoundTarget> {
+    vec![
+        BoundTarget {
+            label: "worker".parse().expect("a label"),
+            target: Target::SystemdUnit { unit: "web.service".to_owned() },
+        },
+        BoundTarget { label: "check".parse().expect("a label"), target: Target::Health { check: web() } },
+    ]
+}
+
+pub(crate) fn service() -> Service {
+    let environments = ["staging", "production"].iter().map(|name| name.parse().expect("a name")).collect();
+    let probe = Probe::Tcp { address: HostValue("{host.address}".to_owned()) };
+    Service {
+        name: web().service,
+        owner: "team-web".parse().expect("a name"),
+        tier: Tier(1),
+        hosts: Selector::new(environments, BTreeSet::new()).expect("a selector"),
+        checks: vec![Check {
+            name: web().check,
+            probe,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            fail_after: 3,
+            recover_after: 3,
+        }],
+    }
+}
+
+pub(crate) fn description(name: &str, environment: &str) -> HostDescription {
+    HostDescription {
+        name: name.parse().expect("a name"),
+        environment: environment.parse().expect("a name"),
+        agent_version: "0.1.0".to_owned(),
+        os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
+        architecture: "x86_64".to_owned(),
+        services: vec![CarriedService { name: web().service, manager: ManagerKind::Systemd }],
+        drills: DrillConsent::Allowed,
+        isolation: Isolation::Full,
+        bindings: vec![Binding {
+            playbook: "restart-service".parse().expect("a name"),
+            service: web().service,
+            targets: targets(),
+        }],
+    }
+}
+
+pub(crate) fn describe(name: &str, environment: &str) -> Body {
+    Body::HostDescribed(Box::new(description(name, environment)))
+}
+
+pub(crate) fn version(name: &str, version: &str) -> PlaybookVersion {
+    PlaybookVersion {
+        name: name.parse().expect("a name"),
+        digest: PlaybookDigest::of(format!("{name} {version}").as_bytes()),
+    }
+}
+
+pub(crate) fn admit(name: &str, number: &str, publisher: &str) -> PersonRequest {
+    let mut manifest = Manifest::from_toml(MANIFEST).expect("a sound manifest");
+    manifest.playbook.name = name.parse().expect("a name");
+    number.clone_into(&mut manifest.playbook.version);
+    PersonRequest::AdmitPlaybook {
+        admission: Box::new(PlaybookAdmitted {
+            digest: version(name, number).digest,
+            manifest,
+            publisher: publisher.parse().expect("a name"),
+            key: KeyId::of(b"publisher"),
+            publication: "{}".to_owned(),
+            imports: Vec::new(),
+            size_bytes: 1,
+            by: "somebody".parse().expect("a name"),
+        }),
+        key: PUBLISHER_KEY.to_owned(),
+    }
+}
