@@ -10,7 +10,9 @@
 //! | [`leaf`], [`tree`], [`tile`] | what the Merkle tree commits to, RFC 6962 hashing and proofs, C2SP tiles |
 //! | [`note`], [`checkpoint`], [`cosignature`] | C2SP signed notes, the log's signed heads, witnesses' cosignatures |
 //! | [`published`] | one record with the proof that it is in the log |
+//! | [`bundle`], [`policy`], [`verify`] | a whole log in one file, whom to believe, and the offline verifier |
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod cosignature;
 mod encoding;
@@ -18,7 +20,9 @@ pub mod envelope;
 pub mod key;
 pub mod leaf;
 pub mod note;
+pub mod policy;
 pub mod published;
 pub mod signed_record;
 pub mod tile;
 pub mod tree;
+pub mod verify;

@@ -1,0 +1,374 @@
+//! Requests and their answers: whether a permit had every reason at its position of the log.
+
+use super::finding::{At, Rule};
+use super::hosts::{Host, Hosts};
+use super::runs::Runs;
+use super::standing::{Coverage, Passage, Progress, RunningDrill, Standing};
+use fettle_model::breaker::Scope;
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::TransitionEpoch;
+use fettle_model::evidence::{Drill, Fault, HostClass};
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId, RequestId};
+use fettle_model::name::{EnvironmentName, RemediationName};
+use fettle_model::permit::{Permit, PermitRequest, Purpose};
+use fettle_model::playbook::Manifest;
+use fettle_model::refusal::Refusal;
+use fettle_model::remediation::Mode;
+use fettle_model::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Requests that wait for an answer, and the ids of all that were made.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Grants {
+    open: BTreeMap<RequestId, PermitRequest>,
+    seen: BTreeMap<RequestId, HostId>,
+}
+
+/// A remediation permit's purpose, taken apart.
+struct Remediate<'a> {
+    check: &'a CheckRef,
+    epoch: TransitionEpoch,
+    remediation: &'a RemediationName,
+}
+
+impl Grants {
+    pub(super) fn request(&mut self, author: HostId, request: &PermitRequest, at: &mut At<'_>) {
+        if request.host != author {
+            return at.flag(Rule::Request, format!("the agent of {author} asks for {}", request.host));
+        }
+        match self.seen.insert(request.request, author) {
+            None => {
+                self.open.insert(request.request, request.clone());
+            }
+            // Asked again after a lost connection: the first one is what is answered, once.
+            Some(before) if before == author => {}
+            Some(before) => {
+                at.flag(Rule::Identifier, format!("the request {} was made by {before} before", request.request));
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refusal: &Refusal, at: &mut At<'_>) {
+        match self.open.remove(&refusal.request) {
+            Some(request) if request.host == refusal.host && request.run == refusal.run => {}
+            Some(_) => at.flag(Rule::Request, format!("the refusal of {} names another host or run", refusal.request)),
+            None => {
+                at.flag(Rule::Request, format!("the refusal answers {}, which is no open request", refusal.request));
+            }
+        }
+        if refusal.reasons.is_empty() {
+            at.flag(Rule::Request, "a refusal without a reason");
+        }
+    }
+
+    pub(super) fn grant(
+        &mut self,
+        permit: &Permit,
+        now: UnixMillis,
+        hosts: &mut Hosts,
+        standing: &mut Standing,
+        runs: &mut Runs,
+        at: &mut At<'_>,
+    ) {
+        self.answer(permit, at);
+        if permit.grounds.iter().any(|ground| *ground >= at.position) {
+            at.flag(Rule::Grounds, "the permit names grounds that do not come before it");
+        }
+        let drill = match &permit.purpose {
+            Purpose::InjectFault { drill, .. } => Some(*drill),
+            Purpose::Remediate { .. } => permit.drill,
+        };
+        let mut group = None;
+        match hosts.get(permit.host) {
+            None => at.flag(Rule::HostState, format!("{} was not enrolled before", permit.host)),
+            Some(host) => {
+                let environment = host.environment.clone();
+                check_host(permit, host, at);
+                let check = match &permit.purpose {
+                    Purpose::Remediate { check, epoch, remediation } => {
+                        let purpose = Remediate { check, epoch: *epoch, remediation };
+                        check_remediation(permit, &purpose, now, host, standing, at);
+                        Some(check.clone())
+                    }
+                    Purpose::InjectFault { drill, fault } => inject(permit, *drill, fault, standing, at),
+                };
+                check_switches(permit, now, &environment, standing, runs, at);
+                if let Some(check) = check {
+                    check_room(&check, &environment, hosts, standing, runs, at);
+                    group = Some((check.service, environment));
+                }
+            }
+        }
+        if let Some(host) = hosts.get_mut(permit.host) {
+            host.fence = host.fence.max(Some(permit.fence));
+        }
+        runs.start(permit, drill, group, hosts, at);
+    }
+
+    /// A permit answers one open request of its host, word for word.
+    fn answer(&mut self, permit: &Permit, at: &mut At<'_>) {
+        let Some(request) = self.open.remove(&permit.request) else {
+            return at.flag(Rule::Request, format!("the permit answers {}, which is no open request", permit.request));
+        };
+        let mut differs =
+            |what: &str| at.flag(Rule::Request, format!("the permit names another {what} than its request"));
+        if permit.host != request.host {
+            differs("host");
+        }
+        if permit.run != request.run {
+            differs("run");
+        }
+        if permit.boot != request.boot || permit.sent_at != request.sent_at {
+            differs("boot or sending time");
+        }
+        if permit.purpose != request.purpose {
+            differs("purpose");
+        }
+        if permit.playbook.as_ref().map(|playbook| playbook.digest) != request.playbook {
+            differs("playbook");
+        }
+        let mut asked = request.targets.iter();
+        let unasked = permit
+            .targets
+            .iter()
+            .find(|target| !asked.clone().any(|bound| bound.label == target.label && bound.target == target.target));
+        if let Some(target) = unasked {
+            at.flag(Rule::Target, format!("the permit's target {} is not among those of the request", target.label));
+        }
+        if asked.next().is_none() {
+            at.flag(Rule::Target, "the request has no target");
+        }
+    }
+}
+
+/// What holds for every permit of a host.
+fn check_host(permit: &Permit, host: &Host, at: &mut At<'_>) {
+    if host.state != HostState::Active {
+        at.flag(Rule::HostState, format!("{} is {}", permit.host, host.state.as_str()));
+    }
+    if host.description.as_ref().is_none_or(|described| described.environment != host.environment) {
+        at.flag(Rule::HostState, format!("{} does not describe itself as in its environment", permit.host));
+    }
+    if host.fence.is_some_and(|fence| permit.fence <= fence) {
+        at.flag(Rule::Fence, format!("fence {} of {} does not grow", permit.fence, permit.host));
+    }
+    if permit.targets.is_empty() {
+        at.flag(Rule::Target, "the permit has no target");
+    }
+    let labels: BTreeSet<_> = permit.targets.iter().map(|target| &target.label).collect();
+    if labels.len() != permit.targets.len() {
+        at.flag(Rule::Target, "two targets of the permit have one label");
+    }
+}
+
+fn check_remediation(
+    permit: &Permit,
+    purpose: &Remediate<'_>,
+    now: UnixMillis,
+    host: &Host,
+    standing: &mut Standing,
+    at: &mut At<'_>,
+) {
+    if host.newest(purpose.check) != Some((purpose.epoch, Status::Critical)) {
+        let words = format!("epoch {} of {} is not the newest, or not critical", purpose.epoch, purpose.check);
+        at.flag(Rule::Transition, words);
+    }
+    let Some(playbook) = &permit.playbook else {
+        return at.flag(Rule::Playbook, "a permit to remediate without a playbook");
+    };
+    match standing.manifest(&playbook.digest) {
+        Some(manifest) if manifest.playbook.name == playbook.name => check_declared(permit, manifest, at),
+        _ => at.flag(Rule::Playbook, format!("{} was not admitted as {}", playbook.name, playbook.digest)),
+    }
+    check_configured(permit, purpose, host, standing, at);
+    match permit.drill {
+        Some(drill) => heal(permit, purpose, drill, standing, at),
+        None => check_evidence(permit, purpose, now, host, standing, at),
+    }
+}
+
+/// Actions and counts stay within what the manifest declares.
+fn check_declared(permit: &Permit, manifest: &Manifest, at: &mut At<'_>) {
+    for target in &permit.targets {
+        let declared = manifest.grant(&target.label).is_some_and(|grant| target.actions.is_subset(&grant.actions));
+        if !declared {
+            at.flag(Rule::Target, format!("the manifest does not declare the actions on {}", target.label));
+        }
+    }
+    if permit.actions > manifest.limits.actions {
+        let words = format!("{} actions, where the manifest declares {}", permit.actions, manifest.limits.actions);
+        at.flag(Rule::Target, words);
+    }
+}
+
+fn check_configured(permit: &Permit, purpose: &Remediate<'_>, host: &Host, standing: &Standing, at: &mut At<'_>) {
+    let configuration = standing.configuration();
+    let Some(configuration) = configuration.filter(|newest| newest.generation() == permit.configuration) else {
+        let words = format!("configuration {} is not the newest one at this position", permit.configuration);
+        return at.flag(Rule::Configuration, words);
+    };
+    let remediation = configuration.remediation(purpose.remediation);
+    let Some(remediation) =
+        remediation.filter(|bound| bound.service == purpose.check.service && bound.check == purpose.check.check)
+    else {
+        let words = format!("the configuration does not answer {} by {}", purpose.check, purpose.remediation);
+        return at.flag(Rule::Configuration, words);
+    };
+    if permit.playbook.as_ref() != Some(&remediation.playbook) || permit.parameters != remediation.parameters {
+        at.flag(Rule::Configuration, format!("{} has another playbook or other parameters", remediation.name));
+    }
+    let mode = remediation.mode_in(&host.environment);
+    match mode {
+        Mode::Auto => {}
+        // Approvals are not records yet, so none can show that a person said yes.
+        Mode::Observe | Mode::Approve => {
+            let words = format!("{} is in mode {} in {}", remediation.name, mode.as_str(), host.environment);
+            at.flag(Rule::Mode, words);
+        }
+    }
+}
+
+fn check_evidence(
+    permit: &Permit,
+    purpose: &Remediate<'_>,
+    now: UnixMillis,
+    host: &Host,
+    standing: &Standing,
+    at: &mut At<'_>,
+) {
+    let described = host.description.as_ref();
+    let Some(class) = described.and_then(|described| HostClass::of(described, &purpose.check.service)) else {
+        let words = format!("{} does not describe itself as carrying {}", permit.host, purpose.check.service);
+        return at.flag(Rule::Evidence, words);
+    };
+    let Some(playbook) = &permit.playbook else { return };
+    let coverage = Coverage { playbook: playbook.digest, parameters: permit.parameters.digest(), class };
+    match standing.evidence_until(&coverage) {
+        None => at.flag(Rule::Evidence, format!("no evidence covers {} on {}", playbook.name, coverage.class)),
+        Some(until) if until <= now => {
+            at.flag(Rule::Evidence, format!("the evidence for {} had expired", playbook.name));
+        }
+        Some(_) => {}
+    }
+}
+
+/// A permit that heals a drill's fault: the drill stands for the evidence.
+fn heal(permit: &Permit, purpose: &Remediate<'_>, drill: DrillId, standing: &mut Standing, at: &mut At<'_>) {
+    let Some(running) = running_drill(drill, standing, at) else { return };
+    let Drill { host, playbook, service, check, .. } = &running.drill;
+    let of_drill = *host == permit.host
+        && permit.playbook.as_ref() == Some(playbook)
+        && purpose.check.service == *service
+        && purpose.check.check == *check;
+    if !of_drill {
+        at.flag(Rule::Drill, format!("the permit is for another host, playbook or check than the drill {drill}"));
+    }
+    if running.injection.is_none() {
+        at.flag(Rule::Drill, format!("the fault of the drill {drill} was not injected before"));
+    }
+    if running.healing.replace(permit.permit).is_some() {
+        at.flag(Rule::Drill, format!("the fault of the drill {drill} was to be healed before"));
+    }
+}
+
+/// A permit that injects a drill's fault; gives the check that it breaks.
+fn inject(
+    permit: &Permit,
+    drill: DrillId,
+    fault: &Fault,
+    standing: &mut Standing,
+    at: &mut At<'_>,
+) -> Option<CheckRef> {
+    if permit.targets.iter().all(|target| target.label != fault.on) {
+        at.flag(Rule::Target, format!("the fault's label {} is not a target", fault.on));
+    }
+    let running = running_drill(drill, standing, at)?;
+    let Drill { host, service, check, .. } = &running.drill;
+    if *host != permit.host || &running.drill.fault != fault || permit.drill != Some(drill) {
+        at.flag(Rule::Drill, format!("the permit is for another host or fault than the drill {drill}"));
+    }
+    let check = CheckRef { service: service.clone(), check: check.clone() };
+    if running.injection.replace(permit.permit).is_some() {
+        at.flag(Rule::Drill, format!("the fault of the drill {drill} was to be injected before"));
+    }
+    Some(check)
+}
+
+fn running_drill<'s>(drill: DrillId, standing: &'s mut Standing, at: &mut At<'_>) -> Option<&'s mut RunningDrill> {
+    let running = standing.drill_mut(drill).filter(|running| running.progress == Progress::Running);
+    if running.is_none() {
+        at.flag(Rule::Drill, format!("the drill {drill} does not run"));
+    }
+    running
+}
+
+/// Stop orders and breakers bind every permit. A drill's injection is no probe: its success shows nothing.
+fn check_switches(
+    permit: &Permit,
+    now: UnixMillis,
+    environment: &EnvironmentName,
+    standing: &mut Standing,
+    runs: &Runs,
+    at: &mut At<'_>,
+) {
+    for scope in scopes(permit, environment, standing) {
+        if let Some(newest) = standing.newest_stop(&scope).filter(|newest| permit.stop_epoch < *newest) {
+            let words = format!("stop order {newest} for {scope} is newer than the permit's {}", permit.stop_epoch);
+            at.flag(Rule::Stop, words);
+        }
+        if standing.is_stopped(&scope) {
+            at.flag(Rule::Stop, format!("automation is stopped for {scope}"));
+        }
+        let Some(breaker) = standing.breaker_mut(&scope) else { continue };
+        match (breaker.passage(now), &permit.purpose) {
+            (Passage::Shut, _) | (Passage::Probe, Purpose::InjectFault { .. }) => {
+                at.flag(Rule::Breaker, format!("the breaker {scope} is open"));
+            }
+            (Passage::Probe, Purpose::Remediate { .. }) => {
+                if breaker.probe.replace(permit.permit).is_some_and(|probe| runs.is_in_flight(probe)) {
+                    at.flag(Rule::Breaker, format!("the half-open breaker {scope} has a probe already"));
+                }
+            }
+        }
+    }
+}
+
+fn scopes(permit: &Permit, environment: &EnvironmentName, standing: &Standing) -> Vec<Scope> {
+    let mut scopes = vec![Scope::Global, Scope::Environment(environment.clone())];
+    match &permit.purpose {
+        Purpose::Remediate { check, .. } => {
+            scopes.push(Scope::Service(check.service.clone()));
+            scopes.extend(permit.playbook.as_ref().map(|version| Scope::Playbook(version.name.clone())));
+        }
+        Purpose::InjectFault { drill, .. } => {
+            if let Some(running) = standing.drill(*drill) {
+                scopes.push(Scope::Service(running.drill.service.clone()));
+                scopes.push(Scope::Playbook(running.drill.playbook.name.clone()));
+            }
+        }
+    }
+    scopes
+}
+
+/// The group has room, counted without this permit.
+fn check_room(
+    check: &CheckRef,
+    environment: &EnvironmentName,
+    hosts: &mut Hosts,
+    standing: &Standing,
+    runs: &Runs,
+    at: &mut At<'_>,
+) {
+    // Without either, another rule has been flagged already.
+    let Some(configuration) = standing.configuration() else { return };
+    let Some((service, remediation)) = configuration.service(&check.service).zip(configuration.answer_to(check)) else {
+        return;
+    };
+    let limit = remediation.guard.max_in_flight.as_maximum(hosts.group_size(service, environment));
+    let in_flight = runs.in_flight(&(service.name.clone(), environment.clone()));
+    if in_flight >= limit {
+        let words = format!("{in_flight} of {limit} permits for {} in {environment} are in flight", service.name);
+        at.flag(Rule::InFlight, words);
+    }
+}

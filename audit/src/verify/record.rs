@@ -1,0 +1,243 @@
+//! One record at a time: leaf, envelope, author, signature, chain; then the rules for its kind.
+
+use super::finding::{AgentTail, At, Findings, Rule};
+use super::grants::Grants;
+use super::hosts::Hosts;
+use super::runs::Runs;
+use super::standing::Standing;
+use crate::checkpoint::Checkpoint;
+use crate::key::PublicKey;
+use crate::leaf::{LEAF_BYTES, Leaf, leaf_for};
+use crate::note::{KeyName, VerifierKey};
+use crate::policy::Policy;
+use crate::signed_record::{SignedRecord, Speaker, UnverifiedRecord};
+use fettle_model::digest::EnvelopeDigest;
+use fettle_model::id::HostId;
+use fettle_model::record::{Author, Body, ForkSeen, Kind, LogOpened, Record};
+
+/// The log that the bundle says it is, and whom to believe.
+pub(super) struct Log<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) origin: &'a KeyName,
+}
+
+/// Everything that later records are compared with.
+#[derive(Debug, Clone)]
+pub(super) struct Records {
+    permit_key: PublicKey,
+    hosts: Hosts,
+    standing: Standing,
+    grants: Grants,
+    runs: Runs,
+}
+
+impl Records {
+    pub(super) fn new(permit_key: PublicKey) -> Self {
+        Self {
+            permit_key,
+            hosts: Hosts::default(),
+            standing: Standing::default(),
+            grants: Grants::default(),
+            runs: Runs::default(),
+        }
+    }
+
+    /// Takes the next record of the log.
+    pub(super) fn take(&mut self, log: &Log<'_>, leaf: &[u8; LEAF_BYTES], envelope: &[u8], at: &mut At<'_>) {
+        let Some((leaf, signed)) = self.open(leaf, envelope, at) else { return };
+        let record = signed.record();
+        if leaf != leaf_for(&signed, leaf.received_at) {
+            at.flag(Rule::Leaf, "the leaf is not that of its record");
+        }
+        check_entitlement(signed.speaker(), record.body.kind(), at);
+        if let Author::Agent { host, sequence, previous } = &record.author {
+            self.hosts.link(*host, *sequence, *previous, signed.envelope().digest(), record.at, at);
+        }
+        let opens = record.body.kind() == Kind::LogOpened;
+        if opens != (at.position.0 == 0) {
+            at.flag(Rule::Opening, "the record log-opened must be the first record and no other");
+        }
+        self.apply(log, record, at);
+    }
+
+    /// The leaf and the record of a line, as far as both can be believed.
+    fn open(&self, leaf: &[u8], envelope: &[u8], at: &mut At<'_>) -> Option<(Leaf, SignedRecord)> {
+        let leaf = match Leaf::decode(leaf) {
+            Ok(leaf) => leaf,
+            Err(error) => {
+                at.flag(Rule::Leaf, error.to_string());
+                return None;
+            }
+        };
+        if EnvelopeDigest::of(envelope) != leaf.envelope {
+            at.flag(Rule::Envelope, "the envelope is not the one that the leaf names");
+            return None;
+        }
+        let unverified = match UnverifiedRecord::parse(envelope.to_vec()) {
+            Ok(unverified) => unverified,
+            Err(error) => {
+                at.flag(Rule::Envelope, error.to_string());
+                return None;
+            }
+        };
+        let speaker = unverified.claimed_speaker();
+        let key = match speaker {
+            Speaker::ControlPlane => Some(&self.permit_key),
+            Speaker::Agent(host) => self.hosts.record_key(host),
+        };
+        let Some(key) = key else {
+            at.flag(Rule::Author, format!("{} was not enrolled before", words_for(speaker)));
+            return None;
+        };
+        match unverified.verify(key) {
+            Ok(signed) => Some((leaf, signed)),
+            Err(_) => {
+                at.flag(Rule::Signature, format!("no sound signature by the key of {}", words_for(speaker)));
+                None
+            }
+        }
+    }
+
+    fn apply(&mut self, log: &Log<'_>, record: &Record, at: &mut At<'_>) {
+        let Self { hosts, standing, grants, runs, .. } = self;
+        let host = match &record.author {
+            Author::ControlPlane => None,
+            Author::Agent { host, .. } => Some(*host),
+        };
+        match (&record.body, host) {
+            (Body::LogOpened(opened), _) => check_opening(log, opened, at),
+            (Body::TokenCreated(token), _) => hosts.token(token, at),
+            (Body::HostEnrolled(enrolled), _) => hosts.enrol(enrolled, record.at, at),
+            (Body::HostStateSet(set), _) => hosts.set_state(set, at),
+            (Body::HostDescribed(description), Some(host)) => hosts.describe(host, description),
+            (Body::TransitionSeen(transition), Some(host)) => hosts.transition(host, transition),
+            (Body::PublisherTrusted(trusted), _) => standing.trust(trusted, at),
+            (Body::PlaybookAdmitted(admitted), _) => standing.admit(admitted, at),
+            (Body::ConfigurationSet(set), _) => {
+                standing.configure(set, at);
+                hosts.count_groups_anew();
+            }
+            (Body::AutomationStopped(order), _) => standing.stop(order, at),
+            (Body::AutomationResumed(order), _) => standing.resume(order),
+            (Body::BreakerOpened(opened), _) => standing.open_breaker(opened),
+            (Body::BreakerClosed(closed), _) => standing.close_breaker(closed),
+            (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
+            (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
+            (Body::EvidenceEarned(evidence), _) => standing.earn(evidence, record.at, hosts, runs, at),
+            (Body::PermitRequested(request), Some(host)) => grants.request(host, request, at),
+            (Body::PermitRefused(refusal), _) => grants.refuse(refusal, at),
+            (Body::PermitGranted(permit), _) => grants.grant(permit, record.at, hosts, standing, runs, at),
+            (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
+            (Body::RunEnded(run), Some(host)) => runs.end(host, run, hosts, at),
+            (Body::RunUnresolved(unresolved), _) => runs.give_up(unresolved, hosts, at),
+            (Body::ForkSeen(fork), Some(host)) => check_fork(log, host, fork, at),
+            // Agents' records by somebody else are flagged by `check_entitlement` and have no effect.
+            (
+                Body::HostDescribed(_)
+                | Body::TransitionSeen(_)
+                | Body::PermitRequested(_)
+                | Body::PermitRejected(_)
+                | Body::RunEnded(_)
+                | Body::ForkSeen(_),
+                None,
+            )
+            | (
+                Body::RoleGranted(_)
+                | Body::CertificateIssued(_)
+                | Body::PlanMade(_)
+                | Body::IncidentOpened(_)
+                | Body::RunWished(_)
+                | Body::ActionRefused(_),
+                _,
+            ) => {}
+        }
+    }
+
+    /// Adds what only the end of the log shows.
+    pub(super) fn finish(&self, findings: &mut Findings) {
+        self.runs.finish(findings);
+    }
+
+    pub(super) fn permits(&self) -> u64 {
+        self.runs.granted()
+    }
+
+    pub(super) fn runs(&self) -> u64 {
+        self.runs.ended()
+    }
+
+    pub(super) fn tails(&self) -> Vec<AgentTail> {
+        self.hosts.tails()
+    }
+}
+
+fn words_for(speaker: Speaker) -> String {
+    match speaker {
+        Speaker::ControlPlane => "the control plane".to_owned(),
+        Speaker::Agent(host) => format!("the agent of {host}"),
+    }
+}
+
+/// Who may write which kind of record: an agent must not grant permits to itself.
+fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
+    let by_agents = match kind {
+        Kind::HostDescribed
+        | Kind::TransitionSeen
+        | Kind::PermitRequested
+        | Kind::PermitRejected
+        | Kind::RunEnded
+        | Kind::PlanMade
+        | Kind::ForkSeen => true,
+        Kind::LogOpened
+        | Kind::RoleGranted
+        | Kind::TokenCreated
+        | Kind::HostEnrolled
+        | Kind::CertificateIssued
+        | Kind::HostStateSet
+        | Kind::PublisherTrusted
+        | Kind::PlaybookAdmitted
+        | Kind::ConfigurationSet
+        | Kind::PermitGranted
+        | Kind::PermitRefused
+        | Kind::RunUnresolved
+        | Kind::BreakerOpened
+        | Kind::BreakerClosed
+        | Kind::AutomationStopped
+        | Kind::AutomationResumed
+        | Kind::DrillStarted
+        | Kind::DrillEnded
+        | Kind::EvidenceEarned
+        | Kind::IncidentOpened
+        | Kind::ActionRefused
+        | Kind::RunWished => false,
+    };
+    if by_agents != matches!(speaker, Speaker::Agent(_)) {
+        at.flag(Rule::Author, format!("{} may not write {}", words_for(speaker), kind.as_str()));
+    }
+}
+
+fn check_opening(log: &Log<'_>, opened: &LogOpened, at: &mut At<'_>) {
+    if opened.origin != log.origin.as_str() {
+        at.flag(Rule::Opening, format!("the log was opened as {:?}, the bundle is of {}", opened.origin, log.origin));
+    }
+    if opened.permit_key != log.policy.permit_key().to_string() {
+        at.flag(Rule::Opening, "the log was opened with another permit key than the policy's");
+    }
+    let known = opened
+        .log_key
+        .parse()
+        .is_ok_and(|key: VerifierKey| log.policy.logs_named(log.origin).any(|log| log.key() == &key));
+    if !known {
+        at.flag(Rule::Opening, "the log was opened with a log key that the policy does not know");
+    }
+}
+
+fn check_fork(log: &Log<'_>, host: HostId, fork: &ForkSeen, at: &mut At<'_>) {
+    let open = |note: &str| log.policy.logs_named(log.origin).find_map(|log| Checkpoint::open(note, log).ok());
+    match (open(&fork.held), open(&fork.given)) {
+        (Some(held), Some(given)) if held.size == given.size && held.root != given.root => {
+            at.flag(Rule::Fork, format!("the log's key signed two roots for size {}, seen by {host}", held.size));
+        }
+        _ => at.flag(Rule::ForkReported, format!("the agent of {host} says that it saw a fork")),
+    }
+}

@@ -1,0 +1,257 @@
+//! What stands at a position of the log: configuration, playbooks, evidence, drills, stops, breakers.
+
+use super::finding::{At, Rule};
+use super::hosts::Hosts;
+use super::runs::Runs;
+use crate::envelope::Envelope;
+use crate::key::PublicKey;
+use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, ResumeOrder, Scope, StopOrder};
+use fettle_model::configuration::Configuration;
+use fettle_model::counter::StopEpoch;
+use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
+use fettle_model::evidence::{Drill, DrillEnding, Evidence, HostClass};
+use fettle_model::host::DrillConsent;
+use fettle_model::id::{DrillId, PermitId, RunId};
+use fettle_model::name::PublisherName;
+use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
+use fettle_model::record::{ConfigurationSet, PlaybookAdmitted, PublisherTrusted};
+use fettle_model::run::Ending;
+use fettle_model::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What decisions rest on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Standing {
+    configuration: Option<std::sync::Arc<Configuration>>,
+    publishers: BTreeMap<(PublisherName, KeyId), PublicKey>,
+    playbooks: BTreeMap<PlaybookDigest, std::sync::Arc<Manifest>>,
+    /// When the longest-lived evidence expires.
+    evidence: BTreeMap<Coverage, UnixMillis>,
+    drills: BTreeMap<DrillId, RunningDrill>,
+    newest_stop: BTreeMap<Scope, StopEpoch>,
+    stopped: BTreeSet<Scope>,
+    highest_stop: StopEpoch,
+    breakers: BTreeMap<Scope, Breaker>,
+}
+
+/// What evidence covers: a version, its parameters, a class of host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Coverage {
+    pub(super) playbook: PlaybookDigest,
+    pub(super) parameters: DocumentDigest,
+    pub(super) class: HostClass,
+}
+
+/// A drill with what became of it.
+#[derive(Debug, Clone)]
+pub(super) struct RunningDrill {
+    pub(super) drill: Drill,
+    pub(super) progress: Progress,
+    /// The permit to inject its fault.
+    pub(super) injection: Option<PermitId>,
+    /// The permit to heal it.
+    pub(super) healing: Option<PermitId>,
+}
+
+/// Whether a drill still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    Running,
+    Ended,
+}
+
+/// An open breaker.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Breaker {
+    reasons: Vec<(OpenReason, Option<UnixMillis>)>,
+    /// The permit that was its last probe.
+    pub(super) probe: Option<PermitId>,
+}
+
+/// What an open breaker lets through.
+pub(super) enum Passage {
+    /// Nothing.
+    Shut,
+    /// One probe.
+    Probe,
+}
+
+impl Standing {
+    pub(super) fn configuration(&self) -> Option<&Configuration> {
+        self.configuration.as_deref()
+    }
+
+    pub(super) fn manifest(&self, digest: &PlaybookDigest) -> Option<&Manifest> {
+        self.playbooks.get(digest).map(AsRef::as_ref)
+    }
+
+    /// When the evidence that covers this expires; `None`: there is none.
+    pub(super) fn evidence_until(&self, coverage: &Coverage) -> Option<UnixMillis> {
+        self.evidence.get(coverage).copied()
+    }
+
+    pub(super) fn drill_mut(&mut self, drill: DrillId) -> Option<&mut RunningDrill> {
+        self.drills.get_mut(&drill)
+    }
+
+    pub(super) fn drill(&self, drill: DrillId) -> Option<&RunningDrill> {
+        self.drills.get(&drill)
+    }
+
+    /// The newest stop order in a scope.
+    pub(super) fn newest_stop(&self, scope: &Scope) -> Option<StopEpoch> {
+        self.newest_stop.get(scope).copied()
+    }
+
+    pub(super) fn is_stopped(&self, scope: &Scope) -> bool {
+        self.stopped.contains(scope)
+    }
+
+    pub(super) fn breaker_mut(&mut self, scope: &Scope) -> Option<&mut Breaker> {
+        self.breakers.get_mut(scope)
+    }
+
+    pub(super) fn trust(&mut self, trusted: &PublisherTrusted, at: &mut At<'_>) {
+        match trusted.key.parse::<PublicKey>() {
+            Ok(key) => {
+                self.publishers.insert((trusted.publisher.clone(), key.key_id()), key);
+            }
+            Err(error) => at.flag(Rule::Playbook, format!("the key of {}: {error}", trusted.publisher)),
+        }
+    }
+
+    pub(super) fn admit(&mut self, admitted: &PlaybookAdmitted, at: &mut At<'_>) {
+        let name = &admitted.manifest.playbook.name;
+        let Some(key) = self.publishers.get(&(admitted.publisher.clone(), admitted.key)) else {
+            return at.flag(
+                Rule::Playbook,
+                format!("the key that signed {name} is no trusted one of {}", admitted.publisher),
+            );
+        };
+        let publication = Envelope::parse(admitted.publication.clone().into_bytes())
+            .ok()
+            .and_then(|envelope| serde_json::from_slice(envelope.verify(key, PUBLICATION_PAYLOAD_TYPE).ok()?).ok());
+        let expected = Publication {
+            name: name.clone(),
+            version: admitted.manifest.playbook.version.clone(),
+            digest: admitted.digest,
+            publisher: admitted.publisher.clone(),
+            key: admitted.key,
+        };
+        if publication != Some(expected) {
+            return at
+                .flag(Rule::Playbook, format!("{} did not sign {name} as {}", admitted.publisher, admitted.digest));
+        }
+        self.playbooks.insert(admitted.digest, std::sync::Arc::new(admitted.manifest.clone()));
+    }
+
+    pub(super) fn configure(&mut self, set: &ConfigurationSet, at: &mut At<'_>) {
+        let generation = set.configuration.generation();
+        if let Some(before) = &self.configuration
+            && generation <= before.generation()
+        {
+            at.flag(Rule::Configuration, format!("generation {generation} does not follow {}", before.generation()));
+        }
+        self.configuration = Some(std::sync::Arc::new(set.configuration.clone()));
+    }
+
+    pub(super) fn stop(&mut self, order: &StopOrder, at: &mut At<'_>) {
+        if order.epoch <= self.highest_stop {
+            at.flag(Rule::Stop, format!("stop order {} does not follow {}", order.epoch, self.highest_stop));
+        }
+        self.highest_stop = self.highest_stop.max(order.epoch);
+        self.newest_stop.insert(order.scope.clone(), order.epoch);
+        self.stopped.insert(order.scope.clone());
+    }
+
+    pub(super) fn resume(&mut self, order: &ResumeOrder) {
+        self.stopped.remove(&order.scope);
+        if let Some(breaker) = self.breakers.get_mut(&order.scope) {
+            breaker.reasons.retain(|(reason, _)| !matches!(reason, OpenReason::ByHand { .. }));
+            if breaker.reasons.is_empty() {
+                self.breakers.remove(&order.scope);
+            }
+        }
+    }
+
+    pub(super) fn open_breaker(&mut self, opened: &BreakerOpened) {
+        let breaker = self.breakers.entry(opened.scope.clone()).or_default();
+        // A reason of one kind is replaced: after a failed probe the breaker opens anew.
+        breaker.reasons.retain(|(reason, _)| std::mem::discriminant(reason) != std::mem::discriminant(&opened.because));
+        breaker.reasons.push((opened.because.clone(), opened.half_open_at));
+    }
+
+    pub(super) fn close_breaker(&mut self, closed: &BreakerClosed) {
+        self.breakers.remove(&closed.scope);
+    }
+
+    pub(super) fn start_drill(&mut self, drill: &Drill, hosts: &Hosts, at: &mut At<'_>) {
+        let allowed = hosts.get(drill.host).is_some_and(|host| {
+            let consent = host.description.as_ref().is_some_and(|described| described.drills == DrillConsent::Allowed);
+            host.environment.is_staging() && consent
+        });
+        if !allowed {
+            at.flag(Rule::Drill, format!("{} is no staging host whose owner allows drills", drill.host));
+        }
+        if self.manifest(&drill.playbook.digest).is_none_or(|manifest| manifest.playbook.name != drill.playbook.name) {
+            at.flag(Rule::Drill, format!("{} was not admitted as {}", drill.playbook.name, drill.playbook.digest));
+        }
+        let running =
+            RunningDrill { drill: drill.clone(), progress: Progress::Running, injection: None, healing: None };
+        if self.drills.insert(drill.drill, running).is_some() {
+            at.flag(Rule::Identifier, format!("the drill {} was started before", drill.drill));
+        }
+    }
+
+    pub(super) fn end_drill(&mut self, ending: &DrillEnding, at: &mut At<'_>) {
+        match self.drills.get_mut(&ending.drill) {
+            Some(drill) if drill.progress == Progress::Running => drill.progress = Progress::Ended,
+            Some(_) => at.flag(Rule::Drill, format!("the drill {} ended before", ending.drill)),
+            None => at.flag(Rule::Drill, format!("the drill {} was not started", ending.drill)),
+        }
+    }
+
+    pub(super) fn earn(&mut self, evidence: &Evidence, now: UnixMillis, hosts: &Hosts, runs: &Runs, at: &mut At<'_>) {
+        let wrong = |at: &mut At<'_>, what: &str| at.flag(Rule::Evidence, format!("{what}: drill {}", evidence.drill));
+        let Some(running) = self.drills.get(&evidence.drill) else {
+            return wrong(at, "the evidence is of no drill");
+        };
+        let drill = &running.drill;
+        if evidence.playbook != drill.playbook || evidence.fault != drill.fault {
+            return wrong(at, "the evidence is for another playbook or fault than the drill's");
+        }
+        let of_drill = |run: RunId| runs.ending_of(run).filter(|ended| ended.drill == Some(evidence.drill));
+        let succeeded = |run: RunId| of_drill(run).filter(|ended| ended.ending == Ending::Succeeded);
+        let (Some(healing), Some(injection)) = (succeeded(evidence.healing), succeeded(evidence.injection)) else {
+            return wrong(at, "the drill has no such runs that succeeded");
+        };
+        if Some(healing.permit) != running.healing || Some(injection.permit) != running.injection {
+            return wrong(at, "the runs did not inject and heal the drill's fault");
+        }
+        if healing.parameters != evidence.parameters {
+            return wrong(at, "the evidence is for other parameters than those of the drill");
+        }
+        let described = hosts.get(drill.host).and_then(|host| host.description.as_ref());
+        if described.and_then(|described| HostClass::of(described, &drill.service)).as_ref() != Some(&evidence.class) {
+            return wrong(at, "the evidence is for another class than that of the drill's host");
+        }
+        if evidence.observed.iter().any(|position| *position >= at.position) || evidence.expires_at <= now {
+            return wrong(at, "the evidence rests on what came later, or had expired when it was earned");
+        }
+        let coverage = Coverage {
+            playbook: evidence.playbook.digest,
+            parameters: evidence.parameters,
+            class: evidence.class.clone(),
+        };
+        let until = self.evidence.entry(coverage).or_default();
+        *until = (*until).max(evidence.expires_at);
+    }
+}
+
+impl Breaker {
+    /// What it lets through at this time.
+    pub(super) fn passage(&self, now: UnixMillis) -> Passage {
+        let half_open = |reason: &(OpenReason, Option<UnixMillis>)| reason.1.is_some_and(|from| now >= from);
+        if self.reasons.iter().all(half_open) { Passage::Probe } else { Passage::Shut }
+    }
+}

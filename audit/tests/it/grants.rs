@@ -1,0 +1,243 @@
+//! Logs whose every signature and proof holds, written by somebody who holds all keys and breaks one
+//! rule: the verifier finds that rule, at that record. Here: permits and refusals.
+
+use crate::check::*;
+use crate::log::{Log, host};
+use crate::story::{
+    At, Edit, PRODUCTION, STAGING, changed, check_ref, configuration, described, edited, ended_run, parsed, permit_for,
+    remediate, request, run_id, story, transition, without,
+};
+use fettle_audit::verify::Rule;
+use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
+use fettle_model::check::Status;
+use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
+use fettle_model::host::{DrillConsent, HostState};
+use fettle_model::id::{BootId, PermitId, RequestId};
+use fettle_model::permit::Purpose;
+use fettle_model::playbook::Action;
+use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
+use fettle_model::time::{BootInstant, UnixMillis};
+use uuid::Uuid;
+
+#[test]
+fn a_second_remediation_is_valid_as_such() {
+    check_valid(&granted_again(|_| {}, |_| {}));
+}
+
+#[test]
+fn a_permit_answers_one_open_request_word_for_word() {
+    check(&without(At::Requested), Rule::Request);
+    check(&permit(At::Granted, |permit| permit.request = RequestId::from_uuid(uuid(7))), Rule::Request);
+    check(&permit(At::Granted, |permit| permit.run = run_id(9)), Rule::Request);
+    check(&permit(At::Granted, |permit| permit.boot = BootId::from_uuid(uuid(7))), Rule::Request);
+    check(&permit(At::Granted, |permit| permit.sent_at = BootInstant(9)), Rule::Request);
+    check(&asked(At::Requested, |request| request.purpose = remediate(2)), Rule::Request);
+    check(&asked(At::Requested, |request| request.playbook = None), Rule::Request);
+    check(&asked(At::Requested, |request| request.host = host(STAGING)), Rule::Request);
+    check(&asked(At::RequestedAgain, |request| request.run = run_id(9)), Rule::Request);
+    check(&changed(At::Refused, |body| of!(body, PermitRefused).reasons.clear()), Rule::Request);
+    check(&without(At::RequestedAgain), Rule::Request);
+
+    let mut after_refusal = story();
+    let request = request(4, host(PRODUCTION), remediate(3));
+    let mut permit = permit_for(&request, Fence(2));
+    permit.stop_epoch = StopEpoch(1);
+    after_refusal.control_plane(Body::PermitGranted(Box::new(permit)));
+    check(&after_refusal, Rule::Request);
+
+    let mut asked_again = story();
+    asked_again.agent(host(PRODUCTION), Body::PermitRequested(Box::new(request)));
+    check_valid(&asked_again);
+}
+
+#[test]
+fn ids_are_used_once() {
+    let first = run_id(3);
+    let mut log = granted_again(|_| {}, |_| {});
+    check_valid(&log);
+    log = edited(|at, body| {
+        if at == At::RequestedAgain {
+            of!(body, PermitRequested).run = first;
+        }
+        match at {
+            At::Refused => Edit::Drop,
+            _ => Edit::Keep,
+        }
+    });
+    let mut request = request(4, host(PRODUCTION), remediate(3));
+    request.run = first;
+    let mut permit = permit_for(&request, Fence(2));
+    permit.permit = PermitId::from_uuid(uuid(77));
+    permit.stop_epoch = StopEpoch(1);
+    log.control_plane(Body::PermitGranted(Box::new(permit.clone())));
+    log.agent(host(PRODUCTION), Body::RunEnded(Box::new(ended_run(&permit))));
+    check(&log, Rule::Identifier);
+
+    let used = PermitId::from_uuid(Uuid::from_u128(run_id(3).as_uuid().as_u128() ^ 3 << 64));
+    check(&granted_again(|_| {}, |permit| permit.permit = used), Rule::Identifier);
+
+    let mut stolen = story();
+    let others = crate::story::request(4, host(STAGING), remediate(2));
+    stolen.agent(host(STAGING), Body::PermitRequested(Box::new(others)));
+    check(&stolen, Rule::Identifier);
+    let mut drilled_twice = story();
+    let drill = drilled_twice.records[At::DrillStarted as usize].1.record().body.clone();
+    drilled_twice.control_plane(drill);
+    check(&drilled_twice, Rule::Identifier);
+}
+
+#[test]
+fn a_host_gets_permits_only_while_active_and_with_a_growing_fence() {
+    for state in [HostState::Quarantined, HostState::Revoked] {
+        let set = HostStateSet { host: host(PRODUCTION), state, by: None, why: "clone".to_owned() };
+        check(&granted_again(|log| log.control_plane(Body::HostStateSet(Box::new(set))), |_| {}), Rule::HostState);
+    }
+    let unknown = HostStateSet { host: host(9), state: HostState::Active, by: None, why: String::new() };
+    let mut log = story();
+    log.control_plane(Body::HostStateSet(Box::new(unknown)));
+    check(&log, Rule::HostState);
+    let moved = described("staging", DrillConsent::Refused);
+    check(&granted_again(|log| log.agent(host(PRODUCTION), moved), |_| {}), Rule::HostState);
+    check(&granted_again(|_| {}, |permit| permit.fence = Fence(1)), Rule::Fence);
+    check(&granted_again(|_| {}, |permit| permit.fence = Fence(0)), Rule::Fence);
+}
+
+#[test]
+fn a_permit_rests_on_the_newest_configuration_and_its_answer() {
+    check(&without(At::Configured), Rule::Configuration);
+    let newer = |generation| {
+        let configuration = configuration(generation, 1);
+        Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice") }))
+    };
+    check(&granted_again(|log| log.control_plane(newer(2)), |_| {}), Rule::Configuration);
+    check_valid(&granted_again(|log| log.control_plane(newer(2)), |p| p.configuration = ConfigurationGeneration(2)));
+    let mut older = story();
+    older.control_plane(newer(1));
+    check(&older, Rule::Configuration);
+    let other = |purpose: Purpose| {
+        edited(|at, body| {
+            match at {
+                At::Requested => of!(body, PermitRequested).purpose = purpose.clone(),
+                At::Granted => of!(body, PermitGranted).purpose = purpose.clone(),
+                At::Ended => of!(body, RunEnded).purpose = purpose.clone(),
+                _ => {}
+            }
+            Edit::Keep
+        })
+    };
+    let by_another = Purpose::Remediate { check: check_ref(), epoch: TransitionEpoch(1), remediation: parsed("other") };
+    check(&other(by_another), Rule::Configuration);
+    check(&other(remediate(2)), Rule::Transition);
+    check(&without(At::Critical), Rule::Transition);
+    check(&granted_again(|log| log.agent(host(PRODUCTION), transition(4, Status::Passing)), |_| {}), Rule::Transition);
+    let none = fettle_model::remediation::Parameters::default();
+    check(&permit(At::Granted, |permit| permit.parameters = none), Rule::Configuration);
+    check(&permit(At::Granted, |permit| permit.grounds = vec![LogPosition(25)]), Rule::Grounds);
+}
+
+#[test]
+fn only_the_mode_auto_acts() {
+    use fettle_model::configuration::Configuration;
+    use fettle_model::remediation::Mode;
+    for mode in [Mode::Observe, Mode::Approve] {
+        let log = changed(At::Configured, |body| {
+            let set = of!(body, ConfigurationSet);
+            let mut remediations = set.configuration.remediations().to_vec();
+            remediations[0].modes.insert(parsed("production"), mode);
+            set.configuration =
+                Configuration::new(set.configuration.generation(), set.configuration.services().to_vec(), remediations)
+                    .expect("consistent");
+        });
+        check(&log, Rule::Mode);
+    }
+}
+
+#[test]
+fn a_permit_touches_what_was_asked_for_and_does_what_was_declared() {
+    let no_target = edited(|at, body| {
+        match at {
+            At::Requested => of!(body, PermitRequested).targets.clear(),
+            At::Granted => of!(body, PermitGranted).targets.clear(),
+            At::Ended => of!(body, RunEnded).steps.clear(),
+            _ => {}
+        }
+        Edit::Keep
+    });
+    check(&no_target, Rule::Target);
+    check(&permit(At::Granted, |permit| permit.targets.clear()), Rule::Target);
+    check(&asked(At::Requested, |request| request.targets.truncate(1)), Rule::Target);
+    check(&permit(At::Granted, |permit| permit.targets[0].target = fettle_model::permit::Target::Facts), Rule::Target);
+    check(&permit(At::Granted, |permit| permit.targets.push(permit.targets[0].clone())), Rule::Target);
+    check(&permit(At::Granted, |permit| permit.targets[0].actions.extend([Action::Stop])), Rule::Target);
+    check(&permit(At::Granted, |permit| permit.actions = 3), Rule::Target);
+    check(&permit(At::InjectionGranted, |permit| permit.targets[0].label = parsed("health")), Rule::Target);
+}
+
+#[test]
+fn nothing_is_granted_against_a_stop_order() {
+    check(&granted_again(|_| {}, |permit| permit.stop_epoch = StopEpoch(0)), Rule::Stop);
+    let order = |scope: Scope, epoch| {
+        let order = fettle_model::breaker::StopOrder {
+            scope,
+            epoch: StopEpoch(epoch),
+            by: parsed("alice"),
+            why: "quiet".to_owned(),
+        };
+        Body::AutomationStopped(Box::new(order))
+    };
+    for scope in ["global", "environment:production", "service:web", "playbook:restart-service"] {
+        let stop = order(parsed(scope), 2);
+        check(&granted_again(|log| log.control_plane(stop), |permit| permit.stop_epoch = StopEpoch(2)), Rule::Stop);
+    }
+    for scope in ["environment:staging", "service:db", "playbook:other"] {
+        check_valid(&granted_again(|log| log.control_plane(order(parsed(scope), 2)), |_| {}));
+    }
+    let mut not_counted = story();
+    not_counted.control_plane(order(Scope::Global, 1));
+    check(&not_counted, Rule::Stop);
+}
+
+#[test]
+fn an_open_breaker_lets_nothing_through_and_a_half_open_one_a_single_probe() {
+    let open = |half_open_at| {
+        let because = OpenReason::Failures { count: 3, allowed: 2 };
+        Body::BreakerOpened(Box::new(BreakerOpened { scope: Scope::Global, because, half_open_at }))
+    };
+    let soon = Some(UnixMillis(crate::log::START.0 + 31_000));
+    let late = Some(UnixMillis(crate::log::START.0 + 99_000));
+    check(&granted_again(|log| log.control_plane(open(None)), |_| {}), Rule::Breaker);
+    check(&granted_again(|log| log.control_plane(open(late)), |_| {}), Rule::Breaker);
+    check_valid(&granted_again(|log| log.control_plane(open(soon)), |_| {}));
+    let closed = Body::BreakerClosed(Box::new(BreakerClosed { scope: Scope::Global, probe: None }));
+    let opened_and_closed = |log: &mut Log| {
+        log.control_plane(open(None));
+        log.control_plane(closed);
+    };
+    check_valid(&granted_again(opened_and_closed, |_| {}));
+    let mut probes = granted_again(|log| log.control_plane(open(soon)), |_| {});
+    // The first probe has not ended when another host gets a permit.
+    probes.records.pop();
+    other_host_granted(&mut probes, StopEpoch(1));
+    let report = verify(&probes);
+    assert!(report.findings.iter().any(|finding| finding.rule == Rule::Breaker), "{:?}", report.findings);
+}
+
+#[test]
+fn permits_in_flight_stay_within_the_guard() {
+    let mut after = granted_again(|_| {}, |_| {});
+    other_host_granted(&mut after, StopEpoch(1));
+    check_valid(&after);
+    let mut besides = granted_again(|_| {}, |_| {});
+    besides.records.pop();
+    other_host_granted(&mut besides, StopEpoch(1));
+    check(&besides, Rule::InFlight);
+
+    let mut two = changed(At::Configured, |body| of!(body, ConfigurationSet).configuration = configuration(1, 2));
+    two.records.truncate(At::Ended as usize);
+    let request = request(8, host(PRODUCTION), remediate(1));
+    // The chain is that of the whole story, so only what concerns the permit is looked at.
+    two.agent(host(PRODUCTION), Body::PermitRequested(Box::new(request.clone())));
+    two.control_plane(Body::PermitGranted(Box::new(permit_for(&request, Fence(2)))));
+    let report = verify(&two);
+    assert!(report.findings.iter().any(|finding| finding.rule == Rule::InFlight), "{:?}", report.findings);
+}

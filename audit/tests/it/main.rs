@@ -1,0 +1,13 @@
+//! The offline verifier at its boundary: bundles in, reports out.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one step of the story and keeps all others")]
+
+mod check;
+mod flips;
+mod foundations;
+mod framing;
+mod grants;
+mod log;
+mod runs;
+mod scale;
+mod story;
