@@ -2,21 +2,23 @@
 //! rule: the verifier finds that rule, at that record. Here: what decisions rest on.
 
 use crate::check::*;
-use crate::log::{Log, host, log_signer, permit_key, record_key};
+use crate::log::{Log, host, log_signer, permit_key, policy, record_key};
 use crate::story::{
     At, Edit, PRODUCTION, STAGING, changed, drill_id, edited, enrolled, parsed, run_id, story, token, transition,
     without,
 };
+use fettle_audit::bundle::record_line;
 use fettle_audit::checkpoint::Checkpoint;
+use fettle_audit::envelope::Envelope;
 use fettle_audit::key::SigningKey;
 use fettle_audit::tree::empty_root;
-use fettle_audit::verify::{Rule, Verdict};
+use fettle_audit::verify::{Rule, Verdict, verify_bundle};
 use fettle_model::check::Status;
 use fettle_model::counter::{AgentSequence, LogPosition, TreeSize};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, PlaybookDigest};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::TokenId;
-use fettle_model::record::{Author, Body, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted};
+use fettle_model::record::{Author, Body, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
@@ -81,6 +83,20 @@ fn a_leaf_must_be_that_of_its_record() {
     check(&leaf(|leaf| leaf.envelope = EnvelopeDigest::of(b"other")), Rule::Envelope);
     // When it was received is the leaf's own word, fixed by the tree.
     check_valid(&leaf(|leaf| leaf.received_at = UnixMillis(7)));
+}
+
+#[test]
+fn an_envelope_that_the_leaf_names_must_hold_a_record() {
+    for (kind, payload) in [("application/vnd.fettle.other.v1+json", "{}"), (RECORD_PAYLOAD_TYPE, "{}")] {
+        let mut log = story();
+        let envelope = Envelope::seal(kind, payload.as_bytes(), &permit_key()).expect("sealed");
+        let at = At::Granted as usize;
+        log.records[at].0.envelope = envelope.digest();
+        let mut lines = log.lines(&log.head());
+        lines[at + 1] = record_line(&log.records[at].0, &envelope);
+        let report = verify_bundle(&lines.concat(), &policy());
+        assert_eq!(report.findings.first().map(|finding| finding.rule), Some(Rule::Envelope), "{:?}", report.findings);
+    }
 }
 
 #[test]

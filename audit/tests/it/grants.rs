@@ -29,6 +29,7 @@ fn a_permit_answers_one_open_request_word_for_word() {
     check(&without(At::Requested), Rule::Request);
     check(&permit(At::Granted, |permit| permit.request = RequestId::from_uuid(uuid(7))), Rule::Request);
     check(&permit(At::Granted, |permit| permit.run = run_id(9)), Rule::Request);
+    check(&permit(At::Granted, |permit| permit.host = host(STAGING)), Rule::Request);
     check(&permit(At::Granted, |permit| permit.boot = BootId::from_uuid(uuid(7))), Rule::Request);
     check(&permit(At::Granted, |permit| permit.sent_at = BootInstant(9)), Rule::Request);
     check(&asked(At::Requested, |request| request.purpose = remediate(2)), Rule::Request);
@@ -133,6 +134,20 @@ fn a_permit_rests_on_the_newest_configuration_and_its_answer() {
     let none = fettle_model::remediation::Parameters::default();
     check(&permit(At::Granted, |permit| permit.parameters = none), Rule::Configuration);
     check(&permit(At::Granted, |permit| permit.grounds = vec![LogPosition(25)]), Rule::Grounds);
+}
+
+#[test]
+fn a_remediation_runs_a_playbook() {
+    let none = edited(|at, body| {
+        match at {
+            At::Requested => of!(body, PermitRequested).playbook = None,
+            At::Granted => of!(body, PermitGranted).playbook = None,
+            At::Ended => of!(body, RunEnded).playbook = None,
+            _ => {}
+        }
+        Edit::Keep
+    });
+    check(&none, Rule::Playbook);
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn a_run_that_has_not_ended_is_a_gap_until_it_is_accounted_for() {
     let unresolved = RunUnresolved { run: permit.run, permit: permit.permit, host: permit.host };
     given_up.control_plane(Body::RunUnresolved(Box::new(unresolved.clone())));
     check_valid(&given_up);
+    let (mut twice, _) = open_ended();
+    twice.control_plane(Body::RunUnresolved(Box::new(unresolved.clone())));
+    twice.control_plane(Body::RunUnresolved(Box::new(unresolved.clone())));
+    check(&twice, Rule::Ending);
     // The agent comes back and reports: once.
     given_up.agent(permit.host, Body::RunEnded(Box::new(ended_run(&permit))));
     check_valid(&given_up);
