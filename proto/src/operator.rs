@@ -10,6 +10,7 @@ use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::{DrillResult, Evidence, Fault};
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
+use fettle_model::identity::Role;
 use fettle_model::incident::IncidentCause;
 use fettle_model::name::{
     CheckName, EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName,
@@ -101,6 +102,22 @@ pub enum Command {
         /// Why.
         why: String,
     },
+    /// Gives a person a role and a certificate. Answers [`CommandReply::Person`].
+    AddPerson {
+        /// Who.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+        /// Their certificate request, DER, base64. Only its public key is taken.
+        csr: String,
+    },
+    /// Gives a person one more role. Answers [`CommandReply::Done`].
+    GrantRole {
+        /// Who.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+    },
 }
 
 /// The answer to a command that was carried out.
@@ -129,6 +146,13 @@ pub enum CommandReply {
     Drill {
         /// Its id.
         drill: DrillId,
+    },
+    /// A person may speak from now on.
+    Person {
+        /// Their certificate chain, PEM, leaf first.
+        chain: String,
+        /// The root certificate, PEM.
+        root: String,
     },
     /// A playbook was admitted, or was already.
     Playbook {
