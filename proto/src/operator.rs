@@ -139,6 +139,8 @@ pub enum CommandReply {
         ca_pin: String,
         /// Where to enrol, `host:port`.
         enrol_address: String,
+        /// Where the agent's sessions go after that, `host:port`.
+        agents_address: String,
         /// When it expires.
         expires_at: UnixMillis,
     },
