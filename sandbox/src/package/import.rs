@@ -109,6 +109,12 @@ impl Import {
         served.then_some(*import)
     }
 
+    /// The interface's name, without its version.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        INTERFACES.iter().find(|(_, import)| *import == self).map_or("", |(name, _)| name)
+    }
+
     /// The kind of grant without which a playbook may not import it.
     #[must_use]
     pub const fn needs(self) -> Option<GrantKind> {
