@@ -21,8 +21,32 @@ pub const TAIL_BYTES: u64 = 6 * 1024;
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Waits until `look` returns `Some`, or fails when `patience` is over or `look` fails. It looks at
-/// least once, and once more after the deadline, so a slow machine is not taken for a failure.
+/// least once, and once more after the deadline, so a slow machine is not taken for a failure. Ends
+/// early when somebody asked this program to stop (see [`crate::interrupt`]).
 pub fn wait_until<T>(
+    what: &str,
+    patience: Duration,
+    look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    wait_until_every(LOOK_INTERVAL, what, patience, look)
+}
+
+/// [`wait_until`] with another time between two looks, for looks that cost something.
+pub fn wait_until_every<T>(
+    interval: Duration,
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    looking(interval, what, patience, || {
+        crate::interrupt::check()?;
+        look()
+    })
+}
+
+/// The wait itself, which no interrupt ends: what was started must be ended even then.
+fn looking<T>(
+    interval: Duration,
     what: &str,
     patience: Duration,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,
@@ -36,7 +60,7 @@ pub fn wait_until<T>(
         if late {
             bail!("waited {} until {what}, in vain", crate::steps::seconds(began.elapsed()));
         }
-        pause();
+        pause(interval);
     }
 }
 
@@ -44,8 +68,8 @@ pub fn wait_until<T>(
     clippy::disallowed_methods,
     reason = "the one place where a bounded wait for a condition sleeps between two looks"
 )]
-fn pause() {
-    std::thread::sleep(LOOK_INTERVAL);
+fn pause(interval: Duration) {
+    std::thread::sleep(interval);
 }
 
 /// Runs a command to its end with this process's output; any other end than success is an error.
@@ -83,6 +107,14 @@ pub struct Child {
     name: String,
     log: PathBuf,
     process: std::process::Child,
+    at_end: AtEnd,
+}
+
+/// What happens to a child whose value is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    Stop,
+    Leave,
 }
 
 impl Child {
@@ -100,7 +132,7 @@ impl Child {
         let file = file.with_context(|| format!("open {}", log.display()))?;
         command.stdout(file.try_clone().context("share the log")?).stderr(file);
         let process = command.spawn().with_context(|| format!("start {name}: {}", show(command)))?;
-        Ok(Self { name: name.to_owned(), log, process })
+        Ok(Self { name: name.to_owned(), log, process, at_end: AtEnd::Stop })
     }
 
     /// Its name.
@@ -162,6 +194,11 @@ impl Child {
         Ok(())
     }
 
+    /// Lets it run on after this program's end. Whoever calls this sees to its end in another way.
+    pub fn leave(mut self) {
+        self.at_end = AtEnd::Leave;
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let process = &mut self.process;
@@ -173,7 +210,7 @@ impl Child {
     pub fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let process = &mut self.process;
-        if let Ok(status) = wait_until("it ends after SIGTERM", patience, || Ok(process.try_wait()?)) {
+        if let Ok(status) = looking(LOOK_INTERVAL, "it ends after SIGTERM", patience, || Ok(process.try_wait()?)) {
             return Ok(status);
         }
         self.kill()
@@ -198,6 +235,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
+        if self.at_end == AtEnd::Leave {
+            return;
+        }
         if let Err(error) = self.stop(DROP_PATIENCE) {
             eprintln!("{} was not ended: {error:#}", self.name);
         }
@@ -256,6 +296,11 @@ impl Group {
             first = first.and(stopped);
         }
         first
+    }
+
+    /// Lets all run on after this program's end.
+    pub fn leave(mut self) {
+        self.children.drain(..).for_each(Child::leave);
     }
 
     /// The reports of all children that have ended, for a failure: usually the one to blame.
@@ -340,6 +385,15 @@ mod tests {
         }
         group.stop(PATIENCE).expect("they stop");
         assert_eq!(std::fs::read_to_string(order).expect("they ran"), "second\nfirst\n");
+    }
+
+    #[test]
+    fn a_child_that_is_left_runs_on() {
+        let logs = tempfile::tempdir().expect("a folder");
+        let child = Child::spawn("left", &mut shell("exec sleep 60"), logs.path()).expect("it starts");
+        let process = Pid::from_child(&child.process);
+        child.leave();
+        kill_process(process, Signal::KILL).expect("it is still there, and ended here");
     }
 
     #[test]
