@@ -1,0 +1,202 @@
+//! A person at the command line: runs the real `fettle` with `--json` and reads what it prints.
+
+use crate::programs::{self, Place};
+use crate::remedy::Remedy;
+use anyhow::{Context as _, bail};
+use fettle_model::check::Status;
+use fettle_model::evidence::DrillResult;
+use fettle_model::id::RunId;
+use fettle_proto::operator::{
+    CommandReply, HostRow, PlaybookRow, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The publisher of every test.
+pub const PUBLISHER: &str = "e2e";
+
+/// What is told of a join token; the secret is in its file.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Token {
+    /// The pin of the control plane's root key.
+    pub ca_pin: String,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    key: String,
+}
+
+/// A person with a profile.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    place: Place,
+    profile: PathBuf,
+}
+
+impl Operator {
+    /// The person whose profile is in this folder.
+    #[must_use]
+    pub fn new(place: &Place, profile: &Path) -> Self {
+        Self { place: place.clone(), profile: profile.to_owned() }
+    }
+
+    /// `fettle` with these arguments, whatever comes of it.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.command(arguments)?.output().context("start fettle")
+    }
+
+    /// `fettle --json` with these arguments; what it printed. Any other end than success is an error.
+    pub fn json<T: DeserializeOwned>(&self, arguments: &[&str]) -> anyhow::Result<T> {
+        let arguments = [&["--json"], arguments].concat();
+        let output = self.run(&arguments)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("fettle {} ended with {}: {}", arguments.join(" "), output.status, said.trim_end());
+        }
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            format!("fettle {} printed something else: {printed}", arguments.join(" "))
+        })
+    }
+
+    /// What `fettle` says on standard error when it refuses these arguments, and its exit code.
+    pub fn refused(&self, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+        let output = self.run(arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(code) if code != 0 => Ok((code, said)),
+            Some(_) | None => bail!("fettle {} was to be refused, and ended with {}: {said}", arguments.join(" "), output.status),
+        }
+    }
+
+    /// All hosts.
+    pub fn hosts(&self) -> anyhow::Result<Vec<HostRow>> {
+        match self.json(&["host", "list"])? {
+            QueryReply::Hosts { hosts } => Ok(hosts),
+            other => bail!("hosts were asked for: {other:?}"),
+        }
+    }
+
+    /// All services with the health of their checks.
+    pub fn services(&self) -> anyhow::Result<Vec<ServiceRow>> {
+        match self.json(&["service", "list"])? {
+            QueryReply::Services { services } => Ok(services),
+            other => bail!("services were asked for: {other:?}"),
+        }
+    }
+
+    /// The status of a remedy's check on a host; `None` when it never reported.
+    pub fn status(&self, host: &str, remedy: Remedy) -> anyhow::Result<Option<Status>> {
+        let services = self.services()?;
+        let checks = services.iter().filter(|row| row.service.as_str() == remedy.service()).flat_map(|row| &row.checks);
+        let found = checks.filter(|row| row.host.as_str() == host && row.check.as_str() == remedy.check());
+        Ok(found.last().and_then(|row| row.status))
+    }
+
+    /// Runs, newest first.
+    pub fn runs(&self) -> anyhow::Result<Vec<RunRow>> {
+        match self.json(&["run", "list"])? {
+            QueryReply::Runs { runs } => Ok(runs),
+            other => bail!("runs were asked for: {other:?}"),
+        }
+    }
+
+    /// One run.
+    pub fn run_detail(&self, run: RunId) -> anyhow::Result<RunDetail> {
+        match self.json(&["run", "show", &run.to_string()])? {
+            QueryReply::Run { run } => Ok(*run),
+            other => bail!("a run was asked for: {other:?}"),
+        }
+    }
+
+    /// Why automation did or did not act.
+    pub fn why(&self, check: &str, host: &str) -> anyhow::Result<WhyCheck> {
+        match self.json(&["why", &format!("{check}@{host}")])? {
+            QueryReply::Why { why } => Ok(*why),
+            other => bail!("the why was asked for: {other:?}"),
+        }
+    }
+
+    /// Admitted playbooks.
+    pub fn playbooks(&self) -> anyhow::Result<Vec<PlaybookRow>> {
+        match self.json(&["playbook", "list"])? {
+            QueryReply::Playbooks { playbooks } => Ok(playbooks),
+            other => bail!("playbooks were asked for: {other:?}"),
+        }
+    }
+
+    /// Creates a join token in a file.
+    pub fn create_token(&self, environment: &str, file: &Path) -> anyhow::Result<Token> {
+        let out = file.display().to_string();
+        self.json(&["token", "create", "--environment", environment, "--out", &out])
+    }
+
+    /// Makes a publisher's key in a file and has it trusted; returns its public half.
+    pub fn make_publisher(&self, file: &Path) -> anyhow::Result<String> {
+        let made: Key = self.json(&["playbook", "keygen", "--out", &file.display().to_string()])?;
+        self.done(&["publisher", "trust", PUBLISHER, &made.key])?;
+        Ok(made.key)
+    }
+
+    /// Packs a component with its manifest; returns the package's path.
+    pub fn pack(&self, component: &Path, manifest: &Path) -> anyhow::Result<PathBuf> {
+        let package = manifest.with_extension("package");
+        let (component, manifest) = (component.display().to_string(), manifest.display().to_string());
+        let out = package.display().to_string();
+        let arguments = ["playbook", "pack", "--component", &component, "--manifest", &manifest, "--out", &out];
+        let _: serde_json::Value = self.json(&arguments)?;
+        Ok(package)
+    }
+
+    /// Publishes a package.
+    pub fn publish(&self, package: &Path, key: &Path) -> anyhow::Result<()> {
+        let (package, key) = (package.display().to_string(), key.display().to_string());
+        match self.json(&["playbook", "publish", "--package", &package, "--key", &key, "--publisher", PUBLISHER])? {
+            CommandReply::Playbook { .. } => Ok(()),
+            other => bail!("a playbook was published: {other:?}"),
+        }
+    }
+
+    /// Replaces the configuration.
+    pub fn apply(&self, files: &[&Path]) -> anyhow::Result<()> {
+        let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+        let arguments: Vec<&str> = std::iter::once("apply").chain(files.iter().map(String::as_str)).collect();
+        self.done(&arguments)
+    }
+
+    /// Starts a drill and waits until it proved the playbook.
+    pub fn drill(&self, playbook: &str, host: &str, remediation: &str) -> anyhow::Result<()> {
+        let drill =
+            self.json(&["playbook", "drill", playbook, "--host", host, "--remediation", remediation, "--wait"])?;
+        let QueryReply::Drill { drill } = drill else { bail!("a drill was awaited: {drill:?}") };
+        match drill.result {
+            Some(DrillResult::Proved) => Ok(()),
+            other => bail!("the drill of {playbook} on {host}: {other:?}"),
+        }
+    }
+
+    /// A command that is answered by a position in the log.
+    pub fn done(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        match self.json(arguments)? {
+            CommandReply::Done { .. } => Ok(()),
+            other => bail!("fettle {}: {other:?}", arguments.join(" ")),
+        }
+    }
+
+    /// Exports the log and the policy that verifies it.
+    pub fn export(&self, bundle: &Path, policy: &Path) -> anyhow::Result<()> {
+        for (what, path) in [("export", bundle), ("policy", policy)] {
+            let _: serde_json::Value = self.json(&["log", what, "--out", &path.display().to_string()])?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.place.command(&programs::program(programs::CLI)?);
+        command.arg("--profile").arg(&self.profile).args(arguments);
+        Ok(command)
+    }
+}
