@@ -2,10 +2,13 @@
 //! processes. `cargo xtask --help` lists the commands. Nothing that is shipped depends on this crate.
 
 pub mod bench;
+pub(crate) mod clock;
 pub mod demo;
 pub mod guests;
 pub mod interrupt;
 pub mod process;
+pub mod programs;
+pub mod stage;
 pub mod steps;
 pub mod test;
 pub mod tidy;

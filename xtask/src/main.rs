@@ -15,6 +15,8 @@ struct Arguments {
 enum Command {
     /// Install what is missing, build the playbooks, run every test.
     Test(xtask::test::Options),
+    /// Break and heal three hosts on this machine, end to end.
+    Demo(xtask::demo::Options),
     /// Check the rules that the compiler and the linter do not know.
     Tidy,
 }
@@ -22,6 +24,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = Workspace::load().and_then(|workspace| match Arguments::parse().command {
         Command::Test(options) => xtask::test::run(&workspace, &options),
+        Command::Demo(options) => xtask::demo::run(&workspace, &options),
         Command::Tidy => xtask::tidy::run(&workspace),
     });
     match done {

@@ -46,7 +46,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
 
 /// A cargo command for everything but the guests. All use the same selection: another one would
 /// resolve other features and compile the dependencies a second time.
-fn on_hosts(workspace: &Workspace, subcommand: &[&str]) -> Command {
+pub(crate) fn on_hosts(workspace: &Workspace, subcommand: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(&workspace.root).args(subcommand).arg("--workspace");
     for guest in workspace.guests() {

@@ -68,6 +68,12 @@ pub fn ensure(steps: &Steps, hosts: HostTests) -> anyhow::Result<()> {
     ensure_nextest(steps)
 }
 
+/// Makes sure that everything is there which building takes: a C compiler and the playbooks' target.
+pub fn ensure_for_building(steps: &Steps) -> anyhow::Result<()> {
+    ensure_programs(steps, &missing(BUILD))?;
+    ensure_target(steps)
+}
+
 fn missing(needed: &[Program]) -> Vec<Program> {
     needed.iter().copied().filter(|program| !is_there(program.name)).collect()
 }

@@ -36,12 +36,14 @@ impl Source {
 }
 
 impl Tree {
-    /// Reads everything under `root` but the target folder and hidden folders.
+    /// Reads everything under `root` but the target folder, hidden folders, and whatever calls itself a
+    /// cache, such as another target folder.
     pub fn read(root: &Path, target: &Path) -> anyhow::Result<Self> {
         let mut tree = Self::default();
         let wanted = |entry: &DirEntry| {
             let hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-            !hidden && entry.path() != target && entry.file_name() != "node_modules"
+            let cache = entry.file_type().is_dir() && entry.path().join("CACHEDIR.TAG").is_file();
+            !hidden && !cache && entry.path() != target && entry.file_name() != "node_modules"
         };
         for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(wanted) {
             let entry = entry.context("walk over the sources")?;

@@ -1,0 +1,75 @@
+//! The programs that are shipped, and the demo's service: builds them and says where they are.
+//! Used by the demo and the bench.
+
+use crate::process;
+use crate::workspace::Workspace;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How they are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Quickly, for trying things out; shares every compiled dependency with the tests.
+    Dev,
+    /// As they are shipped.
+    Release,
+}
+
+/// The packages whose programs are shipped, and the demo's service.
+const PACKAGES: [&str; 4] = ["fettle-controlplane", "fettle-agent", "fettle-cli", "fettle-demo-service"];
+
+/// Where the built programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Builds them; cargo shows its progress.
+    pub fn build(workspace: &Workspace, build: Build) -> anyhow::Result<Self> {
+        let folder = match build {
+            Build::Dev => {
+                // One integration test among the targets makes cargo resolve the same features as a
+                // build of all tests does, so that neither command compiles what the other one needs
+                // otherwise. This one takes a second.
+                let mut command = crate::test::on_hosts(workspace, &["build", "--bins", "--test", "service"]);
+                process::run(command.arg("--locked"))?;
+                "debug"
+            }
+            Build::Release => {
+                let mut command = Command::new(env!("CARGO"));
+                command.current_dir(&workspace.root).args(["build", "--release", "--bins", "--locked"]);
+                for package in PACKAGES {
+                    command.args(["--package", package]);
+                }
+                process::run(&mut command)?;
+                "release"
+            }
+        };
+        Ok(Self { folder: workspace.target.join(folder) })
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub fn controlplane(&self) -> PathBuf {
+        self.folder.join("fettle-controlplane")
+    }
+
+    /// The agent.
+    #[must_use]
+    pub fn agent(&self) -> PathBuf {
+        self.folder.join("fettle-agent")
+    }
+
+    /// The operator's command line.
+    #[must_use]
+    pub fn cli(&self) -> PathBuf {
+        self.folder.join("fettle")
+    }
+
+    /// The demo's service.
+    #[must_use]
+    pub fn service(&self) -> PathBuf {
+        self.folder.join("fettle-demo-service")
+    }
+}
