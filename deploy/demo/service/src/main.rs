@@ -5,6 +5,7 @@
 //! and status commands with a pid file ([`lifecycle`]), so that it runs under systemd as well as
 //! without any service manager. Linux only. It never writes to its releases or its flag file.
 
+mod command_log;
 mod file;
 mod flag;
 mod lifecycle;
@@ -90,7 +91,8 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    match dispatch(Arguments::parse().command) {
+    let began = command_log::now();
+    match dispatch(Arguments::parse().command, began) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("fettle-demo-service: {error:#}");
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+fn dispatch(command: Command, began: command_log::Began) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { options, own_session } => {
             if own_session {
@@ -108,11 +110,15 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
             lifecycle::run(options.settings()?)?;
         }
         Command::Start(options) => {
-            let pid = lifecycle::start(&options.settings()?)?;
+            let settings = options.settings()?;
+            command_log::note(&settings.pid_file, began, "start")?;
+            let pid = lifecycle::start(&settings)?;
             println!("running, pid {}", pid.as_raw_nonzero());
         }
         Command::Stop(options) => {
-            lifecycle::stop(&options.settings()?)?;
+            let settings = options.settings()?;
+            command_log::note(&settings.pid_file, began, "stop")?;
+            lifecycle::stop(&settings)?;
             println!("stopped");
         }
         Command::Status(options) => match lifecycle::status(&options.settings()?)? {

@@ -115,6 +115,19 @@ fn status_says_what_start_and_stop_did() {
 }
 
 #[test]
+fn every_start_and_stop_notes_when_it_began() {
+    let shop = Shop::new();
+    assert_eq!((shop.exit_code("start"), shop.exit_code("status"), shop.exit_code("stop")), (0, 0, 0));
+    let log = std::fs::read_to_string(shop.root().join("commands.log")).expect("a log of the commands");
+    let lines: Vec<(u64, &str)> = log
+        .lines()
+        .filter_map(|line| line.split_once(' ').and_then(|(at, name)| Some((at.parse().ok()?, name))))
+        .collect();
+    let [(start, "start"), (stop, "stop")] = lines[..] else { panic!("{log}") };
+    assert!(start < stop, "{log}");
+}
+
+#[test]
 fn a_started_service_leads_a_session_of_its_own() {
     let shop = Shop::new();
     assert_eq!(shop.exit_code("start"), 0);
