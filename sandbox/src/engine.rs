@@ -23,6 +23,8 @@ mod meter;
 mod trusted;
 mod virtual_wasi;
 
-pub use artifact::{Artifact, ArtifactKey, Fingerprint, HostKey, SealedArtifact, UntrustedArtifact};
+pub use artifact::{
+    Artifact, ArtifactKey, Fingerprint, HostKey, InvalidFingerprint, SealedArtifact, UntrustedArtifact,
+};
 pub use configuration::{CompileError, Engine, EngineUnavailable, LoadError, Playbook};
 pub use execute::InvalidParameters;

@@ -50,9 +50,11 @@ fn run(run: &Run, p: Parameters) -> Result<Outcome, Failure> {
     resolved(format!("rolled back from {} to {}", current.release.id, target.id))
 }
 
-/// The newest release before the current one that is known to be good. A newer one is no way back,
-/// except where the history does not show the current one at all.
+/// The newest release that is older than the current one and known to be good; where there is none,
+/// the newest other one that is.
 fn last_good<'a>(history: &'a [Release], current: &CurrentRelease) -> Option<&'a Release> {
-    let older = history.iter().position(|release| release.id == current.release.id).map_or(0, |at| at + 1);
-    history[older..].iter().find(|release| release.known_good)
+    let at = history.iter().position(|release| release.id == current.release.id);
+    let (newer, older) = history.split_at(at.unwrap_or(0));
+    let good = |release: &&Release| release.known_good && release.id != current.release.id;
+    older.iter().find(good).or_else(|| newer.iter().find(good))
 }

@@ -9,6 +9,7 @@ use fettle_model::digest::PlaybookDigest;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fmt;
+use std::str::FromStr;
 use zeroize::Zeroizing;
 
 /// Names an engine build: artifacts fit engines of the same fingerprint only. Part of the cache's key.
@@ -18,6 +19,27 @@ pub struct Fingerprint(pub(super) [u8; 32]);
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The text names no engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an engine's fingerprint must be 64 lower-case hexadecimal digits")]
+pub struct InvalidFingerprint;
+
+impl FromStr for Fingerprint {
+    type Err = InvalidFingerprint;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFingerprint> {
+        let (high, low) = text.split_at_checked(32).ok_or(InvalidFingerprint)?;
+        let half = |digits| u128::from_str_radix(digits, 16).map(u128::to_be_bytes).map_err(|_| InvalidFingerprint);
+        let mut bytes = [0; 32];
+        for (byte, value) in bytes.iter_mut().zip(half(high)?.into_iter().chain(half(low)?)) {
+            *byte = value;
+        }
+        // The number's parser takes upper case, a sign and fewer digits: only the one spelling passes.
+        let fingerprint = Self(bytes);
+        if fingerprint.to_string() == text { Ok(fingerprint) } else { Err(InvalidFingerprint) }
     }
 }
 
@@ -210,6 +232,16 @@ mod tests {
             changed[index] ^= 1;
             check(changed, &host, b"package", 7, Err(UntrustedArtifact));
             check(sealed(&host)[..index].to_vec(), &host, b"package", 7, Err(UntrustedArtifact));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_has_one_spelling() {
+        let fingerprint = Fingerprint(std::array::from_fn(|i| u8::try_from(i * 8).expect("below 256")));
+        let text = fingerprint.to_string();
+        assert_eq!(text.parse(), Ok(fingerprint));
+        for wrong in ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &text.replacen("00", "+0", 1)] {
+            assert_eq!(wrong.parse::<Fingerprint>(), Err(InvalidFingerprint), "{wrong:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use fettle_model::remediation::Parameters;
 use fettle_model::run::{Change, Claim, MAX_SAID, MAX_SAID_BYTES, UndoClass};
 use fettle_model::time::UnixMillis;
 use fettle_sandbox::call::{Call, ClockCall, LogCall, LogLevel, Receipt, Reply, ServiceCall};
-use fettle_sandbox::engine::{Engine, LoadError, Playbook};
+use fettle_sandbox::engine::{Engine, InvalidParameters, LoadError, Playbook};
 use fettle_sandbox::execution::{Execution, Gone, Limits, Stop, Trigger};
 use fettle_sandbox::package::{InvalidPackage, Package};
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ fn computing_past_the_deadline_is_interrupted() {
 fn no_host_call_is_made_after_the_deadline() {
     let engine = Engine::new().expect("an engine");
     let run = "(loop $again (drop (call $now)) (br $again))";
-    let playbook = load(&engine, Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run });
+    let playbook = load(&engine, Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run, ..Parts::default() });
     let limits = Limits { wall: Duration::from_millis(50), ..limits() };
     let mut asked = 0;
     let execution = engine.execute(&playbook, &granted(), &trigger(), limits, &mut |_| {
@@ -229,7 +229,7 @@ fn a_growth_beyond_the_memorys_own_maximum_is_not_counted() {
       (core instance $host (instantiate $m))"#;
     let core = r#"(import "host" "try" (func $try (result i32)))"#;
     let run = "(drop (call $try)) (drop (call $try)) (drop (memory.grow (i32.const 900)))";
-    check(Parts { component, core, with: HOST, run }, &nothing_done());
+    check(Parts { component, core, with: HOST, run, ..Parts::default() }, &nothing_done());
 }
 
 #[test]
@@ -237,9 +237,12 @@ fn tables_and_instances_are_limited() {
     let core = "(table $t 1 funcref)";
     let run = "(loop $again (drop (table.grow $t (ref.null func) (i32.const 1000))) (br $again))";
     check(Parts { core, run, ..Parts::default() }, &Err(Stop::TableLimit));
-    let component = format!("(core module $m) {}", "(core instance (instantiate $m))".repeat(20));
-    let (execution, _) = self::run(Parts { component: &component, ..Parts::default() }, limits());
-    assert!(matches!(execution.claim, Err(Stop::NotStarted { .. })), "{:?}", execution.claim);
+    let instances = format!("(core module $m) {}", "(core instance (instantiate $m))".repeat(20));
+    let tables = format!("(core module $m {}) (core instance (instantiate $m))", "(table 1 funcref)".repeat(20));
+    for component in [&instances, &tables] {
+        let (execution, _) = self::run(Parts { component, ..Parts::default() }, limits());
+        assert!(matches!(execution.claim, Err(Stop::NotStarted { .. })), "{:?}", execution.claim);
+    }
 }
 
 #[test]
@@ -258,13 +261,17 @@ fn a_trap_and_leaving_by_exit_are_told_apart_by_their_message() {
       (core func $exit (canon lower (func $exit "exit")))
       (core instance $host (export "exit" (func $exit)))"#;
     let core = r#"(import "host" "exit" (func $exit (param i32)))"#;
-    traps(Parts { component, core, with: HOST, run: "(call $exit (i32.const 0))" }, "the playbook called exit");
+    traps(
+        Parts { component, core, with: HOST, run: "(call $exit (i32.const 0))", ..Parts::default() },
+        "the playbook called exit",
+    );
 }
 
 #[test]
 fn a_flood_of_host_calls_is_stopped() {
     let run = "(loop $again (drop (call $now)) (br $again))";
-    let (execution, asked) = self::run(Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run }, limits());
+    let (execution, asked) =
+        self::run(Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run, ..Parts::default() }, limits());
     assert_eq!((execution.claim, asked.len()), (Err(Stop::HostCallLimit), 10_000));
 }
 
@@ -272,20 +279,24 @@ fn a_flood_of_host_calls_is_stopped() {
 fn a_flood_of_changing_calls_is_stopped_sooner() {
     let run = r"(local.set $a (call $web))
       (loop $again (call $restart (local.get $a) (i32.const 16) (i32.const 3) (i32.const 256)) (br $again))";
-    let (execution, asked) = self::run(Parts { component: SERVICES, core: SERVICES_CORE, with: HOST, run }, limits());
+    let (execution, asked) =
+        self::run(Parts { component: SERVICES, core: SERVICES_CORE, with: HOST, run, ..Parts::default() }, limits());
     assert_eq!((execution.claim, asked.len()), (Err(Stop::HostCallLimit), 101));
 }
 
 #[test]
 fn lines_beyond_the_limit_do_not_reach_the_host_and_still_count_as_calls() {
     let run = "(loop $again (call $phase (i32.const 72) (i32.const 1)) (br $again))";
-    let (execution, asked) = self::run(Parts { component: LOG, core: LOG_CORE, with: HOST, run }, limits());
+    let (execution, asked) =
+        self::run(Parts { component: LOG, core: LOG_CORE, with: HOST, run, ..Parts::default() }, limits());
     assert_eq!((execution.claim, asked.len()), (Err(Stop::HostCallLimit), MAX_SAID));
 }
 
 #[test]
 fn strings_are_bounded_inside_memory_and_utf8() {
-    let phase = |run: &str, message: &str| traps(Parts { component: LOG, core: LOG_CORE, with: HOST, run }, message);
+    let phase = |run: &str, message: &str| {
+        traps(Parts { component: LOG, core: LOG_CORE, with: HOST, run, ..Parts::default() }, message);
+    };
     phase("(call $phase (i32.const 0) (i32.const 1073741824))", "out of bounds");
     phase("(call $phase (i32.const -8) (i32.const 64))", "out of bounds");
     phase("(call $phase (i32.const 0) (i32.const 65537))", "too much data");
@@ -298,7 +309,7 @@ fn what_a_playbook_says_stays_one_line_of_bounded_length() {
     let run = r"(call $phase (i32.const 16) (i32.const 22))
       (memory.fill (i32.const 8192) (i32.const 120) (i32.const 5000))
       (call $phase (i32.const 8192) (i32.const 5000))";
-    let (_, asked) = self::run(Parts { component: LOG, core: &core, with: HOST, run }, limits());
+    let (_, asked) = self::run(Parts { component: LOG, core: &core, with: HOST, run, ..Parts::default() }, limits());
     let phase = |name: &str| Call::Log(LogCall::Phase { name: name.to_owned() });
     assert_eq!(asked, [phase("ok ERROR  [2J forged"), phase(&"x".repeat(MAX_SAID_BYTES))]);
 }
@@ -313,7 +324,8 @@ fn what_a_playbook_writes_to_standard_error_becomes_debug_lines_even_before_a_tr
       (call $write (local.get $a) (i32.const 16) (i32.const 3) (i32.const 256))
       (call $write (local.get $a) (i32.const 19) (i32.const 33) (i32.const 256))
       (unreachable)";
-    let (execution, asked) = self::run(Parts { component: STDERR, core, with: HOST, run }, limits());
+    let (execution, asked) =
+        self::run(Parts { component: STDERR, core, with: HOST, run, ..Parts::default() }, limits());
     let line = |message: &str| {
         let (level, message, fields) = (LogLevel::Debug, message.to_owned(), Vec::new());
         Call::Log(LogCall::Event { level, message, fields })
@@ -337,7 +349,7 @@ fn a_claim_is_cleaned_and_cut() {
 #[test]
 fn handles_cannot_be_forged_kept_or_heaped_up() {
     let services = |run: &str, message: &str| {
-        traps(Parts { component: SERVICES, core: SERVICES_CORE, with: HOST, run }, message);
+        traps(Parts { component: SERVICES, core: SERVICES_CORE, with: HOST, run, ..Parts::default() }, message);
     };
     let restart = "(call $restart (local.get $a) (i32.const 16) (i32.const 3) (i32.const 256))";
     services(&format!("(local.set $a (i32.const 12345)) {restart}"), "unknown handle index");
@@ -350,7 +362,7 @@ fn handles_cannot_be_forged_kept_or_heaped_up() {
 fn an_import_without_its_grant_stops_before_any_code_runs() {
     let engine = Engine::new().expect("an engine");
     let core = format!("{SERVICES_CORE} (start $begin) (func $begin (unreachable))");
-    let playbook = load(&engine, Parts { component: SERVICES, core: &core, with: HOST, run: "" });
+    let playbook = load(&engine, Parts { component: SERVICES, core: &core, with: HOST, run: "", ..Parts::default() });
     let granted = BTreeSet::from([GrantKind::Health]);
     let execution = engine.execute(&playbook, &granted, &trigger(), limits(), &mut |_| Err(Gone));
     let name = "fettle:host/services@0.1.0".to_owned();
@@ -393,7 +405,10 @@ fn an_artifact_loads_after_it_was_stored_and_only_into_its_own_engine() -> Resul
 #[test]
 fn a_host_that_goes_away_or_answers_amiss_ends_the_run() {
     let engine = Engine::new().expect("an engine");
-    let playbook = load(&engine, Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run: "(drop (call $now))" });
+    let playbook = load(
+        &engine,
+        Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, run: "(drop (call $now))", ..Parts::default() },
+    );
     let execute = |reply: Result<Reply, Gone>| {
         engine.execute(&playbook, &granted(), &trigger(), limits(), &mut |_| reply.clone()).claim
     };
@@ -406,7 +421,10 @@ fn a_host_that_goes_away_or_answers_amiss_ends_the_run() {
 fn checking_parameters_gets_no_capability() {
     let engine = Engine::new().expect("an engine");
     let playbook = load(&engine, Parts::default());
-    assert_eq!(engine.check_parameters(&playbook, &granted(), &Parameters::default(), limits()), Ok(()));
+    let check = |playbook| engine.check_parameters(playbook, &granted(), &Parameters::default(), limits());
+    assert_eq!(check(&playbook), Ok(()));
+    let parts = Parts { component: CLOCK, core: CLOCK_CORE, with: HOST, check: "(drop (call $now))", run: "" };
+    assert_eq!(check(&load(&engine, parts)), Err(InvalidParameters::Stopped(Stop::HostGone)));
 }
 
 #[test]

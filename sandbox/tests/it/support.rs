@@ -48,6 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) core: &'a str,
     /// Arguments of the core module's instantiation, such as `(with "host" (instance $host))`.
     pub(crate) with: &'a str,
+    /// Body of `check-parameters`; falls through to accepting.
+    pub(crate) check: &'a str,
     /// Body of `run`; falls through to `no-action ""`. It has the locals `$a` and `$b`.
     pub(crate) run: &'a str,
 }
@@ -58,7 +60,7 @@ pub(crate) fn component(parts: Parts<'_>) -> Vec<u8> {
     wat::parse_str(text(parts)).expect("the test's own WAT is sound")
 }
 
-fn text(Parts { component, core, with, run }: Parts<'_>) -> String {
+fn text(Parts { component, core, with, check, run }: Parts<'_>) -> String {
     format!(
         r#"(component
   (core module $libc-module
@@ -76,7 +78,7 @@ fn text(Parts { component, core, with, run }: Parts<'_>) -> String {
     {core}
     ;; no-action with an empty summary
     (data (i32.const 72) "\02")
-    (func (export "check") (param i32 i32) (result i32) (i32.const 128))
+    (func (export "check") (param i32 i32) (result i32) {check} (i32.const 128))
     (func (export "run") (param i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32)
       (local $a i32) (local $b i32)
       {run}
