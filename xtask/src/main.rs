@@ -17,6 +17,8 @@ enum Command {
     Test(xtask::test::Options),
     /// Break and heal three hosts on this machine, end to end.
     Demo(xtask::demo::Options),
+    /// Measure the release build beside baselines.
+    Bench(xtask::bench::Options),
     /// Check the rules that the compiler and the linter do not know.
     Tidy,
 }
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     let done = Workspace::load().and_then(|workspace| match Arguments::parse().command {
         Command::Test(options) => xtask::test::run(&workspace, &options),
         Command::Demo(options) => xtask::demo::run(&workspace, &options),
+        Command::Bench(options) => xtask::bench::run(&workspace, &options),
         Command::Tidy => xtask::tidy::run(&workspace),
     });
     match done {

@@ -15,8 +15,8 @@ pub enum Build {
     Release,
 }
 
-/// The packages whose programs are shipped, and the demo's service.
-const PACKAGES: [&str; 4] = ["fettle-controlplane", "fettle-agent", "fettle-cli", "fettle-demo-service"];
+/// The packages whose programs are shipped, the demo's service, and the bench's load.
+const PACKAGES: [&str; 5] = ["fettle-controlplane", "fettle-agent", "fettle-cli", "fettle-demo-service", "fettle-load"];
 
 /// Where the built programs are.
 #[derive(Debug, Clone)]
@@ -71,5 +71,11 @@ impl Programs {
     #[must_use]
     pub fn service(&self) -> PathBuf {
         self.folder.join("fettle-demo-service")
+    }
+
+    /// The load that the bench puts on the log.
+    #[must_use]
+    pub fn load(&self) -> PathBuf {
+        self.folder.join("fettle-load")
     }
 }

@@ -1,1 +1,90 @@
-//! The bench.
+//! `cargo xtask bench`: measures the shipped programs, as processes on loopback, beside baselines that are
+//! measured in the same run.
+//!
+//! It builds in the release profile, which shares nothing with the development build: about 13 minutes on
+//! two cores the first time, and 1.5 GB. The measurements then take about five minutes. A machine that does
+//! something else meanwhile is what is measured then.
+
+mod heal;
+mod idle;
+mod log;
+mod numbers;
+
+use crate::programs::{Build, Programs};
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+use crate::{guests, interrupt, tools};
+use anyhow::Context as _;
+use numbers::Row;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How to run it.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Write the numbers here as well, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Measure only this.
+    #[arg(long)]
+    only: Option<Subject>,
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    /// How fast a killed service is healed.
+    Heal,
+    /// What an idle agent costs.
+    Idle,
+    /// Appends to the log and its verification.
+    Log,
+}
+
+/// What the numbers were measured on.
+#[derive(Debug, Serialize)]
+struct Report {
+    profile: &'static str,
+    processors: usize,
+    kernel: String,
+    rows: Vec<Row>,
+}
+
+/// Runs it.
+pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
+    interrupt::listen()?;
+    let mut steps = Steps::begin("bench");
+    tools::ensure_for_building(&steps)?;
+    let components = steps.run("build the playbooks", || guests::build(workspace))?;
+    let what = "build the programs in the release profile (the first time about 13 minutes on two cores)";
+    let programs = steps.run(what, || Programs::build(workspace, Build::Release))?;
+    let wanted = |subject: Subject| options.only.is_none_or(|only| only == subject);
+    let mut rows = Vec::new();
+    if wanted(Subject::Heal) {
+        rows.extend(steps.run("kill a service and have it healed, 43 times; then without us", || {
+            heal::measure(workspace, &programs, &components)
+        })?);
+    }
+    if wanted(Subject::Idle) {
+        rows.extend(
+            steps.run("leave an agent alone for a minute", || idle::measure(workspace, &programs, &components))?,
+        );
+    }
+    if wanted(Subject::Log) {
+        rows.extend(steps.run("append 100 000 records and verify them", || log::measure(workspace, &programs))?);
+    }
+    let report = Report {
+        profile: "release",
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        rows,
+    };
+    println!("\n{} processors, Linux {}", report.processors, report.kernel);
+    println!("{}", numbers::table(&report.rows));
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("write {}", path.display()))?;
+    }
+    steps.finish();
+    Ok(())
+}

@@ -52,6 +52,8 @@ pub struct Stage {
     ledger: Ledger,
     operator: Operator,
     ports: Ports,
+    /// The public half, for the hosts' configuration.
+    publisher_key: String,
     hosts: Vec<Host>,
 }
 
@@ -93,7 +95,7 @@ impl Stage {
         ]))?;
         let operator = Operator::new(programs.cli(), state.join("operator"), folder.join("logs"));
         let ledger = Ledger::new(ledger_of(&folder));
-        Ok(Self { programs, folder, group, ledger, operator, ports, hosts: Vec::new() })
+        Ok(Self { programs, folder, group, ledger, operator, ports, publisher_key: String::new(), hosts: Vec::new() })
     }
 
     /// The folder.
@@ -142,11 +144,13 @@ impl Stage {
     }
 
     /// Makes a publisher's key, packs the components with their manifests, trusts the publisher, publishes.
-    pub fn publish(&self, sources: &Path, components: &[PathBuf]) -> anyhow::Result<()> {
-        let key = self.publisher_key();
+    pub fn publish(&mut self, sources: &Path, components: &[PathBuf]) -> anyhow::Result<()> {
         let text = |path: &Path| path.display().to_string();
-        self.operator.run(&["playbook", "keygen", "--out", &text(&key)])?;
-        self.operator.run(&["publisher", "trust", PUBLISHER, &self.publisher_public_key()?])?;
+        let key = text(&self.folder.join("publisher.key"));
+        let made = self.operator.json(&["playbook", "keygen", "--out", &key])?;
+        let public = answers::text(&made, "key")?;
+        self.operator.run(&["publisher", "trust", PUBLISHER, &public])?;
+        self.publisher_key = public;
         let packages = self.folder.join("packages");
         std::fs::create_dir_all(&packages)?;
         for component in components {
@@ -165,7 +169,6 @@ impl Stage {
                 "--out",
                 &package,
             ])?;
-            let key = text(&key);
             self.operator.run(&[
                 "playbook",
                 "publish",
@@ -178,17 +181,6 @@ impl Stage {
             ])?;
         }
         Ok(())
-    }
-
-    fn publisher_key(&self) -> PathBuf {
-        self.folder.join("publisher.key")
-    }
-
-    /// The public half of the publisher's key, which stands beside it.
-    fn publisher_public_key(&self) -> anyhow::Result<String> {
-        let path = self.publisher_key().with_extension("pub");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        Ok(text.trim().to_owned())
     }
 
     /// Replaces the configuration by what these files say.
@@ -215,7 +207,6 @@ impl Stage {
             &token.display().to_string(),
         ])?;
         let ca_pin = answers::text(&created, "ca_pin")?;
-        let publisher_key = self.publisher_public_key()?;
         let (agents, enrol) = (self.ports.agents.to_string(), self.ports.enrol.to_string());
         let configuration = host.configure(
             template,
@@ -225,7 +216,7 @@ impl Stage {
                 ("CA_PIN", &ca_pin),
                 ("TRUST_DOMAIN", TRUST_DOMAIN),
                 ("PUBLISHER", PUBLISHER),
-                ("PUBLISHER_KEY", &publisher_key),
+                ("PUBLISHER_KEY", &self.publisher_key),
             ],
         )?;
         self.ledger.note_service(host.command("stop"))?;

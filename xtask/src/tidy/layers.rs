@@ -38,6 +38,8 @@ fn may_depend(member: &Member, on: &str) -> Option<bool> {
         "fettle-agent" | "fettle-controlplane" | "fettle-cli" => BELOW_THE_ENDS.contains(&on),
         // End to end means all of it.
         "fettle-tests" => true,
+        // A client like the command line, whose connection it uses.
+        "fettle-load" => on == "fettle-cli" || BELOW_THE_ENDS.contains(&on),
         _ => return None,
     })
 }
