@@ -5,4 +5,26 @@
 //! daemon and the workers are its children, and it trusts neither.
 
 pub mod admission;
+mod ask;
+pub mod children;
+pub mod clock;
+mod course;
+mod deed;
+mod folders;
+mod hear;
+#[cfg(feature = "hold-points")]
+mod hold_point;
+pub mod keys;
+pub mod library;
+mod outbox;
+mod plan;
+pub mod recorder;
+pub mod run;
+mod serve;
 pub mod store;
+mod timer;
+pub mod trust;
+mod watch;
+mod work;
+
+pub use serve::{EffectorError, serve};

@@ -8,7 +8,7 @@
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{AgentSequence, Fence, TransitionEpoch};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
-use fettle_model::id::{PermitId, RunId};
+use fettle_model::id::{PermitId, RequestId, RunId};
 use fettle_model::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
@@ -57,7 +57,7 @@ CREATE TABLE journal (
   PRIMARY KEY (run, number)) WITHOUT ROWID;
 CREATE TABLE playbook (
   digest TEXT PRIMARY KEY, admitted TEXT NOT NULL, package BLOB, fingerprint TEXT, artifact BLOB) WITHOUT ROWID;
-CREATE TABLE hold (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, hold TEXT NOT NULL);
+CREATE TABLE request (request TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// A named text that is kept.
@@ -79,6 +79,10 @@ pub enum Value {
     Description,
     /// Evidence of a fork, once one was seen.
     Fork,
+    /// What must be put back at a time, as JSON.
+    Holds,
+    /// The published drill that runs here.
+    Drill,
 }
 
 impl Value {
@@ -92,6 +96,8 @@ impl Value {
             Self::StopOrders => "stop-orders",
             Self::Description => "description",
             Self::Fork => "fork",
+            Self::Holds => "holds",
+            Self::Drill => "drill",
         }
     }
 }
@@ -397,6 +403,21 @@ impl Store {
         Ok(())
     }
 
+    /// [`Self::journal`], with the holds that follow from the entry, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::journal`].
+    pub fn journal_with_holds(&mut self, run: RunId, number: u32, entry: &str, holds: &str) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction
+            .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
+            .execute(params![run.to_string(), number, entry])?;
+        transaction
+            .prepare_cached("INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2")?
+            .execute([Value::Holds.name(), holds])?;
+        Ok(transaction.commit()?)
+    }
+
     /// The run that was in progress when the process ended, if any.
     ///
     /// # Errors
@@ -481,35 +502,34 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps a hold: something that must be put back at a time.
+    /// Keeps a request whose answer is awaited together with its record, in one transaction.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn keep_hold(&self, until: UnixMillis, hold: &str) -> Result<(), StoreError> {
-        self.connection.execute("INSERT INTO hold (until, hold) VALUES (?1, ?2)", params![signed(until.0), hold])?;
-        Ok(())
+    pub fn append_request(&mut self, record: NewRecord<'_>, request: RequestId, document: &str) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_record(&transaction, record)?;
+        transaction
+            .prepare_cached("INSERT INTO request (request, document) VALUES (?1, ?2)")?
+            .execute([request.to_string().as_str(), document])?;
+        Ok(transaction.commit()?)
     }
 
-    /// All holds, soonest first: id, when, what.
+    /// The documents of all requests whose answer is awaited.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn holds(&self) -> Result<Vec<(i64, UnixMillis, String)>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT id, until, hold FROM hold ORDER BY until, id")?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        rows.map(|row| {
-            let (id, until, hold): (i64, i64, String) = row?;
-            Ok((id, UnixMillis(unsigned(until, "time")?), hold))
-        })
-        .collect()
+    pub fn requests(&self) -> Result<Vec<String>, StoreError> {
+        let mut statement = self.connection.prepare("SELECT document FROM request ORDER BY request")?;
+        Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
     }
 
-    /// Drops a hold.
+    /// Forgets a request that was answered.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn drop_hold(&self, id: i64) -> Result<(), StoreError> {
-        self.connection.execute("DELETE FROM hold WHERE id = ?1", [id])?;
+    pub fn drop_request(&self, request: RequestId) -> Result<(), StoreError> {
+        self.connection.prepare_cached("DELETE FROM request WHERE request = ?1")?.execute([request.to_string()])?;
         Ok(())
     }
 }

@@ -15,9 +15,9 @@ pub const MAX_DAEMON_FRAME: usize = 24 * 1024 * 1024;
 /// Largest frame from a worker: a host call's strings have at most 64 KiB each and there are few.
 pub const MAX_WORKER_FRAME: usize = 512 * 1024;
 
-/// Largest frame to a worker: a compiled playbook (0.4 MiB for Rust, 8 MiB is the largest package and
-/// compiles to about three times its size), base64.
-pub const MAX_TO_WORKER_FRAME: usize = 40 * 1024 * 1024;
+/// Largest run of bytes to or from a worker: a compiled playbook (0.4 MiB for Rust; the largest package
+/// has 8 MiB and compiles to about three times its size).
+pub const MAX_ARTIFACT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -44,13 +44,16 @@ pub enum FrameError {
 fn encode<T: Serialize>(message: &T, limit: usize) -> Result<Vec<u8>, FrameError> {
     let mut frame = vec![0_u8; 4];
     serde_json::to_writer(&mut frame, message).map_err(FrameError::Malformed)?;
-    let length = frame.len() - 4;
-    let prefix =
-        u32::try_from(length).ok().filter(|_| length <= limit).ok_or(FrameError::TooLarge { length, limit })?;
-    for (byte, value) in frame.iter_mut().zip(prefix.to_le_bytes()) {
+    let prefix = length_prefix(frame.len() - 4, limit)?;
+    for (byte, value) in frame.iter_mut().zip(prefix) {
         *byte = value;
     }
     Ok(frame)
+}
+
+fn length_prefix(length: usize, limit: usize) -> Result<[u8; 4], FrameError> {
+    let prefix = u32::try_from(length).ok().filter(|_| length <= limit);
+    prefix.map(u32::to_le_bytes).ok_or(FrameError::TooLarge { length, limit })
 }
 
 fn checked_length(prefix: [u8; 4], limit: usize) -> Result<usize, FrameError> {
@@ -111,6 +114,48 @@ pub fn receive_blocking<T: DeserializeOwned>(pipe: &mut impl Read, limit: usize)
     let mut body = vec![0_u8; checked_length(prefix, limit)?];
     pipe.read_exact(&mut body).map_err(FrameError::Io)?;
     serde_json::from_slice(&body).map_err(FrameError::Malformed)
+}
+
+/// Sends bytes as a frame without JSON; the message before has announced them.
+///
+/// # Errors
+/// As [`send`].
+pub async fn send_bytes(pipe: &mut (impl AsyncWriteExt + Unpin), bytes: &[u8], limit: usize) -> Result<(), FrameError> {
+    pipe.write_all(&length_prefix(bytes.len(), limit)?).await.map_err(FrameError::Io)?;
+    pipe.write_all(bytes).await.map_err(FrameError::Io)
+}
+
+/// Receives bytes that the message before has announced. Not cancel safe.
+///
+/// # Errors
+/// As [`receive`].
+pub async fn receive_bytes(pipe: &mut (impl AsyncReadExt + Unpin), limit: usize) -> Result<Vec<u8>, FrameError> {
+    let mut prefix = [0_u8; 4];
+    pipe.read_exact(&mut prefix).await.map_err(FrameError::Io)?;
+    let mut body = vec![0_u8; checked_length(prefix, limit)?];
+    pipe.read_exact(&mut body).await.map_err(FrameError::Io)?;
+    Ok(body)
+}
+
+/// [`send_bytes`] on a blocking pipe.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_bytes_blocking(pipe: &mut impl Write, bytes: &[u8], limit: usize) -> Result<(), FrameError> {
+    pipe.write_all(&length_prefix(bytes.len(), limit)?).map_err(FrameError::Io)?;
+    pipe.write_all(bytes).map_err(FrameError::Io)
+}
+
+/// [`receive_bytes`] on a blocking pipe.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_bytes_blocking(pipe: &mut impl Read, limit: usize) -> Result<Vec<u8>, FrameError> {
+    let mut prefix = [0_u8; 4];
+    pipe.read_exact(&mut prefix).map_err(FrameError::Io)?;
+    let mut body = vec![0_u8; checked_length(prefix, limit)?];
+    pipe.read_exact(&mut body).map_err(FrameError::Io)?;
+    Ok(body)
 }
 
 #[cfg(test)]

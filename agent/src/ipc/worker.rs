@@ -1,12 +1,13 @@
 //! Between effector and worker.
 //!
 //! One worker serves one job and dies. It gets a job, asks host calls one at a time, and says how the
-//! component ended. It never sees a permit, a unit's name, a path or a key.
+//! component ended. It never sees a permit, a unit's name, a path or a key that is good for anything
+//! but its own package.
 
+use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::GrantKind;
-use fettle_model::run::Claim;
-use fettle_model::time::UnixMillis;
 use fettle_sandbox::call::{Call, Reply};
+use fettle_sandbox::execution::{Execution, Limits, Trigger};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -14,13 +15,14 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "message", deny_unknown_fields)]
 pub enum ToWorker {
-    /// Compile a package. Answered by [`FromWorker::Compiled`].
+    /// Compile a package; its bytes follow. Answered by [`FromWorker::Compiled`].
     Compile {
-        /// The package, base64.
-        package: String,
+        /// The key under which the result is sealed.
+        key: SealKey,
     },
-    /// Run a component. Answered by calls, then by [`FromWorker::Returned`].
-    Run(Box<Job>),
+    /// Run a component; its sealed artifact's bytes follow. Answered by calls, then by
+    /// [`FromWorker::Returned`].
+    Run(Box<RunJob>),
     /// The answer to a call.
     Reply {
         /// What the playbook is told.
@@ -31,33 +33,28 @@ pub enum ToWorker {
 /// One run of a component.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Job {
-    /// The compiled component, base64; the effector has verified its MAC.
-    pub artifact: String,
+pub struct RunJob {
+    /// The package.
+    pub package: PlaybookDigest,
+    /// The key under which its artifact was sealed.
+    pub key: SealKey,
     /// The kinds of capability that are linked.
     pub grants: BTreeSet<GrantKind>,
     /// What the playbook is told of the fault.
-    pub trigger: TriggerText,
-    /// Fuel.
-    pub fuel: u64,
-    /// Wall-clock backstop in milliseconds.
-    pub deadline_ms: u64,
+    pub trigger: Trigger,
+    /// What it may use.
+    pub limits: Limits,
 }
 
-/// The trigger as the playbook's `run` receives it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TriggerText {
-    /// The run's id.
-    pub run: String,
-    /// `service/check`, or the drill.
-    pub alert: String,
-    /// When the transition was seen.
-    pub fired: UnixMillis,
-    /// Named values: service, check, environment.
-    pub labels: Vec<(String, String)>,
-    /// Canonical JSON of the parameters.
-    pub parameters: String,
+/// The key for one package's artifacts. `Debug` hides it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SealKey(pub [u8; 32]);
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealKey(hidden)")
+    }
 }
 
 /// From the worker.
@@ -66,6 +63,8 @@ pub struct TriggerText {
 pub enum FromWorker {
     /// It has locked itself in and waits for a job.
     Ready {
+        /// Names its engine.
+        engine: String,
         /// What of the lock could not be applied here, for people.
         missing: Vec<String>,
     },
@@ -76,18 +75,13 @@ pub enum FromWorker {
     },
     /// The component ended.
     Returned {
-        /// What it returned, or how it was ended.
-        claim: Claim,
-        /// Fuel used.
-        fuel: u64,
+        /// How.
+        execution: Execution,
     },
-    /// A package is compiled.
-    Compiled {
-        /// The artifact, base64; the effector gives it a MAC.
-        artifact: String,
-    },
-    /// A package cannot be compiled.
-    CompileFailed {
+    /// A package is compiled; the sealed artifact's bytes follow.
+    Compiled,
+    /// A job cannot be done.
+    Failed {
         /// Why, for people.
         detail: String,
     },

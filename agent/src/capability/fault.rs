@@ -1,0 +1,53 @@
+//! A drill's faults as deeds.
+//!
+//! Called by the effector under a permit whose purpose is to inject a fault, on a host whose owner
+//! allows drills. A fault is an ordinary deed from here on: looked before, journalled, looked after.
+
+use super::deed::{Deed, not_seen};
+use super::open::OpenTargets;
+use fettle_model::evidence::{Fault, FaultKind};
+use fettle_model::name::Label;
+use fettle_model::playbook::Action;
+use fettle_sandbox::call::{ActError, Revision};
+use std::time::Duration;
+
+impl OpenTargets {
+    /// The deed that injects a fault now. `hold` bounds how long a flag stays on when nothing heals
+    /// it: the time to the drill's deadline, or less where the host's owner allows less.
+    ///
+    /// # Errors
+    /// When there is nothing to inject it on: no release that is unproven, no variant that means
+    /// *on*. Nothing was done.
+    pub async fn fault(&self, fault: &Fault, hold: Duration) -> Result<Deed, ActError> {
+        let label = &fault.on;
+        match fault.kind {
+            FaultKind::StopService => {
+                let expect = self.service_revision(label).await?;
+                Ok(Deed::Service { label: label.clone(), action: Action::Stop, expect })
+            }
+            FaultKind::KillProcess => {
+                let expect = self.service_revision(label).await?;
+                Ok(Deed::Kill { label: label.clone(), expect })
+            }
+            FaultKind::BadRelease => {
+                let releases = self.releases(label)?;
+                let (_, expect) = releases.current().map_err(not_seen)?;
+                let bad = releases.newest_unproven().map_err(not_seen)?;
+                let bad = bad.ok_or_else(|| ActError::Failed("every other release is known to be good".to_owned()))?;
+                Ok(Deed::Activate { label: label.clone(), release: bad.id, expect })
+            }
+            FaultKind::FlagOn => {
+                let flag = self.flag(label)?;
+                let expect = flag.setting().map_err(not_seen)?.revision;
+                let on = flag.on_variant().map_err(not_seen)?;
+                let value = on.ok_or_else(|| ActError::Failed("no variant of the flag means on".to_owned()))?;
+                let hold = hold.min(flag.longest_hold());
+                Ok(Deed::SetFlag { label: label.clone(), value, expect, hold })
+            }
+        }
+    }
+
+    async fn service_revision(&self, label: &Label) -> Result<Revision, ActError> {
+        Ok(self.service(label)?.observe().await.map_err(not_seen)?.status.revision)
+    }
+}

@@ -1,0 +1,345 @@
+//! Transitions become records, and critical ones become requests for permits.
+//!
+//! The leader decides; what is decided here is only whether asking makes sense: the link stands, the
+//! playbook is ready, nothing runs, and no answer is awaited.
+
+use super::admission::LogView;
+use super::library::Need;
+use super::serve::{Compiling, Effector, EffectorError, LinkState};
+use super::store::{CheckHead, Value};
+use crate::check::resolve_check;
+use crate::ipc::daemon::{Nudge, ResolvedCheck, ToDaemon};
+use fettle_model::check::{CheckRef, Status, Transition};
+use fettle_model::evidence::Drill;
+use fettle_model::host::Binding;
+use fettle_model::id::{RequestId, RunId};
+use fettle_model::permit::{BoundTarget, PermitRequest, Purpose};
+use fettle_model::record::Body;
+use fettle_model::refusal::{Reason, Refusal};
+use fettle_model::time::UnixMillis;
+use std::collections::BTreeMap;
+
+/// Not before anything changes.
+const NEVER: UnixMillis = UnixMillis(u64::MAX);
+
+impl Effector {
+    /// The checks of the services that this host carries and the configuration selects it for.
+    pub(super) fn resolved_checks(&self) -> Vec<ResolvedCheck> {
+        let config = self.capabilities.config();
+        let mut resolved = Vec::new();
+        for service in self.configuration.services() {
+            let Some(settings) = config.services.get(&service.name) else { continue };
+            if !service.hosts.selects(&config.host.name, &config.host.environment) {
+                continue;
+            }
+            for check in &service.checks {
+                match resolve_check(&service.name, check, &settings.host_values) {
+                    Ok(check) => {
+                        let of = CheckRef { service: service.name.clone(), check: check.name.clone() };
+                        let last = self.heads.get(&of).map(|head| head.status);
+                        resolved.push(ResolvedCheck { of, check, last });
+                    }
+                    Err(error) => {
+                        let error = anyhow::Error::from(error);
+                        tracing::error!(error = format!("{error:#}"), "a check cannot run on this host");
+                    }
+                }
+            }
+        }
+        resolved
+    }
+
+    pub(super) async fn tell_checks(&mut self) {
+        let checks = self.resolved_checks();
+        self.tell_daemon(&ToDaemon::Checks { checks }).await;
+    }
+
+    /// Which playbooks the configuration assigns to this host.
+    pub(super) fn assign(&mut self) {
+        let carried = &self.capabilities.config().services;
+        let assigned = self.configuration.remediations().iter().filter(|r| carried.contains_key(&r.service));
+        self.assigned = assigned.map(|remediation| remediation.playbook.digest).collect();
+    }
+
+    /// Requests of an earlier boot get no permit that would be good on this one: they are asked anew.
+    pub(super) fn forget_other_boots(&mut self) -> Result<(), EffectorError> {
+        let boot = self.clocks.now().boot;
+        let before: Vec<RequestId> =
+            self.requests.values().filter(|request| request.boot != boot).map(|request| request.request).collect();
+        before.into_iter().try_for_each(|request| self.forget(request))
+    }
+
+    /// What the owner bound for each assigned playbook; one that cannot be bound is left out.
+    pub(super) fn bindings(&self) -> Vec<Binding> {
+        let config = self.capabilities.config();
+        let remediations = self.configuration.remediations().iter();
+        let carried = remediations.filter(|r| config.services.contains_key(&r.service));
+        carried
+            .filter_map(|remediation| {
+                let manifest = self.library.manifest(remediation.playbook.digest)?;
+                let targets = config.bound_targets(manifest, &remediation.service, Some(&remediation.check)).ok()?;
+                let playbook = remediation.playbook.name.clone();
+                Some(Binding { playbook, service: remediation.service.clone(), targets })
+            })
+            .collect()
+    }
+
+    /// Fetches and compiles what is assigned and not ready.
+    pub(super) async fn supply(&mut self) -> Result<(), EffectorError> {
+        let engine = self.spare.as_ref().and_then(|worker| worker.engine);
+        for need in self.library.needs(&self.assigned, engine) {
+            match need {
+                Need::Fetch(digest) if self.link == LinkState::Up && self.fetching.insert(digest) => {
+                    self.tell_daemon(&ToDaemon::Fetch { digest }).await;
+                }
+                Need::Compile(digest) if self.compiling.is_none() => {
+                    let worker = self.start_worker()?;
+                    self.compiling = Some(Compiling { digest, worker });
+                }
+                Need::Fetch(_) | Need::Compile(_) => {}
+            }
+        }
+        // A manifest that came may make a binding possible.
+        self.describe().await?;
+        self.request_fault().await
+    }
+
+    /// Asks for everything that can be asked for now.
+    pub(super) async fn take_up(&mut self) -> Result<(), EffectorError> {
+        self.request_fault().await?;
+        self.request_all().await?;
+        self.make_plans().await
+    }
+
+    /// A check changed: a record with the next epoch, then perhaps a request.
+    pub(super) async fn changed(
+        &mut self,
+        check: CheckRef,
+        from: Option<Status>,
+        to: Status,
+        at: UnixMillis,
+        reason: String,
+    ) -> Result<(), EffectorError> {
+        let known = self.heads.get(&check);
+        if known.is_some_and(|head| head.status == to) || self.recorder.host().is_none() {
+            return Ok(());
+        }
+        let epoch = known.map(|head| head.epoch).unwrap_or_default().next();
+        let from = known.map(|head| head.status).or(from).unwrap_or(Status::Unknown);
+        let head = CheckHead { check: check.clone(), epoch, status: to, at, reason: reason.clone() };
+        let transition = Transition { of: check.clone(), epoch, from, to, at, reason };
+        tracing::info!(check = %check, from = from.as_str(), to = to.as_str(), epoch = epoch.0, "a check changed");
+        self.record(Body::TransitionSeen(Box::new(transition)), |store, sealed| {
+            store.append_transition(sealed.as_new(), &head)
+        })
+        .await?;
+        self.heads.insert(check.clone(), head);
+        self.withdraw(&check)?;
+        if to == Status::Critical { self.request(&check).await } else { Ok(()) }
+    }
+
+    /// A request answers one transition. After the next one its permit would be void: nothing waits for
+    /// it, and it is refused when it comes.
+    fn withdraw(&mut self, check: &CheckRef) -> Result<(), EffectorError> {
+        self.retry_at.remove(check);
+        self.plans_wanted.retain(|request| !asks_for(request, check));
+        let void: Vec<RequestId> = self
+            .requests
+            .values()
+            .filter(|request| asks_for(request, check))
+            .map(|request| request.request)
+            .collect();
+        void.into_iter().try_for_each(|request| self.forget(request))
+    }
+
+    /// The run has seen that the fault is gone; damping will see it a little later. Until then nothing is
+    /// asked for.
+    pub(super) fn let_settle(&mut self, check: CheckRef) {
+        let services = self.configuration.services();
+        let service = services.iter().find(|service| service.name == check.service);
+        let Some(known) = service.and_then(|service| service.checks.iter().find(|known| known.name == check.check))
+        else {
+            return;
+        };
+        let recovery = known.interval.saturating_mul(known.recover_after.saturating_add(1)).saturating_add(known.timeout);
+        let until = self.clocks.now().wall.plus(recovery);
+        self.retry_at.insert(check, until);
+    }
+
+    /// Asks for every check that is critical.
+    pub(super) async fn request_all(&mut self) -> Result<(), EffectorError> {
+        let critical: Vec<CheckRef> =
+            self.heads.values().filter(|head| head.status == Status::Critical).map(|head| head.check.clone()).collect();
+        for check in critical {
+            self.request(&check).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a permit for a critical check, if that makes sense now.
+    pub(super) async fn request(&mut self, check: &CheckRef) -> Result<(), EffectorError> {
+        let now = self.clocks.now();
+        let quiet = self.link == LinkState::Down
+            || self.log == LogView::Forked
+            || self.active.is_some()
+            || self.retry_at.get(check).is_some_and(|at| *at > now.wall)
+            || self.requests.values().any(|request| asks_for(request, check));
+        let (Some(host), false) = (self.recorder.host(), quiet) else { return Ok(()) };
+        let Some(head) = self.heads.get(check).filter(|head| head.status == Status::Critical) else { return Ok(()) };
+        let Some(remediation) = self.configuration.answer_to(check) else { return Ok(()) };
+        let digest = remediation.playbook.digest;
+        if self.library.ready(digest).is_none() {
+            // It is asked for as soon as the playbook is ready.
+            return Ok(());
+        }
+        let Some(manifest) = self.library.manifest(digest) else { return Ok(()) };
+        let config = self.capabilities.config();
+        let targets = match config.bound_targets(manifest, &check.service, Some(&check.check)) {
+            Ok(targets) => targets,
+            Err(error) => {
+                tracing::warn!(%check, %error, "no permit is asked for: the playbook is not bound here");
+                return Ok(());
+            }
+        };
+        let purpose =
+            Purpose::Remediate { check: check.clone(), epoch: head.epoch, remediation: remediation.name.clone() };
+        self.ask(host, purpose, Some(digest), targets).await
+    }
+
+    async fn ask(
+        &mut self,
+        host: fettle_model::id::HostId,
+        purpose: Purpose,
+        playbook: Option<fettle_model::digest::PlaybookDigest>,
+        targets: Vec<BoundTarget>,
+    ) -> Result<(), EffectorError> {
+        let now = self.clocks.now();
+        let request = PermitRequest {
+            request: RequestId::from_uuid(fresh()),
+            run: RunId::from_uuid(fresh()),
+            host,
+            boot: now.boot,
+            sent_at: now.on_boot,
+            purpose,
+            playbook,
+            targets,
+            configuration: self.configuration.generation(),
+        };
+        let document = serde_json::to_string(&request).map_err(EffectorError::Json)?;
+        let id = request.request;
+        self.requests.insert(id, request.clone());
+        self.record(Body::PermitRequested(Box::new(request)), |store, sealed| {
+            store.append_request(sealed.as_new(), id, &document)
+        })
+        .await
+    }
+
+    /// A refusal: the agent asks again by itself only when it is told a time. One because of the mode asks
+    /// for a plan.
+    pub(super) async fn refused(&mut self, refusal: &Refusal) -> Result<(), EffectorError> {
+        let Some(request) = self.requests.get(&refusal.request).cloned() else { return Ok(()) };
+        let rules: Vec<&str> = refusal.reasons.iter().map(Reason::rule).collect();
+        tracing::info!(rules = rules.join(", "), "a permit was refused");
+        self.forget(refusal.request)?;
+        match &request.purpose {
+            Purpose::Remediate { check, .. } => {
+                // Without a time nothing but a change or a nudge brings another request.
+                self.retry_at.insert(check.clone(), refusal.retry_at.unwrap_or(NEVER));
+                if refusal.reasons.iter().any(|reason| matches!(reason, Reason::Mode { .. })) {
+                    self.want_plan(request);
+                }
+            }
+            Purpose::InjectFault { drill, .. } => {
+                self.drill_wanted = refusal.retry_at.map(|at| (*drill, at));
+            }
+        }
+        self.make_plans().await
+    }
+
+    pub(super) fn forget(&mut self, request: RequestId) -> Result<(), EffectorError> {
+        self.requests.remove(&request);
+        Ok(self.store.drop_request(request)?)
+    }
+
+    pub(super) async fn nudged(&mut self, nudge: Nudge) -> Result<(), EffectorError> {
+        match nudge {
+            Nudge::Remediate { check } => {
+                self.retry_at.remove(&check);
+                self.request(&check).await
+            }
+            Nudge::Inject { drill } => {
+                self.drill_wanted = Some((drill, self.clocks.now().wall));
+                self.request_fault().await
+            }
+            // A refusal because of the mode has asked for it already; another one is none of this agent's.
+            Nudge::Plan { request: _ } => self.make_plans().await,
+        }
+    }
+
+    /// A drill of this host began, or is told again after a reconnection.
+    pub(super) async fn drill_started(&mut self, drill: Drill) -> Result<(), EffectorError> {
+        if self.recorder.host() != Some(drill.host) {
+            return Ok(());
+        }
+        let known = self.drill.as_ref().is_some_and(|known| known.drill == drill.drill);
+        if !known {
+            self.keep(Value::Drill, &drill)?;
+            self.drill_wanted = Some((drill.drill, self.clocks.now().wall));
+            self.drill = Some(drill);
+        }
+        self.request_fault().await
+    }
+
+    /// Asks for the permit to inject the wanted drill's fault, once the playbook that must heal it is ready.
+    async fn request_fault(&mut self) -> Result<(), EffectorError> {
+        let now = self.clocks.now().wall;
+        let (Some((wanted, at)), Some(host)) = (self.drill_wanted, self.recorder.host()) else { return Ok(()) };
+        let asked = self.requests.values().any(|request| {
+            matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted)
+        });
+        let quiet = self.link == LinkState::Down || self.log == LogView::Forked || self.active.is_some();
+        if asked || quiet || at > now {
+            return Ok(());
+        }
+        let Some(known) = self.drill.as_ref().filter(|known| known.drill == wanted && known.deadline > now) else {
+            self.drill_wanted = None;
+            return Ok(());
+        };
+        let Some(ready) = self.library.ready(known.playbook.digest) else { return Ok(()) };
+        let bound = self.capabilities.config().bound_targets(ready.manifest, &known.service, Some(&known.check));
+        let target = bound.ok().and_then(|bound| bound.into_iter().find(|target| target.label == known.fault.on));
+        let purpose = Purpose::InjectFault { drill: wanted, fault: known.fault.clone() };
+        self.drill_wanted = None;
+        match target {
+            Some(target) => self.ask(host, purpose, None, vec![target]).await,
+            None => {
+                tracing::warn!(drill = %wanted, "the drill's fault has no bound thing on this host");
+                Ok(())
+            }
+        }
+    }
+
+    /// What has come due on the wall clock.
+    pub(super) async fn retry_due(&mut self) -> Result<(), EffectorError> {
+        let now = self.clocks.now().wall;
+        let due: BTreeMap<CheckRef, UnixMillis> =
+            self.retry_at.iter().filter(|(_, at)| **at <= now).map(|(check, at)| (check.clone(), *at)).collect();
+        for check in due.into_keys() {
+            self.retry_at.remove(&check);
+            self.request(&check).await?;
+        }
+        self.request_fault().await
+    }
+}
+
+pub(super) fn asks_for(request: &PermitRequest, check: &CheckRef) -> bool {
+    match &request.purpose {
+        Purpose::Remediate { check: asked, .. } => asked == check,
+        Purpose::InjectFault { .. } => false,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the rim: the effector mints the ids of its requests and runs here")]
+fn fresh() -> uuid::Uuid {
+    uuid::Uuid::new_v4()
+}

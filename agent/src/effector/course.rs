@@ -1,0 +1,321 @@
+//! The course of a run as the effector carries it out: permit in, machine driven, record out.
+
+use super::admission::{Occupation, PlaybookTrust, Situation, admit};
+use super::run::{FromHands, Hands, Outcome, Watching};
+use super::serve::{Active, Effector, EffectorError};
+use super::store::{Opening, StoreError};
+use crate::capability::{Deed, Done, NotOpened};
+use fettle_audit::published::Published;
+use fettle_model::digest::EnvelopeDigest;
+use fettle_model::permit::{BoundTarget, Permit, PermitRejection, Purpose};
+use fettle_model::record::{Body, PermitRejected};
+use fettle_model::run::{Ending, RunRecord};
+use fettle_sandbox::call::ActError;
+use fettle_sandbox::journal::Entry;
+use fettle_sandbox::machine::{Action, Broken, Charter, Event, Machine};
+
+impl Effector {
+    /// A permit that is proven to be in the log.
+    pub(super) async fn granted(&mut self, permit: Permit, document: &str) -> Result<(), EffectorError> {
+        // One that was lost with its answer and came again while its run is in progress is no replay.
+        if self.active.as_ref().is_some_and(|active| active.permit.permit == permit.permit) {
+            return Ok(());
+        }
+        let decided = self.judge(&permit)?;
+        self.forget(permit.request)?;
+        if let Err(because) = decided {
+            let late = matches!(because, PermitRejection::Expired { .. });
+            self.reject(&permit, document, because).await?;
+            // The fault is still there, and nothing was done about it.
+            return match &permit.purpose {
+                Purpose::Remediate { check, .. } if late => self.request(check).await,
+                Purpose::Remediate { .. } | Purpose::InjectFault { .. } => Ok(()),
+            };
+        }
+        let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
+        let Ok(charter) = Charter::new(permit.clone(), manifest) else {
+            return self.reject(&permit, document, PermitRejection::PlaybookUntrusted).await;
+        };
+        let hands = match self.open_hands(&permit).await {
+            Ok(hands) => hands,
+            Err(error) => {
+                tracing::error!(%error, "a permit's targets cannot be opened");
+                let label = permit.targets.first().map(|target| target.label.clone());
+                let because = label.map_or(PermitRejection::OtherRequest, |label| PermitRejection::TargetsDiffer { label });
+                return self.reject(&permit, document, because).await;
+            }
+        };
+        let now = self.clocks.now();
+        let run = permit.run;
+        let (machine, actions) =
+            Machine::open(charter, now).map_err(|source| EffectorError::Broken { run, source })?;
+        let Some(Action::Journal(first)) = actions.first() else { return Ok(()) };
+        let entry = serde_json::to_string(first).map_err(EffectorError::Json)?;
+        // From here on no crash makes the permit good again.
+        self.store.open_run(&Opening {
+            permit: permit.permit,
+            run,
+            fence: permit.fence,
+            at: now.wall,
+            published: document,
+            entry: &entry,
+        })?;
+        tracing::info!(%run, "a run begins");
+        self.active = Some(self.active_run(machine, permit, hands, 1));
+        hold_point();
+        self.carry_out(actions.into_iter().skip(1).collect()).await
+    }
+
+    fn active_run(&self, machine: Machine<Deed>, permit: Permit, hands: Hands, written: u32) -> Active {
+        let fired = match &permit.purpose {
+            Purpose::Remediate { check, .. } => self.heads.get(check).map(|head| head.at),
+            Purpose::InjectFault { .. } => None,
+        };
+        Active {
+            machine,
+            permit,
+            hands,
+            worker: None,
+            watching: Watching::Nothing,
+            ask_at: None,
+            asked: None,
+            written,
+            fired: fired.unwrap_or(self.clocks.now().wall),
+            wants_worker: false,
+        }
+    }
+
+    fn judge(&self, permit: &Permit) -> Result<Result<(), PermitRejection>, EffectorError> {
+        let config = self.capabilities.config();
+        let Some(host) = self.recorder.host() else { return Ok(Err(PermitRejection::OtherHost)) };
+        let request = self.requests.get(&permit.request);
+        let bound = request.map(|request| request.targets.clone()).unwrap_or_default();
+        let playbook = match &permit.playbook {
+            Some(playbook) if self.library.ready(playbook.digest).is_some() => PlaybookTrust::Trusted,
+            Some(_) | None => PlaybookTrust::Untrusted,
+        };
+        let now = self.clocks.now();
+        let situation = Situation {
+            host,
+            environment: &config.host.environment,
+            boot: now.boot,
+            now: now.on_boot,
+            request,
+            used: self.store.is_used(permit.permit)?,
+            highest_fence: self.store.highest_fence()?,
+            stops: self.stops.all(),
+            playbook,
+            bound: &bound,
+            ceiling: &config.ceiling,
+            drills: config.host.drills,
+            occupation: if self.active.is_some() { Occupation::Busy } else { Occupation::Free },
+            log: self.log,
+        };
+        Ok(admit(permit, &situation))
+    }
+
+    async fn reject(&mut self, permit: &Permit, document: &str, because: PermitRejection) -> Result<(), EffectorError> {
+        tracing::warn!(permit = %permit.permit, ?because, "a permit is refused");
+        let envelope = Published::parse(document.as_bytes())
+            .map_or_else(|_| EnvelopeDigest::of(document.as_bytes()), |published| EnvelopeDigest::of(&published.envelope));
+        let rejected = PermitRejected { permit: Some(permit.permit), run: Some(permit.run), envelope, because };
+        self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await
+    }
+
+    async fn open_hands(&self, permit: &Permit) -> Result<Hands, NotOpened> {
+        let targets: Vec<BoundTarget> = permit
+            .targets
+            .iter()
+            .map(|target| BoundTarget { label: target.label.clone(), target: target.target.clone() })
+            .collect();
+        let opened = self.capabilities.open(&targets).await?;
+        Ok(Hands::new(opened, permit.run, permit.effect_within, permit.run_within, self.channels.outcomes.clone()))
+    }
+
+    /// Takes up what a crash interrupted.
+    pub(super) async fn resume_runs(&mut self) -> Result<(), EffectorError> {
+        for stored in self.store.open_runs()? {
+            let run = stored.run;
+            let malformed = |what| EffectorError::Store(StoreError::Malformed { what });
+            let published = Published::parse(stored.published.as_bytes()).map_err(|_| malformed("published permit"))?;
+            let pins = self.pins.as_ref().ok_or_else(|| malformed("run before enrolment"))?;
+            let record = pins.believe(&published).map_err(|_| malformed("published permit"))?.record;
+            let Body::PermitGranted(permit) = record.body else { return Err(malformed("published permit")) };
+            let entries: Vec<Entry<Deed>> = stored
+                .entries
+                .iter()
+                .map(|entry| serde_json::from_str(entry).map_err(|_| malformed("journal entry")))
+                .collect::<Result<_, _>>()?;
+            let written = u32::try_from(entries.len()).map_err(|_| malformed("journal"))?;
+            let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
+            let charter = Charter::new((*permit).clone(), manifest).map_err(|_| malformed("manifest"))?;
+            let hands = match self.open_hands(&permit).await {
+                Ok(hands) => hands,
+                // Without its things nothing can be done or looked at: the run ends by itself, in doubt
+                // where a step was in progress. It must not keep the agent from starting.
+                Err(error) => {
+                    tracing::error!(%run, %error, "an interrupted run has lost what it was about");
+                    let nothing = self.capabilities.open(&[]).await.map_err(|_| malformed("empty list of targets"))?;
+                    let (within, hold) = (permit.effect_within, permit.run_within);
+                    Hands::new(nothing, run, within, hold, self.channels.outcomes.clone())
+                }
+            };
+            let (machine, actions) = Machine::resume(charter, entries, self.clocks.now())
+                .map_err(|source| EffectorError::Broken { run, source })?;
+            tracing::warn!(%run, entries = written, "an interrupted run is taken up");
+            self.active = Some(self.active_run(machine, *permit, hands, written));
+            self.carry_out(actions).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the machine an event and carries out what it says.
+    pub(super) async fn drive(&mut self, event: Event<Deed>) -> Result<(), EffectorError> {
+        let now = self.clocks.now();
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let run = active.permit.run;
+        let actions =
+            active.machine.handle(now, event).map_err(|source: Broken| EffectorError::Broken { run, source })?;
+        self.carry_out(actions).await
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action<Deed>>) -> Result<(), EffectorError> {
+        for action in actions {
+            match action {
+                Action::Journal(entry) => self.write(&entry)?,
+                Action::RerunCheck(check) => self.watch(Watching::Once(check)).await,
+                Action::WatchCheck(check) => self.watch(Watching::Confirmation(check)).await,
+                Action::StopWatching => self.watch(Watching::Nothing).await,
+                Action::StartWorker => self.give_job().await?,
+                Action::Reply(reply) => self.reply(reply).await,
+                Action::Look(call) => self.look(call).await,
+                Action::PlanFault(fault) => self.with_hands(|hands| hands.plan_fault(fault)),
+                Action::Before(deed) => self.look_before(deed),
+                Action::Perform { deed, before } => self.with_hands(|hands| hands.perform(deed, before)),
+                Action::LookAfterCrash { deed, before } => {
+                    self.with_hands(|hands| hands.look_after_crash(deed, before));
+                }
+                Action::KillWorker => {
+                    if let Some(active) = &mut self.active {
+                        active.worker = None;
+                        active.wants_worker = false;
+                    }
+                }
+                Action::End(record) => return self.end(*record).await,
+            }
+        }
+        Ok(())
+    }
+
+    fn look_before(&self, deed: Deed) {
+        let now = self.clocks.now().wall;
+        match (&deed, self.holds.room()) {
+            (Deed::SetFlag { .. }, Err(full)) => {
+                let full = ActError::Exhausted(full.to_string());
+                self.with_hands(|hands| hands.tell(Outcome::Prepared(Err(full))));
+            }
+            (
+                Deed::SetFlag { .. }
+                | Deed::Service { .. }
+                | Deed::Kill { .. }
+                | Deed::Activate { .. }
+                | Deed::PutFlagBack { .. },
+                Ok(()) | Err(_),
+            ) => self.with_hands(|hands| hands.before(deed, now)),
+        }
+    }
+
+    pub(super) fn with_hands(&self, act: impl FnOnce(&Hands)) {
+        if let Some(active) = &self.active {
+            act(&active.hands);
+        }
+    }
+
+    fn write(&mut self, entry: &Entry<Deed>) -> Result<(), EffectorError> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        let text = serde_json::to_string(entry).map_err(EffectorError::Json)?;
+        let (run, number) = (active.permit.run, active.written);
+        active.written += 1;
+        match done_by(entry) {
+            Some(done) => {
+                self.holds.apply(done.hold.clone());
+                let holds = serde_json::to_string(&self.holds).map_err(EffectorError::Json)?;
+                self.store.journal_with_holds(run, number, &text, &holds)?;
+            }
+            None => self.store.journal(run, number, &text)?,
+        }
+        hold_point();
+        Ok(())
+    }
+
+    async fn end(&mut self, record: RunRecord) -> Result<(), EffectorError> {
+        let run = record.run;
+        tracing::info!(%run, ending = record.ending.as_str(), summary = record.summary, "a run has ended");
+        let healed = match (&record.purpose, record.ending) {
+            (Purpose::Remediate { check, .. }, Ending::Succeeded | Ending::Superseded) => Some(check.clone()),
+            (
+                Purpose::Remediate { .. } | Purpose::InjectFault { .. },
+                Ending::Succeeded
+                | Ending::Superseded
+                | Ending::Ineffective
+                | Ending::Failed
+                | Ending::Reverted
+                | Ending::Cancelled
+                | Ending::Expired
+                | Ending::InDoubt,
+            ) => None,
+        };
+        self.record(Body::RunEnded(Box::new(record)), |store, sealed| {
+            store.append_run_end(sealed.as_new(), run)?;
+            hold_point();
+            Ok(())
+        })
+        .await?;
+        self.active = None;
+        if let Some(check) = healed {
+            self.let_settle(check);
+        }
+        self.ensure_spare()?;
+        self.take_up().await
+    }
+
+    /// What the hands of a run have to say. A look of a run that has ended meanwhile is void.
+    pub(super) async fn outcome(&mut self, from: FromHands) -> Result<(), EffectorError> {
+        let FromHands { run, outcome } = from;
+        if self.active.as_ref().is_none_or(|active| active.permit.run != run) {
+            return match outcome {
+                Outcome::Looked(reply) => self.plan_looked(run, reply).await,
+                Outcome::Prepared(_)
+                | Outcome::Acted(_)
+                | Outcome::LookedAfterCrash(_)
+                | Outcome::FaultPlanned(_) => Ok(()),
+            };
+        }
+        let event = match outcome {
+            Outcome::Looked(reply) => Event::Looked(reply),
+            Outcome::Prepared(before) => Event::Prepared(before),
+            Outcome::Acted(result) => Event::Acted(result),
+            Outcome::LookedAfterCrash(look) => Event::LookedAfterCrash(look),
+            Outcome::FaultPlanned(planned) => Event::FaultPlanned(planned),
+        };
+        self.drive(event).await
+    }
+}
+
+/// Where a test stops the effector after a journal record; nothing in a production build.
+fn hold_point() {
+    #[cfg(feature = "hold-points")]
+    super::hold_point::reached();
+}
+
+/// The deed that an entry says was done.
+fn done_by(entry: &Entry<Deed>) -> Option<&Done> {
+    use fettle_sandbox::journal::Look;
+    match entry {
+        Entry::Outcome { result: Ok(done), .. } | Entry::UndoOutcome { result: Ok(done), .. } => Some(done),
+        Entry::Resolved { look: Look::Applied(done), .. } | Entry::UndoResolved { look: Look::Applied(done), .. } => {
+            Some(done)
+        }
+        _ => None,
+    }
+}

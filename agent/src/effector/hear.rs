@@ -1,0 +1,328 @@
+//! What the daemon says: transitions, the link, and everything that the control plane published.
+
+use super::admission::LogView;
+use super::library::Taken;
+use super::serve::{Effector, EffectorError, LinkState};
+use super::store::Value;
+use super::trust::{Forked, Head, Pins, Progress, continues};
+use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, ToDaemon, ToEffector};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fettle_audit::published::Published;
+use fettle_model::counter::{AgentSequence, TreeSize};
+use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
+use fettle_model::host::HostDescription;
+use fettle_model::id::HostId;
+use fettle_model::record::{Body, ForkSeen, PermitRejected};
+use std::time::Duration;
+
+/// What could not be fetched is asked for again after so long.
+const FETCH_AGAIN: Duration = Duration::from_secs(5);
+/// The daemon is started again after so long, times the number of starts, at most a minute.
+const RESTART: Duration = Duration::from_millis(100);
+const LONGEST_RESTART: Duration = Duration::from_mins(1);
+
+impl Effector {
+    /// Starts the daemon and tells it what it needs.
+    pub(super) async fn start_daemon(&mut self) -> Result<(), EffectorError> {
+        self.spawn_daemon()?;
+        self.restart_daemon_at = None;
+        let start = self.daemon_start()?;
+        self.tell_daemon(&ToDaemon::Start(Box::new(start))).await;
+        self.tell_checks().await;
+        Ok(())
+    }
+
+    fn daemon_start(&self) -> Result<DaemonStart, EffectorError> {
+        let config = self.capabilities.config();
+        let control_plane = &config.control_plane;
+        let join_token = match (&control_plane.join_token_file, self.recorder.host()) {
+            // Enrolled: the token is used up and its file may be gone. Where it is there, it serves the one
+            // case that a crash came before the daemon had kept its certificate.
+            (Some(file), Some(_)) => crate::config::read_secret(file).ok().map(|secret| token_text(&secret)),
+            (None, Some(_) | None) => None,
+            (Some(file), None) => {
+                Some(token_text(&crate::config::read_secret(file).map_err(EffectorError::Config)?))
+            }
+        };
+        Ok(DaemonStart {
+            state: config.host.state_dir.as_path().join(super::folders::DAEMON),
+            address: control_plane.address.to_string(),
+            enrol_address: control_plane.enrol_address.to_string(),
+            ca_pin: control_plane.ca_pin.to_string(),
+            trust_domain: control_plane.trust_domain.clone(),
+            host: config.host.name.clone(),
+            environment: config.host.environment.clone(),
+            record_key: self.recorder.public().to_string(),
+            join_token,
+            commands: config.commands.iter().map(|(name, argv)| (name.clone(), argv.as_slice().to_vec())).collect(),
+            boot: self.capabilities.facts().boot,
+        })
+    }
+
+    pub(super) fn daemon_gone(&mut self, error: &crate::ipc::frame::FrameError) {
+        tracing::warn!(%error, "the daemon is gone and is started again");
+        self.daemon = None;
+        self.link = LinkState::Down;
+        self.fetching.clear();
+        if let Some(active) = &mut self.active {
+            // Its question went with it; it is asked again when there is a daemon.
+            active.asked = None;
+        }
+        let delay = RESTART.saturating_mul(self.daemon_starts).min(LONGEST_RESTART);
+        self.restart_daemon_at = Some(self.clocks.now().on_boot.plus(delay));
+    }
+
+    pub(super) async fn daemon_said(&mut self, message: ToEffector) -> Result<(), EffectorError> {
+        match message {
+            ToEffector::Changed { check, from, to, at, reason } => self.changed(check, from, to, at, reason).await,
+            ToEffector::Probed { ask, status, reason } => self.probed(ask, status, reason).await,
+            ToEffector::ProveRecordKey { ask, bytes } => self.prove(ask, &bytes).await,
+            ToEffector::Enrolled { host, log_key, permit_key } => self.enrolled(host, &log_key, &permit_key),
+            ToEffector::Connecting => {
+                let introduction = Introduction {
+                    tree_size: self.head.as_ref().map_or(TreeSize(0), |head| head.checkpoint.size),
+                    configuration: self.configuration.generation(),
+                    stop_epoch: self.stops.newest(),
+                    unanswered: self.requests.keys().take(fettle_proto::session::MAX_UNANSWERED).copied().collect(),
+                };
+                self.tell_daemon(&ToDaemon::Introduce(introduction)).await;
+                Ok(())
+            }
+            ToEffector::LinkUp { sequence } => self.link_up(sequence).await,
+            ToEffector::LinkDown => {
+                self.link = LinkState::Down;
+                self.fetching.clear();
+                Ok(())
+            }
+            ToEffector::Acknowledged { sequence, published } => self.acknowledged(sequence, &published).await,
+            ToEffector::Published { document } => self.published(&document).await,
+            ToEffector::Head { checkpoint, consistency } => self.new_head(checkpoint, &consistency).await,
+            ToEffector::Nudged(nudge) => self.nudged(nudge).await,
+            ToEffector::Fetched { digest, package } => self.fetched(digest, package).await,
+        }
+    }
+
+    async fn prove(&mut self, ask: crate::ipc::daemon::Ask, statement: &str) -> Result<(), EffectorError> {
+        // Only before enrolment, and only bytes that can be no record: those begin with the DSSE preamble.
+        let Some(bytes) = STANDARD.decode(statement).ok().filter(|bytes| !bytes.starts_with(b"DSSEv1")) else {
+            return Ok(());
+        };
+        if self.recorder.host().is_none() {
+            let signature = STANDARD.encode(self.recorder.prove(&bytes).as_bytes());
+            self.tell_daemon(&ToDaemon::RecordKeyProof { ask, signature }).await;
+        }
+        Ok(())
+    }
+
+    fn enrolled(&mut self, host: HostId, log_key: &str, permit_key: &str) -> Result<(), EffectorError> {
+        if self.recorder.host().is_some_and(|known| known != host) {
+            tracing::error!(%host, "enrolment answered with another host id than this agent has; it is ignored");
+            return Ok(());
+        }
+        let wanted = &self.capabilities.config().control_plane;
+        let other_log = wanted.log_key.as_ref().is_some_and(|pin| pin.as_str() != log_key);
+        let pins = Pins::parse(log_key, permit_key).map_err(EffectorError::Pins)?;
+        let other_permit =
+            wanted.permit_key.as_ref().is_some_and(|pin| STANDARD.encode(pin.as_bytes()) != permit_key);
+        if other_log || other_permit {
+            tracing::error!("enrolment answered with other keys than agent.toml pins; this agent only observes");
+            self.log = LogView::Forked;
+        }
+        self.store.set_value(Value::LogKey, log_key)?;
+        self.store.set_value(Value::PermitKey, permit_key)?;
+        self.store.set_value(Value::Host, &host.to_string())?;
+        self.pins = Some(pins);
+        self.recorder.enrolled(host);
+        tracing::info!(%host, "this host is enrolled");
+        Ok(())
+    }
+
+    async fn link_up(&mut self, sequence: AgentSequence) -> Result<(), EffectorError> {
+        self.link = LinkState::Up;
+        self.daemon_starts = 1;
+        tracing::info!(sequence = sequence.0, "the control plane is reached");
+        self.send_from(sequence).await?;
+        self.describe().await?;
+        self.supply().await?;
+        self.take_up().await
+    }
+
+    async fn fetched(&mut self, digest: PlaybookDigest, package: Option<String>) -> Result<(), EffectorError> {
+        let package = package.and_then(|text| STANDARD.decode(text).ok());
+        let taken = match package {
+            Some(package) => self.library.fetched(digest, package, &self.store)?,
+            None => Taken::No,
+        };
+        match taken {
+            Taken::Yes => {
+                self.fetching.remove(&digest);
+            }
+            // It stays among those that are being fetched until then.
+            Taken::No => {
+                tracing::warn!(playbook = %digest.short(), "a playbook's package could not be had");
+                self.supply_at = Some(self.clocks.now().on_boot.plus(FETCH_AGAIN));
+            }
+        }
+        self.supply().await
+    }
+
+    async fn acknowledged(&mut self, sequence: AgentSequence, published: &str) -> Result<(), EffectorError> {
+        self.send_on(sequence).await?;
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let Some(kept) = self.store.outbox_at(sequence)? else { return Ok(()) };
+        let proven = Published::parse(published.as_bytes())
+            .and_then(|published| pins.own(&published, &self.recorder.public()));
+        match proven {
+            Ok(signed) if signed.envelope().as_bytes() == kept => self.store.drop_published(sequence)?,
+            Ok(_) => tracing::error!(sequence = sequence.0, "the log holds another record than this agent signed"),
+            Err(error) => tracing::error!(sequence = sequence.0, %error, "an acknowledgement is not proven"),
+        }
+        self.tell_verified().await;
+        Ok(())
+    }
+
+    async fn tell_verified(&mut self) {
+        let tree_size = self.head.as_ref().map_or(TreeSize(0), |head| head.checkpoint.size);
+        let sequence = self.recorder.sequence();
+        self.tell_daemon(&ToDaemon::Verified { tree_size, sequence }).await;
+    }
+
+    async fn new_head(&mut self, note: String, proof: &[String]) -> Result<(), EffectorError> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let checkpoint = match pins.checkpoint(&note) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                tracing::error!(%error, "a checkpoint does not verify");
+                return Ok(());
+            }
+        };
+        let Ok(proof) = proof.iter().map(|hash| hash.parse()).collect::<Result<Vec<_>, _>>() else { return Ok(()) };
+        match continues(self.head.as_ref(), &checkpoint, &proof) {
+            Ok(Progress::None) => Ok(()),
+            Ok(Progress::Forward) => {
+                self.store.set_value(Value::Checkpoint, &note)?;
+                self.head = Some(Head { checkpoint, note });
+                self.tell_verified().await;
+                Ok(())
+            }
+            Err(forked) => self.forked(note, &forked).await,
+        }
+    }
+
+    /// Two heads of the log contradict each other: this agent observes only, and says so.
+    async fn forked(&mut self, given: String, forked: &Forked) -> Result<(), EffectorError> {
+        tracing::error!(%forked, "the log forked; this agent only observes from now on");
+        if self.log == LogView::Forked {
+            return Ok(());
+        }
+        self.log = LogView::Forked;
+        let held = self.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
+        self.store.set_value(Value::Fork, &given)?;
+        let body = Body::ForkSeen(Box::new(ForkSeen { held, given }));
+        self.record(body, |store, sealed| store.append(sealed.as_new())).await
+    }
+
+    /// Something that the control plane published for this host.
+    async fn published(&mut self, document: &str) -> Result<(), EffectorError> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let believed = Published::parse(document.as_bytes())
+            .map_err(super::trust::Disbelief::Published)
+            .and_then(|published| pins.believe(&published));
+        let record = match believed {
+            Ok(believed) => believed.record,
+            Err(disbelief) => {
+                tracing::error!(error = %disbelief, "something published is refused");
+                let rejected = PermitRejected {
+                    permit: None,
+                    run: None,
+                    envelope: EnvelopeDigest::of(document.as_bytes()),
+                    because: disbelief.rejection(),
+                };
+                let body = Body::PermitRejected(Box::new(rejected));
+                return self.record(body, |store, sealed| store.append(sealed.as_new())).await;
+            }
+        };
+        match record.body {
+            Body::PermitGranted(permit) => self.granted(*permit, document).await,
+            Body::PermitRefused(refusal) => self.refused(&refusal).await,
+            Body::ConfigurationSet(set) => self.configured(set.configuration).await,
+            Body::PlaybookAdmitted(admitted) => {
+                let publishers = self.capabilities.config().publishers.clone();
+                self.library.admit(*admitted, &publishers, &self.store)?;
+                self.supply().await
+            }
+            Body::AutomationStopped(order) => self.stopped(*order).await,
+            Body::AutomationResumed(order) => {
+                self.stops.resume(*order);
+                self.keep(Value::StopOrders, &self.stops)?;
+                self.take_up().await
+            }
+            Body::DrillStarted(drill) => self.drill_started(*drill).await,
+            // Not for agents; harmless.
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn keep<T: serde::Serialize>(&self, value: Value, document: &T) -> Result<(), EffectorError> {
+        let text = serde_json::to_string(document).map_err(EffectorError::Json)?;
+        Ok(self.store.set_value(value, &text)?)
+    }
+
+    async fn stopped(&mut self, order: fettle_model::breaker::StopOrder) -> Result<(), EffectorError> {
+        let why = format!("stopped in scope {} by {}: {}", order.scope, order.by, order.why);
+        let environment = &self.capabilities.config().host.environment;
+        let covers_run = self
+            .active
+            .as_ref()
+            .filter(|active| active.permit.stop_epoch < order.epoch)
+            .is_some_and(|active| super::admission::in_scope(&order.scope, &active.permit, environment));
+        self.stops.stop(order);
+        self.keep(Value::StopOrders, &self.stops)?;
+        if covers_run {
+            self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await?;
+        }
+        Ok(())
+    }
+
+    async fn configured(&mut self, configuration: fettle_model::configuration::Configuration) -> Result<(), EffectorError> {
+        if configuration.generation() <= self.configuration.generation() {
+            return Ok(());
+        }
+        self.keep(Value::Configuration, &configuration)?;
+        tracing::info!(generation = configuration.generation().0, "a new configuration is in force");
+        self.configuration = configuration;
+        self.assign();
+        // The run in progress needs its playbook to its end, and after a crash too.
+        let in_use = self.active.as_ref().and_then(|active| active.permit.playbook.as_ref());
+        let wanted = self.assigned.iter().copied().chain(in_use.map(|playbook| playbook.digest)).collect();
+        self.library.keep_only(&wanted, &self.store)?;
+        self.tell_checks().await;
+        self.describe().await?;
+        self.supply().await?;
+        self.take_up().await
+    }
+
+    /// Tells the control plane what this host is, when it changed.
+    pub(super) async fn describe(&mut self) -> Result<(), EffectorError> {
+        if self.recorder.host().is_none() {
+            return Ok(());
+        }
+        let config = self.capabilities.config();
+        let bindings = self.bindings();
+        let description: HostDescription =
+            config.describe(self.capabilities.facts(), env!("CARGO_PKG_VERSION"), self.isolation.clone(), bindings);
+        let text = serde_json::to_string(&description).map_err(EffectorError::Json)?;
+        if self.store.value(Value::Description)?.as_deref() == Some(&text) {
+            return Ok(());
+        }
+        let body = Body::HostDescribed(Box::new(description));
+        // Crash between the two: it is described once more.
+        self.record(body, |store, sealed| store.append(sealed.as_new())).await?;
+        Ok(self.store.set_value(Value::Description, &text)?)
+    }
+}
+
+fn token_text(secret: &crate::config::SecretText) -> JoinTokenText {
+    JoinTokenText(secret.expose().to_owned())
+}

@@ -1,0 +1,204 @@
+//! What this agent believes of the control plane: pinned keys, the log's head, and what was published.
+//!
+//! Everything that comes from outside is verified here before it means anything. Pure but for the
+//! values that it is given; the effector's loop keeps them.
+
+use fettle_audit::checkpoint::{Checkpoint, CheckpointError, InvalidLogKey, LogVerifier};
+use fettle_audit::key::{InvalidPublicKey, PublicKey};
+use fettle_audit::published::{Published, PublishedError};
+use fettle_audit::signed_record::SignedRecord;
+use fettle_audit::tree::{Hash, ProofMismatch, verify_consistency};
+use fettle_model::breaker::{ResumeOrder, StopOrder};
+use fettle_model::counter::{StopEpoch, TreeSize};
+use fettle_model::permit::PermitRejection;
+use fettle_model::record::{Author, Record};
+use serde::{Deserialize, Serialize};
+
+/// The keys that enrolment pinned.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    log: LogVerifier,
+    permit: PublicKey,
+}
+
+/// The pinned keys are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidPins {
+    /// The log's key.
+    #[error("the log key is no log key")]
+    Log(#[source] InvalidLogKey),
+    /// The permit key.
+    #[error("the permit key is no key")]
+    Permit(#[source] InvalidPublicKey),
+}
+
+/// A record of the control plane that is proven to be in the log.
+#[derive(Debug)]
+pub struct Believed {
+    /// The record.
+    pub record: Record,
+    /// The checkpoint that its proof leads to.
+    pub checkpoint: Checkpoint,
+}
+
+/// Why something published is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Disbelief {
+    /// It does not verify.
+    #[error("the record does not verify")]
+    Published(#[source] PublishedError),
+    /// It is not the control plane's.
+    #[error("the record is not the control plane's")]
+    OtherAuthor,
+}
+
+impl Disbelief {
+    /// As the rejection of a permit.
+    #[must_use]
+    pub const fn rejection(&self) -> PermitRejection {
+        match self {
+            Self::OtherAuthor
+            | Self::Published(PublishedError::TooLong(_) | PublishedError::Json(_) | PublishedError::Record(_)) => {
+                PermitRejection::BadSignature
+            }
+            Self::Published(
+                PublishedError::Leaf(_)
+                | PublishedError::LeafDiffers
+                | PublishedError::Checkpoint(_)
+                | PublishedError::Inclusion(_),
+            ) => PermitRejection::NotInLog,
+        }
+    }
+}
+
+impl Pins {
+    /// Parses the keys as enrolment gave them.
+    ///
+    /// # Errors
+    /// When one is no key.
+    pub fn parse(log_key: &str, permit_key: &str) -> Result<Self, InvalidPins> {
+        Ok(Self {
+            log: log_key.parse().map_err(InvalidPins::Log)?,
+            permit: permit_key.parse().map_err(InvalidPins::Permit)?,
+        })
+    }
+
+    /// Verifies a record of the control plane.
+    ///
+    /// # Errors
+    /// With the link that does not hold.
+    pub fn believe(&self, published: &Published) -> Result<Believed, Disbelief> {
+        let (signed, checkpoint) = published.verify(&self.log, &self.permit).map_err(Disbelief::Published)?;
+        match signed.record().author {
+            Author::ControlPlane => Ok(Believed { record: signed.into_parts().0, checkpoint }),
+            Author::Agent { .. } => Err(Disbelief::OtherAuthor),
+        }
+    }
+
+    /// Verifies that one of this agent's own records is in the log.
+    ///
+    /// # Errors
+    /// With the link that does not hold.
+    pub fn own(&self, published: &Published, key: &PublicKey) -> Result<SignedRecord, PublishedError> {
+        published.verify(&self.log, key).map(|(signed, _)| signed)
+    }
+
+    /// Opens a checkpoint.
+    ///
+    /// # Errors
+    /// When it is not this log's.
+    pub fn checkpoint(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open(note, &self.log)
+    }
+}
+
+/// The newest checkpoint that this agent has proven to continue all before it.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Its note.
+    pub note: String,
+}
+
+/// The log contradicts itself: two signed checkpoints, of which neither continues the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the log's checkpoint of {size} records does not continue the one that this agent holds")]
+pub struct Forked {
+    /// Size of the new one.
+    pub size: TreeSize,
+    /// What did not fit.
+    #[source]
+    pub mismatch: ProofMismatch,
+}
+
+/// Whether `next` continues `held`. An older head than the held one is no fork, only late.
+///
+/// # Errors
+/// When the proof does not show it.
+pub fn continues(held: Option<&Head>, next: &Checkpoint, proof: &[Hash]) -> Result<Progress, Forked> {
+    let Some(held) = held else { return Ok(Progress::Forward) };
+    if next.size < held.checkpoint.size {
+        return Ok(Progress::None);
+    }
+    verify_consistency(held.checkpoint.size, &held.checkpoint.root, next.size, &next.root, proof)
+        .map_err(|mismatch| Forked { size: next.size, mismatch })?;
+    Ok(if next.size > held.checkpoint.size { Progress::Forward } else { Progress::None })
+}
+
+/// Whether a head is newer than the held one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It is, and is held from now on.
+    Forward,
+    /// It is not.
+    None,
+}
+
+/// Every stop order that was seen. One that was lifted still voids the permits before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stops {
+    orders: Vec<StopOrder>,
+    lifted: Vec<ResumeOrder>,
+}
+
+/// Stop orders that are kept, one per scope: a fleet has four kinds of scope and some hundred names.
+const MAX_ORDERS: usize = 1_000;
+
+impl Stops {
+    /// Takes an order in; the newest of each scope is kept.
+    pub fn stop(&mut self, order: StopOrder) {
+        self.lifted.retain(|lifted| lifted.scope != order.scope);
+        match self.orders.iter_mut().find(|known| known.scope == order.scope) {
+            Some(known) => {
+                if known.epoch < order.epoch {
+                    *known = order;
+                }
+            }
+            None => {
+                if self.orders.len() < MAX_ORDERS {
+                    self.orders.push(order);
+                }
+            }
+        }
+    }
+
+    /// A scope may go on. Permits from before the stop stay void.
+    pub fn resume(&mut self, order: ResumeOrder) {
+        if self.lifted.len() < MAX_ORDERS && !self.lifted.iter().any(|lifted| lifted.scope == order.scope) {
+            self.lifted.push(order);
+        }
+    }
+
+    /// All orders, the lifted ones included.
+    #[must_use]
+    pub fn all(&self) -> &[StopOrder] {
+        &self.orders
+    }
+
+    /// The newest order's number.
+    #[must_use]
+    pub fn newest(&self) -> StopEpoch {
+        self.orders.iter().map(|order| order.epoch).max().unwrap_or_default()
+    }
+}
