@@ -1,0 +1,174 @@
+//! `fettle apply`: services and remediations from files become the configuration, as a whole.
+//!
+//! Everything that is wrong in the files is reported at once. The names of playbooks are resolved to
+//! the newest admitted versions here, so that what is set is exact; the generation that was seen
+//! travels along, so that a change by somebody else in between is a conflict and not lost.
+
+mod difference;
+
+use crate::answer::Answer;
+use crate::connection::{Connection, unexpected};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::file;
+use crate::table::count;
+use clap::Args;
+use difference::{Difference, difference};
+use fettle_model::config_file::{self, Diagnostic, KnownPlaybook, MAX_FILE_BYTES, Parsed, Source};
+use fettle_model::counter::{ConfigurationGeneration, LogPosition};
+use fettle_model::name::PlaybookName;
+use fettle_model::remediation::Remediation;
+use fettle_model::service::Service;
+use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Most files of one configuration; each has at most 4 MiB.
+const MAX_FILES: usize = 100;
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// TOML files with services and remediations. Together they replace the whole configuration.
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+    /// Change nothing: say what is wrong, or what would change. Without a profile only the files are
+    /// looked at, not the playbooks that they name.
+    #[arg(long)]
+    check: bool,
+}
+
+/// The configuration that a control plane has.
+struct Current {
+    generation: ConfigurationGeneration,
+    services: Vec<Service>,
+    remediations: Vec<Remediation>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+enum Outcome {
+    /// Only the files were looked at.
+    FilesAreSound { services: usize, remediations: usize },
+    /// What would change.
+    WouldChange { replaces: ConfigurationGeneration, difference: Difference },
+    /// It is so already.
+    Unchanged { generation: ConfigurationGeneration },
+    /// It was set.
+    Applied { replaces: ConfigurationGeneration, position: LogPosition, difference: Difference },
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// With every diagnostic, or as the control plane and the connection say.
+pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failure> {
+    let parsed = read(&apply.files)?;
+    if apply.check && !context.has_profile() {
+        let (services, remediations) = (parsed.services().len(), parsed.answered_checks().count());
+        let text = format!(
+            "the files are sound: {}, {}; playbooks and parameters were not looked at, since there is no profile\n",
+            count_of(services, "service"),
+            count_of(remediations, "remediation"),
+        );
+        return Answer::new(&Outcome::FilesAreSound { services, remediations }, text);
+    }
+    let mut connection = context.connect().await?;
+    let current = current(&mut connection).await?;
+    let known = known_playbooks(&mut connection).await?;
+    let (services, remediations) = parsed.resolve(&known).map_err(|found| complaints(&found))?;
+    let difference = difference(&current.services, &current.remediations, &services, &remediations);
+    let replaces = current.generation;
+    if difference.is_empty() {
+        let text = format!("nothing changes: the configuration {replaces} says the same\n");
+        return Answer::new(&Outcome::Unchanged { generation: replaces }, text);
+    }
+    let lines = difference.to_string();
+    if apply.check {
+        let text = format!("{lines}nothing was changed (--check)\n");
+        return Answer::new(&Outcome::WouldChange { replaces, difference }, text);
+    }
+    let reply = connection.execute(&Command::SetConfiguration { services, remediations, replaces }).await?;
+    let CommandReply::Done { position } = reply else { return unexpected("a log position") };
+    let text = format!("{lines}the configuration {} is set; log position {position}\n", replaces.next());
+    Answer::new(&Outcome::Applied { replaces, position, difference }, text)
+}
+
+fn count_of(number: usize, noun: &str) -> String {
+    count(u64::try_from(number).unwrap_or(u64::MAX), noun)
+}
+
+fn read(files: &[PathBuf]) -> Result<Parsed, Failure> {
+    if files.len() > MAX_FILES {
+        let message = format!("{} files are more than the {MAX_FILES} that make a configuration", files.len());
+        return Err(Failure::new(Exit::Usage, message, "name fewer files"));
+    }
+    let mut texts = Vec::with_capacity(files.len());
+    for path in files {
+        texts.push((path.display().to_string(), file::read_text(path, MAX_FILE_BYTES)?));
+    }
+    let sources: Vec<Source<'_>> = texts.iter().map(|(file, text)| Source { file, text }).collect();
+    config_file::parse(&sources).map_err(|found| complaints(&found))
+}
+
+/// All diagnostics as one failure; each has its own remedy beside it.
+fn complaints(found: &[Diagnostic]) -> Failure {
+    let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let heading = match found.len() {
+        1 => "the files are not applied".to_owned(),
+        number => format!("the files are not applied: {number} things are wrong"),
+    };
+    let remedy = "the configuration is as it was; correct the files and apply them again";
+    Failure::new(Exit::Invalid, format!("{heading}\n{}", all.join("\n")), remedy)
+}
+
+async fn current(connection: &mut Connection) -> Result<Current, Failure> {
+    let reply = connection.query(&Query::Configuration).await?;
+    let QueryReply::Configuration { generation, services, remediations } = reply else {
+        return unexpected("the configuration");
+    };
+    Ok(Current { generation, services, remediations })
+}
+
+async fn known_playbooks(connection: &mut Connection) -> Result<BTreeMap<PlaybookName, KnownPlaybook>, Failure> {
+    let QueryReply::Playbooks { playbooks } = connection.query(&Query::Playbooks).await? else {
+        return unexpected("playbooks");
+    };
+    Ok(newest(playbooks))
+}
+
+/// The version that each name stands for. The control plane lists the newest of a name first.
+fn newest(rows: Vec<PlaybookRow>) -> BTreeMap<PlaybookName, KnownPlaybook> {
+    let mut known = BTreeMap::new();
+    for PlaybookRow { digest, manifest, .. } in rows {
+        known.entry(manifest.playbook.name.clone()).or_insert(KnownPlaybook { digest, manifest });
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_complaint_is_in_the_failure_with_file_line_and_remedy() {
+        let diagnostic = |line, message: &str| Diagnostic {
+            file: "web.toml".to_owned(),
+            line,
+            message: message.to_owned(),
+            remedy: "mend it".to_owned(),
+        };
+        let failure = complaints(&[diagnostic(3, "unknown field `intervall`"), diagnostic(9, "an empty selector")]);
+        assert_eq!(failure.exit, Exit::Invalid);
+        insta::assert_snapshot!(failure, @r"
+        error: the files are not applied: 2 things are wrong
+        web.toml:3: unknown field `intervall`
+          remedy: mend it
+        web.toml:9: an empty selector
+          remedy: mend it
+        remedy: the configuration is as it was; correct the files and apply them again
+        ");
+    }
+}

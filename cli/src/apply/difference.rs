@@ -1,0 +1,141 @@
+//! What a new configuration changes, item by item. Pure.
+
+use fettle_model::remediation::Remediation;
+use fettle_model::service::Service;
+use serde::Serialize;
+use std::fmt;
+
+/// What changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Difference {
+    services: Vec<Item>,
+    remediations: Vec<Item>,
+}
+
+/// One thing that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Item {
+    change: Change,
+    name: String,
+    /// More, for people: what of it changes.
+    detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    Added,
+    Removed,
+    Changed,
+}
+
+impl Difference {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.remediations.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (kind, items) in [("service", &self.services), ("remediation", &self.remediations)] {
+            for Item { change, name, detail } in items {
+                let mark = match change {
+                    Change::Added => '+',
+                    Change::Removed => '-',
+                    Change::Changed => '~',
+                };
+                let space = if detail.is_empty() { "" } else { "  " };
+                writeln!(f, "{mark} {kind} {name}{space}{detail}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn difference(
+    services: &[Service],
+    remediations: &[Remediation],
+    new_services: &[Service],
+    new_remediations: &[Remediation],
+) -> Difference {
+    Difference {
+        services: items(services, new_services, |service| service.name.to_string(), changed_service),
+        remediations: items(remediations, new_remediations, |answer| answer.name.to_string(), changed_remediation),
+    }
+}
+
+fn items<T: PartialEq>(
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> String,
+    detail: impl Fn(&T, &T) -> String,
+) -> Vec<Item> {
+    let item = |change, thing: &T, detail: String| Item { change, name: name(thing), detail };
+    let twin = |among: &'_ [T], thing: &T| among.iter().position(|other| name(other) == name(thing));
+    let mut items = Vec::new();
+    for thing in new {
+        match twin(old, thing).and_then(|at| old.get(at)) {
+            None => items.push(item(Change::Added, thing, String::new())),
+            Some(before) if before != thing => items.push(item(Change::Changed, thing, detail(before, thing))),
+            Some(_) => {}
+        }
+    }
+    let gone = old.iter().filter(|thing| twin(new, thing).is_none());
+    items.extend(gone.map(|thing| item(Change::Removed, thing, String::new())));
+    items
+}
+
+fn changed_service(old: &Service, new: &Service) -> String {
+    // Destructured, so that a new part cannot be forgotten here.
+    let Service { name: _, owner, tier, hosts, checks } = new;
+    let parts = [
+        ("owner", *owner != old.owner),
+        ("tier", *tier != old.tier),
+        ("hosts", *hosts != old.hosts),
+        ("checks", *checks != old.checks),
+    ];
+    listed(&parts)
+}
+
+fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
+    let Remediation { name: _, service, check, playbook, parameters, modes, guard } = new;
+    let parts = [
+        ("service", *service != old.service),
+        ("check", *check != old.check),
+        ("playbook", *playbook != old.playbook),
+        ("parameters", *parameters != old.parameters),
+        ("modes", *modes != old.modes),
+        ("guard", *guard != old.guard),
+    ];
+    listed(&parts)
+}
+
+fn listed(parts: &[(&str, bool)]) -> String {
+    let changed: Vec<&str> = parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| *part).collect();
+    changed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::service::{Selector, Tier};
+
+    fn service(name: &str, tier: u8) -> Service {
+        Service {
+            name: name.parse().expect("a name"),
+            owner: "shop".parse().expect("a name"),
+            tier: Tier(tier),
+            hosts: Selector::new(["staging".parse().expect("a name")].into(), [].into()).expect("not empty"),
+            checks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_added_changed_and_removed_is_named() {
+        let old = [service("a", 1), service("b", 1), service("c", 1)];
+        let new = [service("a", 1), service("b", 2), service("d", 1)];
+        let found = difference(&old, &[], &new, &[]);
+        assert_eq!(found.to_string(), "~ service b  tier\n+ service d\n- service c\n");
+        assert!(difference(&old, &[], &old, &[]).is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! Records as tables and whole. Pure.
+
+use crate::plain::{cut, plain};
+use crate::table::{count, facts, table};
+use crate::when::instant;
+use fettle_proto::operator::LogRow;
+
+/// Longest summary in a table: what is left of 100 columns.
+const SUMMARY_COLUMNS: usize = 200;
+
+pub(super) fn records(size: u64, rows: &[LogRow]) -> String {
+    let cells = rows.iter().map(|row| {
+        [
+            row.position.to_string(),
+            instant(row.at),
+            row.author.clone(),
+            row.kind.as_str().to_owned(),
+            cut(&row.summary, SUMMARY_COLUMNS),
+        ]
+    });
+    let mut text = table(["POSITION", "TIME", "AUTHOR", "KIND", "SUMMARY"], cells.collect(), "no records there");
+    text.push_str(&format!("\nthe log has {}\n", count(size, "record")));
+    text
+}
+
+pub(super) fn record(row: &LogRow, key: &str, record: &serde_json::Value) -> String {
+    let mut text = facts(&[
+        ("position", row.position.to_string()),
+        ("time", instant(row.at)),
+        ("author", row.author.clone()),
+        ("kind", row.kind.as_str().to_owned()),
+        ("summary", row.summary.clone()),
+        ("envelope", row.digest.to_string()),
+        ("signed by", key.to_owned()),
+    ]);
+    text.push('\n');
+    for line in format!("{record:#}").lines() {
+        text.push_str(&plain(line));
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::counter::LogPosition;
+    use fettle_model::digest::EnvelopeDigest;
+    use fettle_model::record::Kind;
+    use fettle_model::time::UnixMillis;
+
+    fn row(position: u64, kind: Kind, author: &str, summary: &str) -> LogRow {
+        LogRow {
+            position: LogPosition(position),
+            kind,
+            at: UnixMillis(1_795_731_481_000),
+            author: author.to_owned(),
+            summary: summary.to_owned(),
+            digest: EnvelopeDigest::of(b"envelope"),
+        }
+    }
+
+    #[test]
+    fn records_are_a_table_within_a_hundred_columns() {
+        let rows = [
+            row(118, Kind::TransitionSeen, "web-1", "web/http passing -> critical: connection refused"),
+            row(119, Kind::PermitRequested, "web-1", "restart-web for web/http, transition 7"),
+            row(120, Kind::PermitGranted, "control plane", "restart-service on web-1, fence 12"),
+        ];
+        let text = records(121, &rows);
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_record_is_shown_whole() {
+        let record = serde_json::json!({ "author": { "kind": "control-plane" }, "body": { "kind": "x" } });
+        insta::assert_snapshot!(super::record(
+            &row(5, Kind::RoleGranted, "control plane", "alice"),
+            "sha256:ab",
+            &record
+        ));
+    }
+}

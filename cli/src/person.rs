@@ -1,0 +1,139 @@
+//! `fettle person`: people who may use this control plane, each with a profile of their own.
+//!
+//! The key is made here and stays here: only its certificate request travels.
+
+use crate::answer::Answer;
+use crate::connection::unexpected;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::file;
+use crate::profile::Profile;
+use crate::when::instant_with_distance;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand, ValueEnum};
+use fettle_certs::csr::certificate_request;
+use fettle_certs::identity::Identity;
+use fettle_certs::key::PrivateKey;
+use fettle_certs::root::Root;
+use fettle_model::identity::{Principal, Role};
+use fettle_model::name::PersonName;
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{Command, CommandReply};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What to do with people.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PersonCommand {
+    /// Give a person a role and a profile: key and certificate in a new folder that you hand over.
+    Add(Add),
+    /// Give a person who has a profile one more role.
+    Grant {
+        /// The person's name.
+        person: PersonName,
+        /// The role.
+        #[arg(long, value_enum)]
+        role: RoleName,
+    },
+}
+
+/// A person to add.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The person's name, as it will stand in the log.
+    person: PersonName,
+    /// The role.
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// The new profile's folder; it must not exist yet.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// A role as it is written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Enrols hosts, applies configuration, starts drills and runs, stops and resumes.
+    Operator,
+    /// Publishes playbooks.
+    Author,
+    /// Reads and exports the log.
+    Auditor,
+}
+
+impl From<RoleName> for Role {
+    fn from(name: RoleName) -> Self {
+        match name {
+            RoleName::Operator => Self::Operator,
+            RoleName::Author => Self::Author,
+            RoleName::Auditor => Self::Auditor,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Added<'a> {
+    person: &'a PersonName,
+    role: Role,
+    profile: &'a Path,
+    valid_until: UnixMillis,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// As the control plane and the connection say, and when the profile cannot be written.
+pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Answer, Failure> {
+    match command {
+        PersonCommand::Add(command) => add(command, context).await,
+        PersonCommand::Grant { person, role } => {
+            let role = Role::from(role);
+            let text = format!("{person} is {} from now on", role.as_str());
+            context.connect().await?.carry_out(&Command::GrantRole { person, role }, &text).await
+        }
+    }
+}
+
+async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
+    let Add { person, role, out } = add;
+    let role = Role::from(role);
+    file::must_be_new(&out)?;
+    let profile = context.load_profile()?;
+    let key = PrivateKey::generate().map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
+    let csr = certificate_request(&key).map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
+    let mut connection = crate::connection::Connection::open(&profile).await?;
+    let command = Command::AddPerson { person: person.clone(), role, csr: STANDARD.encode(csr) };
+    let CommandReply::Person { chain, root } = connection.execute(&command).await? else {
+        return unexpected("a certificate");
+    };
+    let identity = identity(&chain, &root, key, profile.identity.root(), &person)?;
+    Profile::create(&out, &profile.address, &identity)?;
+    let valid_until = identity.holder().validity.not_after;
+    let text = format!(
+        "{person} is {}; the profile in {} holds the key and is good until {}\n\
+         hand the folder over on a safe way, and remove it here; it is used as: fettle --profile {} …\n",
+        role.as_str(),
+        out.display(),
+        instant_with_distance(valid_until, context.now),
+        out.display()
+    );
+    Answer::new(&Added { person: &person, role, profile: &out, valid_until }, text)
+}
+
+/// What the control plane answered, as an identity: under the same root as ours, and for this person.
+fn identity(chain: &str, root: &str, key: PrivateKey, ours: &Root, person: &PersonName) -> Result<Identity, Failure> {
+    let unusable = |error: &(dyn std::error::Error + 'static)| {
+        let failure = Failure::caused(Exit::Internal, error, "report it; nothing was written");
+        Failure { message: format!("the control plane's answer is no identity: {}", failure.message), ..failure }
+    };
+    let root = Root::pinned_from_pem(root.as_bytes(), ours.pin()).map_err(|error| unusable(&error))?;
+    let identity = Identity::from_pem(chain.as_bytes(), key, root).map_err(|error| unusable(&error))?;
+    match &identity.holder().id.principal {
+        Principal::Person(name) if name == person => Ok(identity),
+        Principal::Person(_) | Principal::Agent(_) | Principal::ControlPlane(_) => {
+            Err(Failure::internal(format!("the certificate is for {}, not for {person}", identity.holder().id)))
+        }
+    }
+}

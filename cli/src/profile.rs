@@ -1,0 +1,176 @@
+//! A profile: who somebody is towards one control plane, and where that is.
+//!
+//! ```text
+//! <folder>/profile.toml   address = "controlplane.example:7445"
+//! <folder>/current -> …   the identity, as fettle_certs::store lays it out; its key never leaves
+//! ```
+//!
+//! `fettle-controlplane init` makes the first one, `fettle person add` the others.
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::file;
+use crate::when::{instant, span};
+use fettle_certs::identity::Identity;
+use fettle_certs::peer::{OutsideValidity, Validity};
+use fettle_certs::store::IdentityStore;
+use fettle_model::identity::Principal;
+use fettle_model::time::UnixMillis;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Name of the file beside the identity.
+const FILE: &str = "profile.toml";
+/// Longest profile file: one line of a host name (253 characters), and remarks.
+const MAX_FILE_BYTES: usize = 16 * 1024;
+
+/// What a person does when a certificate has ended or is about to.
+pub(crate) const RENEW: &str =
+    "on the control plane's host run: fettle-controlplane operator --state DIR --person NAME --out NEW-PROFILE";
+
+/// A loaded profile.
+#[derive(Debug)]
+pub struct Profile {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Where the control plane serves operators, `host:port`.
+    pub address: String,
+    /// Who this is.
+    pub identity: Identity,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProfileFile {
+    address: String,
+}
+
+impl Profile {
+    /// Loads a profile. The certificate's validity is not looked at.
+    ///
+    /// # Errors
+    /// When something of it is missing, or open to others.
+    pub fn load(folder: &Path) -> Result<Self, Failure> {
+        let path = folder.join(FILE);
+        if !exists(folder) {
+            let message = format!("there is no profile in {}", folder.display());
+            let remedy = "name one with --profile DIR or FETTLE_PROFILE: the folder operator/ that \
+                          `fettle-controlplane init` made, or one from `fettle person add`";
+            return Err(Failure::new(Exit::NotFound, message, remedy));
+        }
+        let text = file::read_text(&path, MAX_FILE_BYTES)?;
+        let ProfileFile { address } = toml::from_str(&text).map_err(|error| {
+            let line = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default().lines().count().max(1);
+            let message = format!("{}:{line}: {}", path.display(), error.message());
+            Failure::new(Exit::Invalid, message, "write address = \"HOST:PORT\" and nothing else")
+        })?;
+        if !is_address(&address) {
+            let message = format!("{}: the address {address:?} is not HOST:PORT", path.display());
+            return Err(Failure::new(Exit::Invalid, message, "write address = \"HOST:PORT\""));
+        }
+        let identity = IdentityStore::at(folder).load().map_err(|error| file::stored(&error))?.ok_or_else(|| {
+            let message = format!("the profile in {} has no identity", folder.display());
+            Failure::new(Exit::NotFound, message, RENEW)
+        })?;
+        Ok(Self { folder: folder.to_owned(), address, identity })
+    }
+
+    /// Writes a new profile.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(folder: &Path, address: &str, identity: &Identity) -> Result<(), Failure> {
+        IdentityStore::at(folder).install(identity).map_err(|error| file::stored(&error))?;
+        let text = toml::to_string(&ProfileFile { address: address.to_owned() })
+            .map_err(|error| Failure::internal(format!("no profile file: {error}")))?;
+        file::write_new_secret(&folder.join(FILE), text.as_bytes())
+    }
+
+    /// Who this is, for people.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        match &self.identity.holder().id.principal {
+            Principal::Person(name) | Principal::ControlPlane(name) => name.to_string(),
+            Principal::Agent(host) => host.to_string(),
+        }
+    }
+
+    /// Looks at the certificate's validity: a failure when it is over, a warning when it soon is.
+    ///
+    /// # Errors
+    /// When the certificate is not valid now.
+    pub fn check_validity(&self, now: UnixMillis) -> Result<Option<String>, Failure> {
+        check_validity(&self.holder(), &self.identity.holder().validity, now)
+    }
+}
+
+/// Whether there is a profile in a folder.
+#[must_use]
+pub fn exists(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<Option<String>, Failure> {
+    match validity.check(now) {
+        Ok(()) => {
+            let left = validity.not_after.since(now);
+            Ok((left < soon(validity))
+                .then(|| format!("warning: the certificate of {holder} ends in {}\nremedy: {RENEW}", span(left))))
+        }
+        Err(OutsideValidity::Late { since }) => {
+            let ended = instant(validity.not_after);
+            let message =
+                format!("the certificate of {holder} ended {} ago, at {ended}, or the clock here is fast", span(since));
+            Err(Failure::new(Exit::Denied, message, RENEW))
+        }
+        Err(OutsideValidity::Early { wait }) => {
+            let message = format!("the certificate of {holder} is not valid for another {}", span(wait));
+            Err(Failure::new(Exit::Denied, message, "set the clock of this machine"))
+        }
+    }
+}
+
+/// A certificate ends soon when less than a fifth of its life is left: late enough not to nag, early
+/// enough to act within a working day on certificates of a week.
+fn soon(validity: &Validity) -> Duration {
+    validity.not_after.since(validity.not_before) / 5
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000;
+
+    fn check(now: u64) -> Result<Option<String>, Failure> {
+        let validity = Validity { not_before: UnixMillis(10 * DAY), not_after: UnixMillis(20 * DAY) };
+        check_validity("alice", &validity, UnixMillis(now))
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_a_warning_and_one_that_ended_a_failure_with_a_remedy() {
+        assert_eq!(check(17 * DAY), Ok(None));
+        let warning = check(19 * DAY).expect("valid").expect("a warning");
+        assert!(warning.starts_with("warning: the certificate of alice ends in 1d\nremedy: on the"), "{warning}");
+        let late = check(21 * DAY).expect_err("it ended");
+        assert_eq!(late.exit, Exit::Denied);
+        assert!(late.message.starts_with("the certificate of alice ended 1d ago"), "{late}");
+        assert!(late.remedy.contains("fettle-controlplane operator"), "{late}");
+        let early = check(9 * DAY).expect_err("not yet");
+        assert_eq!(early.message, "the certificate of alice is not valid for another 1d");
+    }
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for (text, sound) in
+            [("127.0.0.1:7445", true), ("[::1]:7445", true), ("cp:0", false), ("cp", false), (":1", false)]
+        {
+            assert_eq!(is_address(text), sound, "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Runs as tables and step by step. Pure.
+
+use crate::prose::paragraph;
+use crate::table::{count, facts, or_dash, table};
+use crate::when::{distance, instant, instant_with_distance, span};
+use crate::why::rejection;
+use fettle_model::permit::Purpose;
+use fettle_model::run::{Change, Claim, Ending, RunRecord, SaidLevel, Step, StepOutcome, UndoClass};
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{RunDetail, RunRow, RunState};
+
+pub(super) fn runs(rows: &[RunRow], now: UnixMillis) -> String {
+    let cells = rows.iter().map(|row| {
+        [
+            row.run.to_string(),
+            row.host.to_string(),
+            row.playbook.as_ref().map_or_else(|| "(fault)".to_owned(), ToString::to_string),
+            or_dash(row.check.as_ref()),
+            distance(row.granted_at, now),
+            short(&row.state).to_owned(),
+        ]
+    });
+    table(["RUN", "HOST", "PLAYBOOK", "CHECK", "GRANTED", "STATE"], cells.collect(), "no runs yet")
+}
+
+const fn short(state: &RunState) -> &'static str {
+    match state {
+        RunState::InFlight => "in flight",
+        RunState::Ended { ending, .. } => ending.as_str(),
+        RunState::Rejected { .. } => "rejected",
+        RunState::Unresolved => "unresolved",
+    }
+}
+
+/// How a run stands, as the end of a sentence.
+pub(crate) fn state(state: &RunState, now: UnixMillis) -> String {
+    match state {
+        RunState::InFlight => "is in progress".to_owned(),
+        RunState::Ended { ending, at } => {
+            let how = match ending {
+                Ending::Succeeded => "succeeded",
+                Ending::Ineffective => "was ineffective",
+                Ending::Failed => "failed",
+                Ending::Reverted => "failed and was undone",
+                Ending::Superseded => "was superseded: the fault was gone before its first effect; it ended",
+                Ending::Cancelled => "was cancelled",
+                Ending::Expired => "expired before it started",
+                Ending::InDoubt => "ended in doubt",
+            };
+            format!("{how} at {}", instant_with_distance(*at, now))
+        }
+        RunState::Rejected { .. } => "never began: the agent refused the permit".to_owned(),
+        RunState::Unresolved => "is unresolved".to_owned(),
+    }
+}
+
+pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
+    let RunDetail { row, permit, granted_position, record, ended_position } = detail;
+    let purpose = match &permit.purpose {
+        Purpose::Remediate { check, epoch, remediation } => {
+            format!("{remediation}, for {check} critical with transition {epoch}")
+        }
+        Purpose::InjectFault { drill, fault } => {
+            format!("the fault {} on {}, for drill {drill}", fault.kind.as_str(), fault.on)
+        }
+    };
+    let mut lines = vec![
+        ("run", row.run.to_string()),
+        ("host", row.host.to_string()),
+        ("purpose", purpose),
+        (
+            "playbook",
+            permit
+                .playbook
+                .as_ref()
+                .map_or_else(|| "none".to_owned(), |version| format!("{} {}", version.name, version.digest.short())),
+        ),
+        ("parameters", permit.parameters.canonical_text()),
+        ("permit", format!("{} at log position {granted_position}", permit.permit)),
+        ("granted", instant_with_distance(row.granted_at, now)),
+        ("state", short(&row.state).to_owned()),
+    ];
+    if let RunState::Rejected { because } = &row.state {
+        lines.push(("because", rejection(because)));
+    }
+    let Some(record) = record else { return facts(&lines) };
+    lines.push(("account", or_dash(ended_position.map(|at| format!("log position {at}")))));
+    lines.extend(account(record, now));
+    let mut text = facts(&lines);
+    text.push('\n');
+    text.push_str(&steps(&record.steps, "STEP", "it changed nothing"));
+    if !record.undone.is_empty() {
+        text.push('\n');
+        text.push_str(&steps(&record.undone, "UNDONE", ""));
+    }
+    if !record.said.is_empty() {
+        text.push_str("\nwhat the playbook said:\n");
+        for line in &record.said {
+            let level = match line.level {
+                SaidLevel::Phase => "phase",
+                SaidLevel::Debug => "debug",
+                SaidLevel::Info => "info",
+                SaidLevel::Warn => "warn",
+            };
+            text.push_str(&paragraph(2, &format!("{} {level}: {}", instant(line.at), line.text)));
+        }
+    }
+    text
+}
+
+fn account(record: &RunRecord, now: UnixMillis) -> Vec<(&'static str, String)> {
+    vec![
+        ("took", span(record.ended_at.since(record.started_at))),
+        ("summary", record.summary.clone()),
+        ("claim", record.claim.as_ref().map_or_else(|| "none".to_owned(), |said| claim(said, now))),
+        ("confirmed", record.confirmed.map_or_else(|| "not looked at".to_owned(), |status| status.as_str().to_owned())),
+        ("resumed", count(u64::from(record.resumed), "time")),
+    ]
+}
+
+fn steps(steps: &[Step], title: &str, none: &str) -> String {
+    let cells = steps.iter().map(|step| {
+        [
+            step.number.to_string(),
+            format!("{} {} {}", step.action.as_str(), step.label, step.arguments).trim_end().to_owned(),
+            instant(step.intended_at),
+            outcome(&step.outcome),
+        ]
+    });
+    table([title, "INTENT", "DURABLE AT", "OUTCOME"], cells.collect(), none)
+}
+
+/// What came of a step, in words.
+pub(crate) fn outcome(outcome: &StepOutcome) -> String {
+    match outcome {
+        StepOutcome::Done { change: Change::Unneeded, .. } => "done: it was so already".to_owned(),
+        StepOutcome::Done { change: Change::Made, undo } => match undo {
+            UndoClass::Automatic => "done; can be undone from the journal".to_owned(),
+            UndoClass::Expires => "done; ends by itself".to_owned(),
+            UndoClass::None => "done; cannot be undone".to_owned(),
+        },
+        StepOutcome::Refused { rule, detail } => format!("refused ({rule}): {detail}"),
+        StepOutcome::Failed { detail } => format!("failed: {detail}"),
+        StepOutcome::Indeterminate { detail } => format!("cannot be told: {detail}"),
+    }
+}
+
+/// What a playbook said in the end.
+pub(crate) fn claim(claim: &Claim, now: UnixMillis) -> String {
+    match claim {
+        Claim::Resolved { summary } => format!("resolved: {summary}"),
+        Claim::Mitigated { summary, until } => {
+            format!("mitigated until {}: {summary}", instant_with_distance(*until, now))
+        }
+        Claim::NoAction { summary } => format!("nothing to do: {summary}"),
+        Claim::Escalate { summary } => format!("a person must look: {summary}"),
+        Claim::Failed { summary, detail } if detail.is_empty() => format!("failed: {summary}"),
+        Claim::Failed { summary, detail } => format!("failed: {summary} ({})", detail.join("; ")),
+    }
+}

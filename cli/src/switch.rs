@@ -1,0 +1,74 @@
+//! `fettle stop`, `fettle resume` and `fettle status`: what holds automation back, and who is called.
+
+mod show;
+
+pub(crate) use show::{clears_at, open_reason};
+
+use crate::answer::Answer;
+use crate::connection::{Connection, unexpected};
+use crate::context::Context;
+use crate::failure::Failure;
+use clap::Args;
+use fettle_model::breaker::Scope;
+use fettle_proto::operator::{BreakerRow, Command, HostRow, IncidentRow, Query, QueryReply};
+use serde::Serialize;
+
+/// A scope, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Order {
+    /// global, environment:NAME, service:NAME or playbook:NAME.
+    scope: Scope,
+    /// Why; one line that goes into the log.
+    #[arg(long)]
+    why: String,
+}
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+struct Standing {
+    breakers: Vec<BreakerRow>,
+    incidents: Vec<IncidentRow>,
+    hosts: Vec<HostRow>,
+}
+
+/// Stops automation.
+///
+/// # Errors
+/// As the control plane and the connection say.
+pub(crate) async fn stop(order: Order, context: &Context) -> Result<Answer, Failure> {
+    let Order { scope, why } = order;
+    let text = format!("automation is stopped: {scope}; `fettle resume {scope} --why …` lets it go on");
+    context.connect().await?.carry_out(&Command::Stop { scope, why }, &text).await
+}
+
+/// Lets automation go on.
+///
+/// # Errors
+/// As the control plane and the connection say.
+pub(crate) async fn resume(order: Order, context: &Context) -> Result<Answer, Failure> {
+    let Order { scope, why } = order;
+    let text = format!("automation goes on: {scope}");
+    context.connect().await?.carry_out(&Command::Resume { scope, why }, &text).await
+}
+
+/// Shows breakers, stop orders, incidents and a count of hosts.
+///
+/// # Errors
+/// As the control plane and the connection say.
+pub(crate) async fn status(context: &Context) -> Result<Answer, Failure> {
+    let mut connection = context.connect().await?;
+    let QueryReply::Breakers { breakers } = connection.query(&Query::Breakers).await? else {
+        return unexpected("breakers");
+    };
+    let incidents = incidents(&mut connection).await?;
+    let QueryReply::Hosts { hosts } = connection.query(&Query::Hosts).await? else { return unexpected("hosts") };
+    let text = show::status(&breakers, &incidents, &hosts, context.now);
+    Answer::new(&Standing { breakers, incidents, hosts }, text)
+}
+
+async fn incidents(connection: &mut Connection) -> Result<Vec<IncidentRow>, Failure> {
+    let QueryReply::Incidents { incidents } = connection.query(&Query::Incidents).await? else {
+        return unexpected("incidents");
+    };
+    Ok(incidents)
+}

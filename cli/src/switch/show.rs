@@ -1,0 +1,147 @@
+//! Breakers, stop orders and incidents as text. Pure.
+
+use crate::table::{count, or_dash, table};
+use crate::when::{distance, instant_with_distance};
+use fettle_model::breaker::OpenReason;
+use fettle_model::host::HostState;
+use fettle_model::incident::IncidentCause;
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{BreakerRow, Connection, HostRow, IncidentRow};
+
+pub(super) fn status(breakers: &[BreakerRow], incidents: &[IncidentRow], hosts: &[HostRow], now: UnixMillis) -> String {
+    let mut text = hosts_line(hosts);
+    text.push('\n');
+    let rows = breakers.iter().map(|row| {
+        let because: Vec<String> = row.because.iter().map(open_reason).collect();
+        [row.scope.to_string(), because.join("; "), distance(row.opened_at, now), clears(row, now)]
+    });
+    text.push_str(&table(
+        ["HELD BACK", "BECAUSE", "SINCE", "CLEARS"],
+        rows.collect(),
+        "automation is not held back anywhere: no breaker is open, nothing is stopped",
+    ));
+    text.push('\n');
+    let rows = incidents.iter().map(|row| {
+        [row.host.to_string(), or_dash(row.check.as_ref()), cause(&row.cause), distance(row.opened_at, now)]
+    });
+    text.push_str(&table(["INCIDENT ON", "CHECK", "CAUSE", "SINCE"], rows.collect(), "no incidents"));
+    text
+}
+
+fn hosts_line(hosts: &[HostRow]) -> String {
+    let number = |wanted: &dyn Fn(&HostRow) -> bool| {
+        u64::try_from(hosts.iter().filter(|host| wanted(host)).count()).unwrap_or(u64::MAX)
+    };
+    let connected = number(&|host| host.connection == Connection::Connected);
+    let running = number(&|host| host.running.is_some());
+    let held = number(&|host| host.state != HostState::Active);
+    format!(
+        "{}: {connected} connected, {running} with a run in progress, {held} quarantined or revoked\n",
+        count(number(&|_| true), "host")
+    )
+}
+
+fn clears(row: &BreakerRow, now: UnixMillis) -> String {
+    match (row.probe, row.half_open_at) {
+        (Some(run), _) => format!("half-open: its probe is {run}"),
+        (None, Some(at)) if at <= now => "half-open: the next request is the probe".to_owned(),
+        (None, Some(at)) => format!("half-open {}", distance(at, now)),
+        (None, None) => format!("by `fettle resume {}`", row.scope),
+    }
+}
+
+/// Why a breaker is open, in words.
+pub(crate) fn open_reason(reason: &OpenReason) -> String {
+    match reason {
+        OpenReason::Failures { count: number, allowed } => {
+            format!("{} in the window, {allowed} allowed", count(u64::from(*number), "failure"))
+        }
+        OpenReason::ByHand { by, why } => format!("stopped by {by}: {why}"),
+    }
+}
+
+fn cause(cause: &IncidentCause) -> String {
+    match cause {
+        IncidentCause::AttemptsExhausted { attempts } => {
+            format!("{} did not help", count(u64::from(*attempts), "attempt"))
+        }
+        IncidentCause::InDoubt { run } => format!("run {run} ended in doubt"),
+        IncidentCause::Escalated { run, summary } => format!("run {run} asks for a person: {summary}"),
+    }
+}
+
+/// When a breaker may let something through again, as a sentence's end.
+pub(crate) fn clears_at(at: Option<UnixMillis>, now: UnixMillis) -> Option<String> {
+    at.map(|at| format!("It may clear at {}.", instant_with_distance(at, now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::breaker::Scope;
+    use fettle_model::check::CheckRef;
+    use fettle_model::id::{IncidentId, RunId};
+    use uuid::Uuid;
+
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().expect("sound text")
+    }
+
+    #[test]
+    fn what_holds_automation_back_is_shown_with_reasons_and_when_it_clears() {
+        let now = UnixMillis(1_000_000);
+        let breakers = [
+            BreakerRow {
+                scope: Scope::Global,
+                because: vec![OpenReason::ByHand { by: parsed("alice"), why: "network work".to_owned() }],
+                opened_at: UnixMillis(400_000),
+                half_open_at: None,
+                probe: None,
+            },
+            BreakerRow {
+                scope: Scope::Service(parsed("web")),
+                because: vec![OpenReason::Failures { count: 3, allowed: 2 }],
+                opened_at: UnixMillis(940_000),
+                half_open_at: Some(UnixMillis(1_120_000)),
+                probe: None,
+            },
+        ];
+        let incidents = [IncidentRow {
+            incident: IncidentId::from_uuid(Uuid::from_u128(1)),
+            host: parsed("web-1"),
+            check: Some(CheckRef { service: parsed("web"), check: parsed("http") }),
+            cause: IncidentCause::AttemptsExhausted { attempts: 3 },
+            opened_at: UnixMillis(990_000),
+        }];
+        insta::assert_snapshot!(status(&breakers, &incidents, &[], now), @r"
+        0 hosts: 0 connected, 0 with a run in progress, 0 quarantined or revoked
+
+        HELD BACK    BECAUSE                              SINCE    CLEARS
+        global       stopped by alice: network work       10m ago  by `fettle resume global`
+        service:web  3 failures in the window, 2 allowed  1m ago   half-open in 2m
+
+        INCIDENT ON  CHECK     CAUSE                    SINCE
+        web-1        web/http  3 attempts did not help  10s ago
+        ");
+    }
+
+    #[test]
+    fn nothing_held_back_is_said_in_words() {
+        let text = status(&[], &[], &[], UnixMillis(0));
+        assert!(text.contains("automation is not held back anywhere") && text.ends_with("no incidents\n"), "{text}");
+    }
+
+    #[test]
+    fn a_half_open_breaker_names_its_probe() {
+        let mut row = BreakerRow {
+            scope: Scope::Global,
+            because: Vec::new(),
+            opened_at: UnixMillis(0),
+            half_open_at: Some(UnixMillis(5)),
+            probe: None,
+        };
+        assert_eq!(clears(&row, UnixMillis(6)), "half-open: the next request is the probe");
+        row.probe = Some(RunId::from_uuid(Uuid::from_u128(1)));
+        assert_eq!(clears(&row, UnixMillis(6)), "half-open: its probe is 00000000-0000-0000-0000-000000000001");
+    }
+}

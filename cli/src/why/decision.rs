@@ -1,0 +1,217 @@
+//! Why a check on a host was, or was not, acted upon. Pure.
+
+use super::reason::reason;
+use crate::prose::paragraph;
+use crate::run::{claim, state};
+use crate::service::status;
+use crate::table::count;
+use crate::when::instant_with_distance;
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::LogPosition;
+use fettle_model::refusal::Refusal;
+use fettle_model::remediation::Mode;
+use fettle_model::run::{Certainty, Plan};
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{WhyCheck, WhyDecision};
+
+pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
+    let mut text = paragraph(0, &standing(of, why, now));
+    match &why.remediation {
+        Some((name, mode)) => {
+            let does = match mode {
+                Mode::Observe => "in mode observe there: it plans, and does nothing",
+                Mode::Approve => "in mode approve there: it waits for a person",
+                Mode::Auto => "in mode auto there",
+            };
+            text.push_str(&paragraph(0, &format!("Remediation {name} answers it, {does}.")));
+        }
+        None => text.push_str(&paragraph(0, "No remediation answers it, so nothing is ever done about it.")),
+    }
+    match &why.decision {
+        Some(WhyDecision::Refused { refusal, position, at }) => text.push_str(&refused(refusal, *position, *at, now)),
+        Some(WhyDecision::Granted { permit, run, position }) => {
+            let granted = format!(
+                "Automation acted: the newest decision, log position {position}, {}, granted permit {permit} for run {}.",
+                instant_with_distance(run.granted_at, now),
+                run.run
+            );
+            text.push_str(&paragraph(0, &granted));
+            let story = format!("The run {}. `fettle why {}` tells all of it.", state(&run.state, now), run.run);
+            text.push_str(&paragraph(0, &story));
+        }
+        None => text.push_str(&paragraph(0, undecided(why))),
+    }
+    if let Some(plan) = &why.plan {
+        text.push_str(&planned(plan, now));
+    }
+    text
+}
+
+fn standing(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
+    let row = &why.check;
+    let place = format!("{of} on {} ({})", row.host, row.environment);
+    match row.status {
+        None => format!("{place} has never been reported."),
+        Some(_) => {
+            let since =
+                row.since.map_or_else(String::new, |since| format!(" since {}", instant_with_distance(since, now)));
+            let reason = if row.reason.is_empty() { String::new() } else { format!(": {}", row.reason) };
+            format!("{place} is {}{since}, its transition {}{reason}.", status(row), row.epoch)
+        }
+    }
+}
+
+fn refused(refusal: &Refusal, position: LogPosition, at: UnixMillis, now: UnixMillis) -> String {
+    let reasons = u64::try_from(refusal.reasons.len()).unwrap_or(u64::MAX);
+    let mut text = paragraph(
+        0,
+        &format!(
+            "Automation did not act: the newest decision, log position {position}, {}, refused a permit for {}:",
+            instant_with_distance(at, now),
+            count(reasons, "reason")
+        ),
+    );
+    for each in &refusal.reasons {
+        text.push_str(&paragraph(2, &reason(each, now)));
+    }
+    let again = match refusal.retry_at {
+        Some(at) => format!("The agent asks again by itself at {}.", instant_with_distance(at, now)),
+        None => "The agent asks again when something changes.".to_owned(),
+    };
+    text.push_str(&paragraph(0, &again));
+    text
+}
+
+/// Why nobody has decided anything.
+const fn undecided(why: &WhyCheck) -> &'static str {
+    match why.check.status {
+        Some(Status::Critical) if why.remediation.is_some() => {
+            "No decision is known: the agent has not asked yet. See `fettle host list` whether it is connected."
+        }
+        Some(Status::Critical) => "There is nothing to decide.",
+        Some(Status::Passing | Status::Warning | Status::Unknown) => {
+            "There was nothing to decide: only a critical check is acted upon."
+        }
+        None => "There was nothing to decide: the host does not carry the service, or its agent has not reported.",
+    }
+}
+
+fn planned(plan: &Plan, now: UnixMillis) -> String {
+    let steps = u64::try_from(plan.steps.len()).unwrap_or(u64::MAX);
+    let heading = format!(
+        "What {} would have done, as planned {}: {}.",
+        plan.playbook.name,
+        instant_with_distance(plan.made_at, now),
+        count(steps, "change")
+    );
+    let mut text = paragraph(0, &heading);
+    for step in &plan.steps {
+        let certainty = match step.certainty {
+            Certainty::Observed => "",
+            Certainty::Conditional => " (if the steps before have the predicted effect)",
+        };
+        let line = format!("{} {} {}{certainty}", step.action.as_str(), step.label, step.arguments);
+        text.push_str(&paragraph(2, line.trim_end()));
+    }
+    text.push_str(&paragraph(0, &format!("It would have said: {}", claim(&plan.claim, now))));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::breaker::Scope;
+    use fettle_model::counter::{StopEpoch, TransitionEpoch};
+    use fettle_model::id::{HostId, PermitId, RequestId, RunId};
+    use fettle_model::refusal::Reason;
+    use fettle_model::run::Ending;
+    use fettle_proto::operator::{CheckRow, RunRow, RunState};
+    use uuid::Uuid;
+
+    const NOW: UnixMillis = UnixMillis(1_795_731_481_000);
+
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+        text.parse().expect("sound text")
+    }
+
+    fn of() -> CheckRef {
+        CheckRef { service: parsed("web"), check: parsed("http") }
+    }
+
+    fn before(millis: u64) -> UnixMillis {
+        UnixMillis(NOW.0 - millis)
+    }
+
+    fn why(status: Option<Status>, decision: Option<WhyDecision>) -> WhyCheck {
+        WhyCheck {
+            check: CheckRow {
+                host: parsed("web-1"),
+                environment: parsed("production"),
+                check: parsed("http"),
+                status,
+                epoch: TransitionEpoch(7),
+                since: Some(before(190_000)),
+                reason: "connection refused".to_owned(),
+            },
+            remediation: Some((parsed("restart-web"), Mode::Auto)),
+            decision,
+            plan: None,
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_every_reason() {
+        let refusal = Refusal {
+            request: RequestId::from_uuid(Uuid::from_u128(1)),
+            run: RunId::from_uuid(Uuid::from_u128(2)),
+            host: HostId::from_uuid(Uuid::from_u128(3)),
+            check: Some(of()),
+            epoch: Some(TransitionEpoch(7)),
+            reasons: vec![
+                Reason::MaxInFlight { limit: 1, value: 1, clears_at: Some(UnixMillis(NOW.0 + 60_000)) },
+                Reason::Stopped { scope: Scope::Global, epoch: StopEpoch(2) },
+            ],
+            retry_at: Some(UnixMillis(NOW.0 + 60_000)),
+        };
+        let decision = WhyDecision::Refused { refusal, position: LogPosition(512), at: before(180_000) };
+        insta::assert_snapshot!(check(&of(), &why(Some(Status::Critical), Some(decision)), NOW), @r"
+        web/http on web-1 (production) is critical since 2026-11-26 22:14:51Z (3m 10s ago), its transition
+          7: connection refused.
+        Remediation restart-web answers it, in mode auto there.
+        Automation did not act: the newest decision, log position 512, 2026-11-26 22:15:01Z (3m ago),
+          refused a permit for 2 reasons:
+          max-in-flight: 1 permit of this group may still have effects in progress; the limit is 1. It may
+            clear at 2026-11-26 22:19:01Z (in 1m).
+          stopped: automation is stopped in global (stop order 2). Cleared by a person: `fettle resume
+            global --why …`.
+        The agent asks again by itself at 2026-11-26 22:19:01Z (in 1m).
+        ");
+    }
+
+    #[test]
+    fn a_grant_leads_to_its_run() {
+        let run = RunRow {
+            run: RunId::from_uuid(Uuid::from_u128(2)),
+            host: parsed("web-1"),
+            playbook: Some(parsed("restart-service")),
+            check: Some(of()),
+            granted_at: before(180_000),
+            state: RunState::Ended { ending: Ending::Succeeded, at: before(175_000) },
+        };
+        let permit = PermitId::from_uuid(Uuid::from_u128(4));
+        let decision = WhyDecision::Granted { permit, run: Box::new(run), position: LogPosition(512) };
+        let text = check(&of(), &why(Some(Status::Passing), Some(decision)), NOW);
+        assert!(text.contains("Automation acted: the newest decision, log position 512"), "{text}");
+        assert!(text.contains("The run succeeded at 2026-11-26 22:15:06Z (2m 55s ago)."), "{text}");
+    }
+
+    #[test]
+    fn no_decision_is_explained_by_the_checks_status() {
+        let text = check(&of(), &why(Some(Status::Passing), None), NOW);
+        assert!(text.ends_with("only a critical check is acted upon.\n"), "{text}");
+        let text = check(&of(), &why(Some(Status::Critical), None), NOW);
+        assert!(text.contains("the agent has not asked yet"), "{text}");
+        let text = check(&of(), &WhyCheck { remediation: None, ..why(None, None) }, NOW);
+        assert!(text.starts_with("web/http on web-1 (production) has never been reported.\nNo remediation"), "{text}");
+    }
+}

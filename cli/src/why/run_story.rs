@@ -1,0 +1,158 @@
+//! Why a run ran, and how it ended. Pure.
+
+use crate::host::target;
+use crate::prose::paragraph;
+use crate::run::{outcome, state};
+use crate::table::count;
+use crate::when::{instant_with_distance, span};
+use fettle_model::permit::{PermitRejection, Purpose};
+use fettle_model::run::RunRecord;
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{RunDetail, RunState};
+use std::time::Duration;
+
+pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
+    let RunDetail { row, permit, granted_position, record, ended_position } = detail;
+    let mut text = paragraph(0, &purpose(detail));
+    let playbook = permit.playbook.as_ref().map_or_else(
+        || "it ran no playbook".to_owned(),
+        |version| format!("it ran the playbook {} {}", version.name, version.digest.short()),
+    );
+    let grounds: Vec<String> = permit.grounds.iter().map(ToString::to_string).collect();
+    let grounds = if grounds.is_empty() {
+        String::new()
+    } else {
+        format!(" The decision rests on the records at {}.", grounds.join(", "))
+    };
+    text.push_str(&paragraph(
+        0,
+        &format!(
+            "Permit {} was granted at log position {granted_position}, {}; {playbook} under configuration {}.{grounds}",
+            permit.permit,
+            instant_with_distance(row.granted_at, now),
+            permit.configuration
+        ),
+    ));
+    let allowed: Vec<String> = permit
+        .targets
+        .iter()
+        .filter(|bound| !bound.actions.is_empty())
+        .map(|bound| {
+            let actions: Vec<&str> = bound.actions.iter().map(|action| action.as_str()).collect();
+            format!("{} {}", actions.join(" and "), target(&bound.target))
+        })
+        .collect();
+    let allowed = if allowed.is_empty() { "nothing that changes anything".to_owned() } else { allowed.join("; ") };
+    text.push_str(&paragraph(
+        0,
+        &format!("It allowed: {allowed}; at most {}.", count(u64::from(permit.actions), "change")),
+    ));
+    text.push_str(&paragraph(0, &format!("The run {}.", state(&row.state, now))));
+    match (record, &row.state) {
+        (Some(record), _) => {
+            let position = ended_position.map_or_else(String::new, |at| format!(" (log position {at})"));
+            text.push_str(&account(record, &position));
+        }
+        (None, RunState::Rejected { because }) => {
+            text.push_str(&paragraph(0, &format!("{} Nothing was done.", rejection(because))));
+        }
+        (None, RunState::Unresolved) => text.push_str(&paragraph(
+            0,
+            "The agent never reported. Its slot was given back when no effect could be in progress any more; \
+             its budget was not. A person must look at the host.",
+        )),
+        (None, RunState::InFlight | RunState::Ended { .. }) => {}
+    }
+    text
+}
+
+fn purpose(detail: &RunDetail) -> String {
+    let RunDetail { row, permit, .. } = detail;
+    match &permit.purpose {
+        Purpose::Remediate { check, epoch, remediation } => format!(
+            "Run {} on {} answers {check}, critical with its transition {epoch}, by remediation {remediation}.",
+            row.run, row.host
+        ),
+        Purpose::InjectFault { drill, fault } => format!(
+            "Run {} on {} injected the fault {} on {} for drill {drill}.",
+            row.run,
+            row.host,
+            fault.kind.as_str(),
+            fault.on
+        ),
+    }
+}
+
+fn account(record: &RunRecord, position: &str) -> String {
+    let took = span(record.ended_at.since(record.started_at));
+    let confirmed = record.confirmed.map_or("the host's own confirmation did not come to pass", |status| {
+        use fettle_model::check::Status;
+        match status {
+            Status::Passing => "the host itself then saw the check pass",
+            Status::Warning => "the host itself last saw the check at warning",
+            Status::Critical => "the host itself still saw the check critical",
+            Status::Unknown => "the host itself could not tell how the check stood",
+        }
+    });
+    let resumed = match record.resumed {
+        0 => String::new(),
+        times => format!(" It was resumed {} after a crash.", count(u64::from(times), "time")),
+    };
+    let mut text = paragraph(
+        0,
+        &format!("It took {took}; {confirmed}.{resumed} The agent's account{position}: {}", record.summary),
+    );
+    if record.steps.is_empty() {
+        text.push_str(&paragraph(0, "It changed nothing."));
+    }
+    for step in record.steps.iter().chain(&record.undone) {
+        let line = format!(
+            "{}. {} {} {} - {}",
+            step.number,
+            step.action.as_str(),
+            step.label,
+            step.arguments,
+            outcome(&step.outcome)
+        );
+        text.push_str(&paragraph(2, &line));
+    }
+    text
+}
+
+/// Why an agent refused a permit, in a sentence.
+pub(crate) fn rejection(because: &PermitRejection) -> String {
+    match because {
+        PermitRejection::BadSignature => "The permit is not signed by the control plane's permit key.".to_owned(),
+        PermitRejection::NotInLog => "The permit was not proven to be in the log.".to_owned(),
+        PermitRejection::OtherHost => "The permit is for another host.".to_owned(),
+        PermitRejection::OtherRequest => {
+            "The permit is for another boot, or answers no request of this agent.".to_owned()
+        }
+        PermitRejection::Replayed => "The permit was used before.".to_owned(),
+        PermitRejection::Expired { age_ms, lease_ms } => format!(
+            "The permit came {} after the request; its lease was {}.",
+            span(Duration::from_millis(*age_ms)),
+            span(Duration::from_millis(*lease_ms))
+        ),
+        PermitRejection::StaleFence { fence, seen } => {
+            format!("The permit has fence {fence}, and the host has seen {seen}.")
+        }
+        PermitRejection::Stopped { epoch, seen } => {
+            format!("The permit is older (stop order {epoch}) than stop order {seen}, which the host has seen.")
+        }
+        PermitRejection::PlaybookUntrusted => {
+            "The playbook's bytes are not those of its digest, or this host does not trust its publisher.".to_owned()
+        }
+        PermitRejection::TargetsDiffer { label } => {
+            format!("The label {label} is bound to another thing than the permit says.")
+        }
+        PermitRejection::AboveCeiling { label, action } => {
+            format!("The host's owner does not allow {} on {label}.", action.as_str())
+        }
+        PermitRejection::DrillsRefused => "The host's owner does not allow drills.".to_owned(),
+        PermitRejection::Busy => "Another run was in progress on the host.".to_owned(),
+        PermitRejection::LogForked => {
+            "The agent saw two logs that contradict each other, and only observes.".to_owned()
+        }
+    }
+}
