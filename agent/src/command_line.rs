@@ -17,7 +17,10 @@ const FAILED: u8 = 1;
 
 /// The agent of Fettle: checks this host's services and repairs them with the control plane's permits.
 #[derive(Parser)]
-#[command(version, after_help = "Logs go to standard error. FETTLE_LOG sets how much: info, debug, fettle_agent::effector=debug.")]
+#[command(
+    version,
+    after_help = "Logs go to standard error. FETTLE_LOG sets how much: info, debug, fettle_agent::effector=debug."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -40,7 +43,9 @@ start what is weaker.")]
         same_user: bool,
     },
     /// Say what is wrong with a configuration, with file, line and remedy.
-    #[command(after_help = "Exit codes: 0 the configuration is good, 1 it has mistakes or cannot be read, 2 wrong usage.")]
+    #[command(
+        after_help = "Exit codes: 0 the configuration is good, 1 it has mistakes or cannot be read, 2 wrong usage."
+    )]
     CheckConfig {
         /// The configuration, agent.toml.
         #[arg(long, value_name = "FILE")]
@@ -112,7 +117,8 @@ fn log_to_stderr() {
         Ok(_) => (Targets::new().with_default(tracing::Level::INFO), false),
         Err(_) => (Targets::new().with_default(tracing::Level::INFO), true),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(targets).init();
     if malformed {
         tracing::warn!("FETTLE_LOG is not understood: write a level, or target=level, separated by commas");

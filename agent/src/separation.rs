@@ -109,10 +109,8 @@ mod tests {
             "{ROOT}fettle-agent-2:x:1:1::/:/bin/false\nfettle-agent:x:990:980::/:/usr/sbin/nologin\n\
              fettle-worker:x:991:981::/:/usr/sbin/nologin\n"
         );
-        let expected = Separation::Users {
-            daemon: Account { uid: 990, gid: 980 },
-            worker: Account { uid: 991, gid: 981 },
-        };
+        let expected =
+            Separation::Users { daemon: Account { uid: 990, gid: 980 }, worker: Account { uid: 991, gid: 981 } };
         assert_eq!(own_users(&passwd).expect("accounts"), (expected, Isolation::Full));
     }
 

@@ -259,6 +259,7 @@ pub(super) const fn undo_of(action: Action) -> UndoClass {
 }
 
 /// An observation that was needed before an effect failed: nothing was done.
+#[expect(clippy::needless_pass_by_value, reason = "given to map_err by name in a dozen places")]
 pub(super) fn not_seen(error: ReadError) -> ActError {
     ActError::Failed(format!("cannot look before acting: {}", in_words(&error)))
 }

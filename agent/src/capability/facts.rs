@@ -72,7 +72,7 @@ impl Facts {
             kernel: uname.release().to_string_lossy().into_owned(),
             architecture: uname.machine().to_string_lossy().into_owned(),
             cpus: u32::try_from(cpus.get()).unwrap_or(u32::MAX),
-            memory_total: u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit)),
+            memory_total: total_bytes(&system),
             boot,
         })
     }
@@ -93,6 +93,11 @@ impl Facts {
             _ => None,
         }
     }
+}
+
+#[expect(clippy::useless_conversion, reason = "the fields are 32 bits wide on some machines")]
+fn total_bytes(system: &rustix::system::Sysinfo) -> u64 {
+    u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit))
 }
 
 /// `ID` defaults to `linux` and `VERSION_ID` to nothing, as os-release(5) says.

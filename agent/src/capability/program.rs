@@ -76,7 +76,9 @@ pub(super) async fn read_output(argv: &Argv, limit: u64, within: Duration) -> Re
     match read {
         Ok(Ok(_)) if whole => match wait(&mut child, within).await {
             Ran::Exited(0) => Ok(output),
-            other => Err(other),
+            ended @ (Ran::Exited(_) | Ran::Signalled(_) | Ran::TimedOut | Ran::NotStarted(_) | Ran::Lost(_)) => {
+                Err(ended)
+            }
         },
         Ok(Ok(_)) => {
             end_group(&mut child).await;

@@ -89,21 +89,21 @@ mod tests {
     use std::os::fd::AsFd as _;
 
     #[track_caller]
-    fn check(is_expected: bool, outcome: Swapped, content: &str) {
+    fn check(is_expected: bool, outcome: &Swapped, content: &str) {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join("name"), "old").expect("old");
         fs::write(dir.path().join("next"), "new").expect("new");
         let folder = fs::File::open(dir.path()).expect("open");
         let swapped = swap(folder.as_fd(), "name", "next", |_| is_expected).expect("swap");
-        assert_eq!(swapped, outcome);
+        assert_eq!(&swapped, outcome);
         assert_eq!(fs::read_to_string(dir.path().join("name")).expect("read"), content);
         assert!(!dir.path().join("next").exists(), "the prepared entry stayed");
     }
 
     #[test]
     fn the_prepared_entry_takes_the_place_of_the_expected_one_only() {
-        check(true, Swapped::Done, "new");
-        check(false, Swapped::Moved, "old");
+        check(true, &Swapped::Done, "new");
+        check(false, &Swapped::Moved, "old");
     }
 
     #[test]

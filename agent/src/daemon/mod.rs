@@ -62,9 +62,7 @@ pub(crate) fn wall_clock() -> UnixMillis {
 pub async fn serve() -> Result<(), DaemonError> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(DaemonError::Tie)?;
     let (mut from_effector, to_effector) = pipe().map_err(DaemonError::NoPipe)?.into_split();
-    let ToDaemon::Start(start) =
-        receive(&mut from_effector, MAX_DAEMON_FRAME).await.map_err(DaemonError::Pipe)?
-    else {
+    let ToDaemon::Start(start) = receive(&mut from_effector, MAX_DAEMON_FRAME).await.map_err(DaemonError::Pipe)? else {
         return Err(DaemonError::NotStarted);
     };
     let schedule = Schedule::new(start.commands.clone(), BusAddress::System, wall_clock);

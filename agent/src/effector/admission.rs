@@ -228,8 +228,7 @@ mod tests {
     fn world() -> World {
         let unit = Target::SystemdUnit { unit: "web.service".to_owned() };
         let check = CheckRef { service: name("web"), check: name("http") };
-        let purpose =
-            Purpose::Remediate { check: check.clone(), epoch: TransitionEpoch(7), remediation: name("restart-web") };
+        let purpose = Purpose::Remediate { check, epoch: TransitionEpoch(7), remediation: name("restart-web") };
         let bound = vec![BoundTarget { label: name("service"), target: unit.clone() }];
         let digest = PlaybookDigest::of(b"package");
         let request = PermitRequest {
@@ -306,6 +305,7 @@ mod tests {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "reads better at the call")]
     fn check(permit: &Permit, situation: &Situation<'_>, expected: Option<PermitRejection>) {
         assert_eq!(admit(permit, situation).err(), expected);
     }

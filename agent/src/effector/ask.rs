@@ -143,12 +143,8 @@ impl Effector {
     fn withdraw(&mut self, check: &CheckRef) -> Result<(), EffectorError> {
         self.retry_at.remove(check);
         self.plans_wanted.retain(|request| !asks_for(request, check));
-        let void: Vec<RequestId> = self
-            .requests
-            .values()
-            .filter(|request| asks_for(request, check))
-            .map(|request| request.request)
-            .collect();
+        let void: Vec<RequestId> =
+            self.requests.values().filter(|request| asks_for(request, check)).map(|request| request.request).collect();
         void.into_iter().try_for_each(|request| self.forget(request))
     }
 
@@ -161,7 +157,8 @@ impl Effector {
         else {
             return;
         };
-        let recovery = known.interval.saturating_mul(known.recover_after.saturating_add(1)).saturating_add(known.timeout);
+        let recovery =
+            known.interval.saturating_mul(known.recover_after.saturating_add(1)).saturating_add(known.timeout);
         let until = self.clocks.now().wall.plus(recovery);
         self.retry_at.insert(check, until);
     }
@@ -294,9 +291,10 @@ impl Effector {
     async fn request_fault(&mut self) -> Result<(), EffectorError> {
         let now = self.clocks.now().wall;
         let (Some((wanted, at)), Some(host)) = (self.drill_wanted, self.recorder.host()) else { return Ok(()) };
-        let asked = self.requests.values().any(|request| {
-            matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted)
-        });
+        let asked = self
+            .requests
+            .values()
+            .any(|request| matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted));
         let quiet = self.link == LinkState::Down || self.log == LogView::Forked || self.active.is_some();
         if asked || quiet || at > now {
             return Ok(());

@@ -41,14 +41,14 @@ impl Effector {
             Err(error) => {
                 tracing::error!(%error, "a permit's targets cannot be opened");
                 let label = permit.targets.first().map(|target| target.label.clone());
-                let because = label.map_or(PermitRejection::OtherRequest, |label| PermitRejection::TargetsDiffer { label });
+                let because =
+                    label.map_or(PermitRejection::OtherRequest, |label| PermitRejection::TargetsDiffer { label });
                 return self.reject(&permit, document, because).await;
             }
         };
         let now = self.clocks.now();
         let run = permit.run;
-        let (machine, actions) =
-            Machine::open(charter, now).map_err(|source| EffectorError::Broken { run, source })?;
+        let (machine, actions) = Machine::open(charter, now).map_err(|source| EffectorError::Broken { run, source })?;
         let Some(Action::Journal(first)) = actions.first() else { return Ok(()) };
         let entry = serde_json::to_string(first).map_err(EffectorError::Json)?;
         // From here on no crash makes the permit good again.
@@ -116,8 +116,10 @@ impl Effector {
 
     async fn reject(&mut self, permit: &Permit, document: &str, because: PermitRejection) -> Result<(), EffectorError> {
         tracing::warn!(permit = %permit.permit, ?because, "a permit is refused");
-        let envelope = Published::parse(document.as_bytes())
-            .map_or_else(|_| EnvelopeDigest::of(document.as_bytes()), |published| EnvelopeDigest::of(&published.envelope));
+        let envelope = Published::parse(document.as_bytes()).map_or_else(
+            |_| EnvelopeDigest::of(document.as_bytes()),
+            |published| EnvelopeDigest::of(&published.envelope),
+        );
         let rejected = PermitRejected { permit: Some(permit.permit), run: Some(permit.run), envelope, because };
         self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await
     }
@@ -285,10 +287,9 @@ impl Effector {
         if self.active.as_ref().is_none_or(|active| active.permit.run != run) {
             return match outcome {
                 Outcome::Looked(reply) => self.plan_looked(run, reply).await,
-                Outcome::Prepared(_)
-                | Outcome::Acted(_)
-                | Outcome::LookedAfterCrash(_)
-                | Outcome::FaultPlanned(_) => Ok(()),
+                Outcome::Prepared(_) | Outcome::Acted(_) | Outcome::LookedAfterCrash(_) | Outcome::FaultPlanned(_) => {
+                    Ok(())
+                }
             };
         }
         let event = match outcome {
@@ -316,6 +317,22 @@ fn done_by(entry: &Entry<Deed>) -> Option<&Done> {
         Entry::Resolved { look: Look::Applied(done), .. } | Entry::UndoResolved { look: Look::Applied(done), .. } => {
             Some(done)
         }
-        _ => None,
+        Entry::Outcome { result: Err(_), .. }
+        | Entry::UndoOutcome { result: Err(_), .. }
+        | Entry::Resolved { look: Look::NotApplied | Look::CannotTell(_), .. }
+        | Entry::UndoResolved { look: Look::NotApplied | Look::CannotTell(_), .. }
+        | Entry::Opened { .. }
+        | Entry::Resumed { .. }
+        | Entry::Checked { .. }
+        | Entry::Read { .. }
+        | Entry::Slept { .. }
+        | Entry::Refused { .. }
+        | Entry::Intent { .. }
+        | Entry::Returned { .. }
+        | Entry::Halted { .. }
+        | Entry::Confirming { .. }
+        | Entry::Confirmed { .. }
+        | Entry::UndoIntent { .. }
+        | Entry::Ended { .. } => None,
     }
 }

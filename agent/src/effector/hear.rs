@@ -41,9 +41,7 @@ impl Effector {
             // case that a crash came before the daemon had kept its certificate.
             (Some(file), Some(_)) => crate::config::read_secret(file).ok().map(|secret| token_text(&secret)),
             (None, Some(_) | None) => None,
-            (Some(file), None) => {
-                Some(token_text(&crate::config::read_secret(file).map_err(EffectorError::Config)?))
-            }
+            (Some(file), None) => Some(token_text(&crate::config::read_secret(file).map_err(EffectorError::Config)?)),
         };
         Ok(DaemonStart {
             state: config.host.state_dir.as_path().join(super::folders::DAEMON),
@@ -123,8 +121,7 @@ impl Effector {
         let wanted = &self.capabilities.config().control_plane;
         let other_log = wanted.log_key.as_ref().is_some_and(|pin| pin.as_str() != log_key);
         let pins = Pins::parse(log_key, permit_key).map_err(EffectorError::Pins)?;
-        let other_permit =
-            wanted.permit_key.as_ref().is_some_and(|pin| STANDARD.encode(pin.as_bytes()) != permit_key);
+        let other_permit = wanted.permit_key.as_ref().is_some_and(|pin| STANDARD.encode(pin.as_bytes()) != permit_key);
         if other_log || other_permit {
             tracing::error!("enrolment answered with other keys than agent.toml pins; this agent only observes");
             self.log = LogView::Forked;
@@ -171,8 +168,8 @@ impl Effector {
         self.send_on(sequence).await?;
         let Some(pins) = &self.pins else { return Ok(()) };
         let Some(kept) = self.store.outbox_at(sequence)? else { return Ok(()) };
-        let proven = Published::parse(published.as_bytes())
-            .and_then(|published| pins.own(&published, &self.recorder.public()));
+        let proven =
+            Published::parse(published.as_bytes()).and_then(|published| pins.own(&published, &self.recorder.public()));
         match proven {
             Ok(signed) if signed.envelope().as_bytes() == kept => self.store.drop_published(sequence)?,
             Ok(_) => tracing::error!(sequence = sequence.0, "the log holds another record than this agent signed"),
@@ -260,7 +257,28 @@ impl Effector {
             }
             Body::DrillStarted(drill) => self.drill_started(*drill).await,
             // Not for agents; harmless.
-            _ => Ok(()),
+            Body::LogOpened(_)
+            | Body::RoleGranted(_)
+            | Body::TokenCreated(_)
+            | Body::HostEnrolled(_)
+            | Body::CertificateIssued(_)
+            | Body::HostStateSet(_)
+            | Body::HostDescribed(_)
+            | Body::PublisherTrusted(_)
+            | Body::TransitionSeen(_)
+            | Body::PermitRequested(_)
+            | Body::PermitRejected(_)
+            | Body::RunEnded(_)
+            | Body::RunUnresolved(_)
+            | Body::PlanMade(_)
+            | Body::BreakerOpened(_)
+            | Body::BreakerClosed(_)
+            | Body::DrillEnded(_)
+            | Body::EvidenceEarned(_)
+            | Body::IncidentOpened(_)
+            | Body::ActionRefused(_)
+            | Body::ForkSeen(_)
+            | Body::RunWished(_) => Ok(()),
         }
     }
 
@@ -285,7 +303,10 @@ impl Effector {
         Ok(())
     }
 
-    async fn configured(&mut self, configuration: fettle_model::configuration::Configuration) -> Result<(), EffectorError> {
+    async fn configured(
+        &mut self,
+        configuration: fettle_model::configuration::Configuration,
+    ) -> Result<(), EffectorError> {
         if configuration.generation() <= self.configuration.generation() {
             return Ok(());
         }

@@ -72,7 +72,9 @@ impl Library {
             let artifact = artifact
                 .map(|(engine, bytes)| match engine.parse() {
                     Ok(engine) => Ok((engine, bytes)),
-                    Err(InvalidFingerprint) => Err(StoreError::Malformed { what: "fingerprint of a compiled playbook" }),
+                    Err(InvalidFingerprint) => {
+                        Err(StoreError::Malformed { what: "fingerprint of a compiled playbook" })
+                    }
                 })
                 .transpose()?;
             library.shelves.insert(digest, Shelf { admitted, publisher, package, artifact, refused: None });
@@ -196,7 +198,12 @@ impl Library {
         let usable = shelf.publisher == Trust::Trusted && shelf.refused.is_none();
         let (engine, artifact) = shelf.artifact.as_ref().filter(|_| usable)?;
         let manifest = &shelf.admitted.manifest;
-        Some(Ready { manifest, engine: *engine, artifact, grants: manifest.grants.iter().map(|grant| grant.kind).collect() })
+        Some(Ready {
+            manifest,
+            engine: *engine,
+            artifact,
+            grants: manifest.grants.iter().map(|grant| grant.kind).collect(),
+        })
     }
 }
 

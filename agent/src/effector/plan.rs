@@ -107,7 +107,11 @@ impl Effector {
     }
 
     /// What a permit could allow at most: what the manifest asks for and the owner allows.
-    fn permittable(&self, request: &PermitRequest, manifest: &fettle_model::playbook::Manifest) -> Vec<PermittedTarget> {
+    fn permittable(
+        &self,
+        request: &PermitRequest,
+        manifest: &fettle_model::playbook::Manifest,
+    ) -> Vec<PermittedTarget> {
         let config = self.capabilities.config();
         let permitted = |bound: &fettle_model::permit::BoundTarget| {
             let asked = manifest.grant(&bound.label).map(|grant| grant.actions.clone()).unwrap_or_default();

@@ -15,8 +15,8 @@ use super::children::{self, Child, Role, Separation};
 use super::clock::Clocks;
 use super::keys::{Keys, KeysError};
 use super::library::Library;
-use super::recorder::{RecordError, Recorder};
 use super::plan::Planning;
+use super::recorder::{RecordError, Recorder};
 use super::run::{FromHands, FromNumbered, Hands, Watching, Worker, WorkerNumber};
 use super::store::{CheckHead, Store, StoreError, Value};
 use super::trust::{Head, InvalidPins, Pins, Stops};
@@ -237,10 +237,10 @@ pub async fn serve(config: AgentConfig, separation: Separation, isolation: Isola
     }
     let (channels, mut inboxes) = channels();
     let mut effector = Effector::open(config, separation, isolation, channels)?;
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .map_err(EffectorError::Signals)?;
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-        .map_err(EffectorError::Signals)?;
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(EffectorError::Signals)?;
+    let mut interrupt =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(EffectorError::Signals)?;
     effector.begin().await?;
     loop {
         let timer = effector.sleep();
@@ -278,8 +278,7 @@ impl Effector {
         };
         let head = match (&pins, store.value(Value::Checkpoint)?) {
             (Some(pins), Some(note)) => {
-                let checkpoint =
-                    pins.checkpoint(&note).map_err(|_| StoreError::Malformed { what: "checkpoint" })?;
+                let checkpoint = pins.checkpoint(&note).map_err(|_| StoreError::Malformed { what: "checkpoint" })?;
                 Some(Head { checkpoint, note })
             }
             (Some(_) | None, Some(_) | None) => None,

@@ -413,7 +413,9 @@ impl Store {
             .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
             .execute(params![run.to_string(), number, entry])?;
         transaction
-            .prepare_cached("INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2")?
+            .prepare_cached(
+                "INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2",
+            )?
             .execute([Value::Holds.name(), holds])?;
         Ok(transaction.commit()?)
     }
@@ -506,7 +508,12 @@ impl Store {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn append_request(&mut self, record: NewRecord<'_>, request: RequestId, document: &str) -> Result<(), StoreError> {
+    pub fn append_request(
+        &mut self,
+        record: NewRecord<'_>,
+        request: RequestId,
+        document: &str,
+    ) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         insert_record(&transaction, record)?;
         transaction

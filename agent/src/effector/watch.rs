@@ -101,18 +101,16 @@ impl Effector {
                 active.watching = Watching::Nothing;
                 self.drive(Event::Looked(Reply::Health(Ok(report(status, reason))))).await
             }
-            Watching::Wait { stable, until, since, .. } => {
-                match waited(status, now, *stable, *until, since) {
-                    Waited::Again => {
-                        active.ask_at = Some(now.plus(ASK_AGAIN).min(*until));
-                        Ok(())
-                    }
-                    Waited::Over => {
-                        active.watching = Watching::Nothing;
-                        self.drive(Event::Looked(Reply::Health(Ok(report(status, reason))))).await
-                    }
+            Watching::Wait { stable, until, since, .. } => match waited(status, now, *stable, *until, since) {
+                Waited::Again => {
+                    active.ask_at = Some(now.plus(ASK_AGAIN).min(*until));
+                    Ok(())
                 }
-            }
+                Waited::Over => {
+                    active.watching = Watching::Nothing;
+                    self.drive(Event::Looked(Reply::Health(Ok(report(status, reason))))).await
+                }
+            },
         }
     }
 }
@@ -171,4 +169,3 @@ fn waited(
         }
     }
 }
-

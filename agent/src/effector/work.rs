@@ -141,15 +141,13 @@ impl Effector {
                 drop(compiling.worker.compile(key, package).await);
                 return Ok(());
             }
-            WorkerSaid::Compiled(artifact) => {
-                match compiling.worker.engine {
-                    Some(engine) => {
-                        self.library.compiled(digest, engine, artifact, &self.store)?;
-                        tracing::info!(playbook = %digest.short(), "a playbook is compiled");
-                    }
-                    None => self.library.refused(digest, "the compiler misbehaved"),
+            WorkerSaid::Compiled(artifact) => match compiling.worker.engine {
+                Some(engine) => {
+                    self.library.compiled(digest, engine, artifact, &self.store)?;
+                    tracing::info!(playbook = %digest.short(), "a playbook is compiled");
                 }
-            }
+                None => self.library.refused(digest, "the compiler misbehaved"),
+            },
             WorkerSaid::Failed(detail) | WorkerSaid::Gone(detail) => self.library.refused(digest, &detail),
             WorkerSaid::Call(_) | WorkerSaid::Returned(_) => self.library.refused(digest, "the compiler misbehaved"),
         }

@@ -209,7 +209,9 @@ impl CommandHandle {
         let Some(process) = process else {
             return match ran {
                 Ran::Exited(_) => Ok(()),
-                ran => Err(unclear("stop", &ran)),
+                ran @ (Ran::Signalled(_) | Ran::TimedOut | Ran::NotStarted(_) | Ran::Lost(_)) => {
+                    Err(unclear("stop", &ran))
+                }
             };
         };
         // Whatever the command says, the end of the process decides.

@@ -36,9 +36,12 @@ pub(super) async fn of_unit(unit: &UnitName, lines: u16) -> Result<Vec<String>, 
 /// Last lines of a file, oldest first. No symbolic link is followed: whoever may write in a log's
 /// folder must not choose what root reads.
 pub(super) fn of_file(path: &AbsolutePath, lines: u16) -> Result<Vec<String>, ReadError> {
-    let unavailable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => ReadError::NotFound,
-        _ => ReadError::Unavailable(error.to_string()),
+    let unavailable = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            ReadError::NotFound
+        } else {
+            ReadError::Unavailable(error.to_string())
+        }
     };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;

@@ -51,10 +51,9 @@ impl FlagFile {
 }
 
 async fn read(open: &OpenTargets) -> Result<FlagSetting, ReadError> {
-    match answer(open, Call::Flag { label: label("it"), op: FlagCall::Read }).await {
-        Reply::Flag(setting) => setting,
-        other => unreachable!("{other:?}"),
-    }
+    let reply = answer(open, Call::Flag { label: label("it"), op: FlagCall::Read }).await;
+    let Reply::Flag(setting) = reply else { unreachable!("{reply:?}") };
+    setting
 }
 
 async fn set_deed(open: &OpenTargets, value: &str, hold: Duration) -> Deed {
@@ -63,10 +62,8 @@ async fn set_deed(open: &OpenTargets, value: &str, hold: Duration) -> Deed {
 }
 
 fn hold_of(done: &Done) -> Hold {
-    match &done.hold {
-        HoldChange::Begins(hold) => hold.clone(),
-        other => unreachable!("no hold begins: {other:?}"),
-    }
+    let HoldChange::Begins(hold) = &done.hold else { unreachable!("no hold begins: {:?}", done.hold) };
+    hold.clone()
 }
 
 #[tokio::test]
@@ -153,7 +150,7 @@ async fn concurrent_writers_never_lose_the_file() {
     let (on, off) = (flags.text("on"), flags.text("off"));
     let texts = [on.replace("\"a\": 1", "\"a\": 2"), on.clone()];
     let dir = real(&flags.dir);
-    let writer = tokio::task::spawn_blocking(move || {
+    let writer = std::thread::spawn(move || {
         for round in 0..300 {
             let new = dir.join("theirs");
             fs::write(&new, &texts[round % 2]).expect("write");
@@ -172,7 +169,7 @@ async fn concurrent_writers_never_lose_the_file() {
         }
         tokio::task::yield_now().await;
     }
-    writer.await.expect("the writer");
+    writer.join().expect("the writer");
     assert!(set > 0, "never set in 300 rounds");
     let content = flags.content().replace("\"a\": 2", "\"a\": 1");
     assert!([on, off].contains(&content), "{content}");

@@ -12,13 +12,17 @@ pub(super) struct Tree {
     dir: tempfile::TempDir,
 }
 
+fn ago(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(crate::daemon::wall_clock().0) - Duration::from_secs(seconds)
+}
+
 impl Tree {
     pub(super) fn new() -> Self {
         let tree = Self { dir: tempfile::tempdir().expect("a folder") };
         for (age, id) in [(300, "r1"), (200, "r2"), (100, "r3")] {
             fs::create_dir_all(tree.path("releases").join(id)).expect("a release");
             let folder = fs::File::open(tree.path("releases").join(id)).expect("open");
-            folder.set_modified(SystemTime::now() - Duration::from_secs(age)).expect("a time");
+            folder.set_modified(ago(age)).expect("a time");
         }
         symlink("releases/r2", tree.path("current")).expect("current");
         fs::write(tree.path("known-good"), "# by the deployer\nr1\n").expect("known-good");
@@ -46,17 +50,15 @@ impl Tree {
 }
 
 pub(super) async fn current(open: &OpenTargets) -> Result<(ReleaseInfo, Revision), ReadError> {
-    match answer(open, Call::Release { label: label("it"), op: ReleaseCall::Current }).await {
-        Reply::CurrentRelease(current) => current,
-        other => unreachable!("{other:?}"),
-    }
+    let reply = answer(open, Call::Release { label: label("it"), op: ReleaseCall::Current }).await;
+    let Reply::CurrentRelease(current) = reply else { unreachable!("{reply:?}") };
+    current
 }
 
 async fn history(open: &OpenTargets) -> Result<Vec<ReleaseInfo>, ReadError> {
-    match answer(open, Call::Release { label: label("it"), op: ReleaseCall::History }).await {
-        Reply::Releases(releases) => releases,
-        other => unreachable!("{other:?}"),
-    }
+    let reply = answer(open, Call::Release { label: label("it"), op: ReleaseCall::History }).await;
+    let Reply::Releases(releases) = reply else { unreachable!("{reply:?}") };
+    releases
 }
 
 fn activate(release: &str, expect: Revision) -> Deed {
@@ -75,7 +77,7 @@ async fn releases_are_seen_newest_first_with_what_is_known_of_them() {
     fs::write(tree.path("releases/r1/release.json"), version).expect("release.json");
     // Writing into it made its folder the newest.
     let folder = fs::File::open(tree.path("releases/r1")).expect("open");
-    folder.set_modified(SystemTime::now() - Duration::from_secs(300)).expect("a time");
+    folder.set_modified(ago(300)).expect("a time");
     let open = tree.open().await;
     let seen: Vec<_> =
         history(&open).await.expect("history").into_iter().map(|r| (r.id, r.version, r.known_good)).collect();

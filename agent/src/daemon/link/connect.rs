@@ -69,7 +69,8 @@ async fn tls(address: &str, config: Arc<ClientConfig>) -> Result<TlsStream<TcpSt
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // Only a formality of TLS: nobody looks at the name.
-    let name = ServerName::try_from(host.to_owned()).unwrap_or(ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into()));
+    let name = ServerName::try_from(host.to_owned())
+        .unwrap_or(ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into()));
     let connecting = async {
         let stream = TcpStream::connect(address)
             .await

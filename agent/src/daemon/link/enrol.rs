@@ -68,8 +68,7 @@ pub(super) enum EnrolError {
 pub(super) async fn enrol(link: &mut Link, token: &JoinTokenText) -> Result<Identity, EnrolError> {
     let token: JoinToken = token.0.parse().map_err(EnrolError::Token)?;
     let pin: CaPin = link.start.ca_pin.parse().map_err(|_| EnrolError::Pin)?;
-    let (channel, binding) =
-        connect::with_pin(&link.start.enrol_address, pin).await.map_err(EnrolError::Connect)?;
+    let (channel, binding) = connect::with_pin(&link.start.enrol_address, pin).await.map_err(EnrolError::Connect)?;
     let Attempt { key, csr } = Attempt::take_up(&link.start.state)?;
     let mut nonce = [0_u8; 32];
     getrandom::fill(&mut nonce).map_err(EnrolError::Random)?;
@@ -93,11 +92,11 @@ pub(super) async fn enrol(link: &mut Link, token: &JoinTokenText) -> Result<Iden
     let answer: IdentityDocument = serde_json::from_slice(&answer.document).map_err(EnrolError::Answer)?;
     let root = Root::pinned_from_pem(answer.root.as_bytes(), pin).map_err(EnrolError::Root)?;
     let identity = Identity::from_pem(answer.chain.as_bytes(), key, root).map_err(EnrolError::Identity)?;
-    generation::keep(&link.start.state, None, (identity.holder().serial, answer.generation)).map_err(EnrolError::Keep)?;
+    generation::keep(&link.start.state, None, (identity.holder().serial, answer.generation))
+        .map_err(EnrolError::Keep)?;
     // The effector pins the keys before the identity is used; a crash in between enrols again with the
     // same token and the same request, which the control plane answers again within its window.
-    let enrolled =
-        LinkEvent::Enrolled { host: answer.host, log_key: answer.log_key, permit_key: answer.permit_key };
+    let enrolled = LinkEvent::Enrolled { host: answer.host, log_key: answer.log_key, permit_key: answer.permit_key };
     link.tell(enrolled).await.map_err(EnrolError::Gone)?;
     Ok(identity)
 }

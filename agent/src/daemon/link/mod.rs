@@ -175,13 +175,11 @@ impl Link {
     async fn once(&mut self, delays: &mut Delays) -> Result<Ended, LinkError> {
         let identity = self.identity().await?;
         let random = rotate::random();
-        if let Rotation::Expired { since } =
-            rotation(&identity.holder().validity, random, crate::daemon::wall_clock())
+        if let Rotation::Expired { since } = rotation(&identity.holder().validity, random, crate::daemon::wall_clock())
         {
             return Err(LinkError::Expired(since));
         }
-        let channel =
-            connect::with_identity(&self.start.address, &identity).await.map_err(LinkError::Connect)?;
+        let channel = connect::with_identity(&self.start.address, &identity).await.map_err(LinkError::Connect)?;
         // It was accepted: the one before is not needed any more.
         self.store.retire_previous().map_err(LinkError::Store)?;
         session::hold(self, channel, &identity, random, delays).await.map_err(LinkError::Session)

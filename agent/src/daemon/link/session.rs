@@ -13,7 +13,9 @@ use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::MAX_PACKAGE_BYTES;
 use fettle_proto::session::{HEARTBEAT_INTERVAL, MAX_MESSAGE_BYTES, SILENCE_LIMIT};
 use fettle_proto::v1::agents_client::AgentsClient;
-use fettle_proto::v1::{self, AgentRecord, FetchPlaybookRequest, FromAgent, Heartbeat, Hello, from_agent, nudge, to_agent};
+use fettle_proto::v1::{
+    self, AgentRecord, FetchPlaybookRequest, FromAgent, Heartbeat, Hello, from_agent, nudge, to_agent,
+};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -193,9 +195,10 @@ impl Session<'_> {
                 LinkEvent::Acknowledged(AgentSequence(ack.sequence), text(ack.published)?)
             }
             to_agent::Message::Published(published) => LinkEvent::Published(text(published.document)?),
-            to_agent::Message::Head(head) => {
-                LinkEvent::Head(text(head.checkpoint)?, head.consistency.iter().map(|hash| STANDARD.encode(hash)).collect())
-            }
+            to_agent::Message::Head(head) => LinkEvent::Head(
+                text(head.checkpoint)?,
+                head.consistency.iter().map(|hash| STANDARD.encode(hash)).collect(),
+            ),
             to_agent::Message::Nudge(v1::Nudge { about }) => LinkEvent::Nudged(parse_nudge(about)?),
             to_agent::Message::Rejected(v1::Rejected { sequence, problem }) => {
                 return Err(SessionError::Rejected { sequence, problem });
@@ -220,7 +223,8 @@ fn parse_nudge(about: Option<nudge::About>) -> Result<Nudge, SessionError> {
 
 /// A package by its digest, base64. The effector compares the digest; here only the size is bounded.
 async fn fetch(mut client: AgentsClient<Channel>, digest: PlaybookDigest) -> Option<String> {
-    let mut chunks = client.fetch_playbook(FetchPlaybookRequest { digest: digest.to_string() }).await.ok()?.into_inner();
+    let mut chunks =
+        client.fetch_playbook(FetchPlaybookRequest { digest: digest.to_string() }).await.ok()?.into_inner();
     let mut package = Vec::new();
     while let Some(chunk) = chunks.message().await.ok()? {
         if package.len() + chunk.data.len() > MAX_PACKAGE_BYTES {
