@@ -15,3 +15,6 @@ pub use deed::{SimBefore, SimDeed, SimDone};
 pub use inject::{Effectiveness, Injection, Unfitting, Variant, name};
 pub use spec::{Becomes, FlagSpec, HealthSpec, ReleaseRootSpec, ReleaseSpec, ServiceSpec, StartsInto, WorldSpec};
 pub use world::{Sight, World, is_fact};
+
+#[cfg(test)]
+mod tests;
