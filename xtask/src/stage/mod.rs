@@ -148,7 +148,7 @@ impl Stage {
         let text = |path: &Path| path.display().to_string();
         let key = text(&self.folder.join("publisher.key"));
         let made = self.operator.json(&["playbook", "keygen", "--out", &key])?;
-        let public = answers::text(&made, "key")?;
+        let public = answers::text(&made, "public_key")?;
         self.operator.run(&["publisher", "trust", PUBLISHER, &public])?;
         self.publisher_key = public;
         let packages = self.folder.join("packages");
@@ -222,7 +222,8 @@ impl Stage {
         self.ledger.note_service(host.command("stop"))?;
         host.run("start")?;
         let mut command = Command::new(self.programs.agent());
-        command.arg("run").arg("--config").arg(configuration).process_group(0);
+        // Accounts of their own for its parts would have to be made on this machine first.
+        command.arg("run").arg("--same-user").arg("--config").arg(configuration).process_group(0);
         let child = self.group.spawn(&format!("agent-{}", plan.name), &mut command)?;
         self.ledger.note(child.name(), child.id())?;
         self.hosts.push(host);
