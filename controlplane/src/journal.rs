@@ -6,7 +6,7 @@
 
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
 use rusqlite::{Connection, TransactionBehavior, params};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most records in one batch: at 2 KiB each a batch is half a megabyte, which one fsync takes in stride.
 pub const MAX_BATCH: usize = 256;
@@ -84,6 +84,7 @@ INSERT INTO leader (id, epoch) VALUES (1, 0);
 #[derive(Debug)]
 pub struct Journal {
     connection: Connection,
+    path: PathBuf,
 }
 
 impl Journal {
@@ -104,7 +105,13 @@ impl Journal {
             0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
             found => return Err(JournalError::Format { found, known: FORMAT }),
         }
-        Ok(Self { connection })
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Becomes the leader: from now on no lower epoch can append.

@@ -96,6 +96,26 @@ fn no_session_is_ever_resumed_and_no_early_data_is_taken() {
 }
 
 #[test]
+fn a_server_keeps_no_session_and_sends_no_ticket_and_a_client_takes_none() {
+    let authority = authority();
+    for server in [server(&authority), enrolment_server(&authority)] {
+        assert!(!server.session_storage.can_cache());
+        assert_eq!((server.send_tls13_tickets, server.max_early_data_size), (0, 0));
+    }
+    // A server that sends tickets and would resume.
+    let shown = || Forged::copy_of(&identity(&authority, control_plane()));
+    let willing = foreign_server(shown());
+    let client = client(&authority);
+    let greedy = foreign_client(None, &[&TLS13], &[b"h2"]);
+    for attempt in 0..2 {
+        let session = handshake(&client, &willing).expect("a session");
+        assert!(matches!(session.server.handshake_kind(), Some(HandshakeKind::Full)));
+        let session = handshake(&greedy, &willing).expect("a session");
+        assert_eq!(matches!(session.server.handshake_kind(), Some(HandshakeKind::Resumed)), attempt == 1);
+    }
+}
+
+#[test]
 fn a_client_of_tls_1_2_gets_no_session() {
     let authority = authority();
     let shown = Forged::copy_of(&identity(&authority, agent()));

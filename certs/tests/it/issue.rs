@@ -235,18 +235,27 @@ fn only_a_self_signed_authority_of_one_trust_domain_is_a_root() {
     *changed.last_mut().expect("bytes") ^= 1;
     assert_eq!(Root::from_der(changed.into()), Err(InvalidRoot::Signature));
 
-    let nameless = |names: &[&str]| {
+    let self_signed = |names: &[&str], is_ca, usage| {
         let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.is_ca = is_ca;
+        params.key_usages = vec![usage];
         let names = names.iter().map(|name| SanType::URI((*name).try_into().expect("ASCII")));
         params.subject_alt_names = names.collect();
         let key = KeyPair::generate().expect("a key");
         Root::from_der(params.self_signed(&key).expect("a certificate").into())
     };
-    assert_eq!(nameless(&[]), Err(InvalidRoot::NoTrustDomain));
-    assert_eq!(nameless(&["spiffe://a.test", "spiffe://b.test"]), Err(InvalidRoot::NoTrustDomain));
-    assert_eq!(nameless(&["https://a.test"]), Err(InvalidRoot::NoTrustDomain));
-    assert!(matches!(nameless(&["spiffe://a.test/person/alice"]), Err(InvalidRoot::TrustDomain(_))));
-    assert!(nameless(&["spiffe://a.test"]).is_ok());
+    let named =
+        |names: &[&str]| self_signed(names, IsCa::Ca(BasicConstraints::Unconstrained), KeyUsagePurpose::KeyCertSign);
+    assert_eq!(named(&[]), Err(InvalidRoot::NoTrustDomain));
+    assert_eq!(named(&["spiffe://a.test", "spiffe://b.test"]), Err(InvalidRoot::NoTrustDomain));
+    assert_eq!(named(&["https://a.test"]), Err(InvalidRoot::NoTrustDomain));
+    assert!(matches!(named(&["spiffe://a.test/person/alice"]), Err(InvalidRoot::TrustDomain(_))));
+    assert!(named(&["spiffe://a.test"]).is_ok());
+
+    let name = &["spiffe://a.test"];
+    let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+    let not_for_signing = self_signed(name, authority, KeyUsagePurpose::DigitalSignature);
+    assert_eq!(not_for_signing, Err(InvalidRoot::NotAuthority));
+    let no_authority = self_signed(name, IsCa::ExplicitNoCa, KeyUsagePurpose::KeyCertSign);
+    assert_eq!(no_authority, Err(InvalidRoot::NotAuthority));
 }

@@ -47,6 +47,18 @@ pub enum Reading {
     ExportLog,
 }
 
+impl Reading {
+    /// The action's name in policies and records.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::State => "state.read",
+            Self::Log => "log.read",
+            Self::ExportLog => "log.export",
+        }
+    }
+}
+
 /// What an agent wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentAction {
@@ -99,12 +111,7 @@ impl Authority {
     /// Whether a person may see something.
     #[must_use]
     pub fn reader(&self, by: &PersonName, roles: &BTreeSet<Role>, reading: Reading) -> Authorisation {
-        let action = match reading {
-            Reading::State => "state.read",
-            Reading::Log => "log.read",
-            Reading::ExportLog => "log.export",
-        };
-        self.person_action(by, roles, action)
+        self.person_action(by, roles, reading.action())
     }
 
     /// Whether an agent may do something in the name of its host.

@@ -109,6 +109,11 @@ impl Answers {
         refusals.into_iter().flat_map(|refusals| refusals.iter().rev())
     }
 
+    /// The newest refusal about every check on one host.
+    pub(in crate::core) fn newest_refusals_on(&self, host: HostId) -> impl Iterator<Item = &KnownRefusal> {
+        self.0.get(&host).into_iter().flat_map(|host| host.refusals.values().filter_map(VecDeque::back))
+    }
+
     /// The newest refusal about every check on every host.
     pub(in crate::core) fn newest_refusals(&self) -> impl Iterator<Item = &KnownRefusal> {
         self.0.values().flat_map(|host| host.refusals.values().filter_map(VecDeque::back))

@@ -45,6 +45,45 @@ pub enum Place {
     Forked,
 }
 
+/// The certificates of a host that may be live: the newest, and the one before it until the newest was
+/// presented for the first time (its answer may have been lost).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// Count of the newest.
+    pub newest: CertificateGeneration,
+    serial: String,
+    before: Option<(CertificateGeneration, String)>,
+}
+
+impl Certificates {
+    /// A certificate was issued. One of the newest's own count replaces it: nobody ever held the other.
+    pub(in crate::core) fn issued(&mut self, generation: CertificateGeneration, serial: &str) {
+        if generation > self.newest {
+            let before = std::mem::replace(&mut self.serial, serial.to_owned());
+            self.before = (self.newest > CertificateGeneration(0)).then_some((self.newest, before));
+            self.newest = generation;
+        } else if generation == self.newest {
+            serial.clone_into(&mut self.serial);
+        }
+    }
+
+    /// Serial number of the newest; empty while there is none.
+    #[must_use]
+    pub fn newest_serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// The count of the certificate with this serial number; `None` when it is no longer, or never was, one
+    /// that may be live.
+    #[must_use]
+    pub fn generation(&self, serial: &str) -> Option<CertificateGeneration> {
+        if self.newest > CertificateGeneration(0) && serial == self.serial {
+            return Some(self.newest);
+        }
+        self.before.as_ref().filter(|(_, before)| before == serial).map(|(generation, _)| *generation)
+    }
+}
+
 /// Since when a check has been healthy without interruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::core) struct HealthySince {
@@ -85,8 +124,8 @@ pub struct Host {
     pub last_record: Option<Stamp>,
     /// The highest fence that was given out for it.
     pub fence: Fence,
-    /// Its newest certificate.
-    pub certificate: CertificateGeneration,
+    /// Its certificates that may be live.
+    pub certificates: Certificates,
     /// The newest status of its checks.
     pub checks: BTreeMap<CheckRef, CheckState>,
     /// When its agent reported two contradicting logs.
@@ -126,7 +165,7 @@ impl Host {
             head: ChainHead::default(),
             last_record: None,
             fence: Fence::default(),
-            certificate: CertificateGeneration::default(),
+            certificates: Certificates::default(),
             checks: BTreeMap::new(),
             fork_seen: None,
             recent: BTreeMap::new(),

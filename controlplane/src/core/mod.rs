@@ -47,14 +47,16 @@ pub use breakers::{
     Standing,
 };
 pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
-pub use decide::enrolment::{Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate};
+pub use decide::enrolment::{
+    DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,
+};
 pub use decide::people::{MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, PersonCommand, PersonRefusal, PersonRequest};
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
-pub use hosts::{ChainHead, CheckState, Host, Place};
+pub use hosts::{Certificates, ChainHead, CheckState, Host, Place};
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;

@@ -1,6 +1,7 @@
 //! People's roles, join tokens and trusted publishers.
 
 use super::entry::Stamp;
+use fettle_model::counter::CertificateGeneration;
 use fettle_model::id::TokenId;
 use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, PublisherName};
@@ -23,6 +24,7 @@ pub struct Token {
 pub(in crate::core) struct People {
     pub(in crate::core) roles: BTreeMap<PersonName, BTreeSet<Role>>,
     pub(in crate::core) tokens: BTreeMap<TokenId, Token>,
+    certificates: BTreeMap<PersonName, CertificateGeneration>,
     /// Keys in the base64 form in which their records give them.
     pub(in crate::core) publishers: BTreeMap<PublisherName, BTreeSet<String>>,
 }
@@ -30,6 +32,16 @@ pub(in crate::core) struct People {
 impl People {
     pub(in crate::core) fn grant(&mut self, granted: &RoleGranted) {
         self.roles.entry(granted.person.clone()).or_default().insert(granted.role);
+    }
+
+    pub(in crate::core) fn certified(&mut self, person: &PersonName, generation: CertificateGeneration) {
+        let newest = self.certificates.entry(person.clone()).or_default();
+        *newest = (*newest).max(generation);
+    }
+
+    /// How many certificates a person was given.
+    pub(in crate::core) fn certificate(&self, person: &PersonName) -> CertificateGeneration {
+        self.certificates.get(person).copied().unwrap_or_default()
     }
 
     pub(in crate::core) fn trust(&mut self, trusted: &PublisherTrusted) {

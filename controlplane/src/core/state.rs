@@ -223,13 +223,15 @@ impl State {
             Body::RoleGranted(granted) => self.people.grant(granted),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
-            Body::CertificateIssued(issued) => {
-                if let Principal::Agent(host) = issued.subject.principal
-                    && let Some(host) = self.hosts.get_mut(&host)
-                {
-                    host.certificate = host.certificate.max(issued.generation);
+            Body::CertificateIssued(issued) => match &issued.subject.principal {
+                Principal::Agent(host) => {
+                    if let Some(host) = self.hosts.get_mut(host) {
+                        host.certificates.issued(issued.generation, &issued.serial);
+                    }
                 }
-            }
+                Principal::Person(person) => self.people.certified(person, issued.generation),
+                Principal::ControlPlane(_) => {}
+            },
             Body::HostStateSet(set) => self.set_host_state(set.host, set.state),
             Body::PublisherTrusted(trusted) => self.people.trust(trusted),
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),

@@ -7,6 +7,7 @@ use crate::core::{
 };
 use crate::journal::{AppendError, Journal, MAX_BATCH, Row};
 use crate::log::{Log, LogError};
+use crate::mint;
 use fettle_audit::key::SigningKey;
 use fettle_audit::leaf::leaf_for;
 use fettle_audit::signed_record::{SealError, SignedRecord};
@@ -17,7 +18,6 @@ use fettle_model::record::{Author, Body, Record};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 /// How often lost runs and overdue drills are looked for when nothing else happens.
 const TICK: Duration = Duration::from_millis(250);
@@ -55,6 +55,8 @@ pub(super) struct Thread {
     pub(super) authority: Authority,
     pub(super) clocks: Clocks,
     pub(super) feed: Feed,
+    #[cfg(feature = "hold-points")]
+    pub(super) hold: super::hold::Hold,
 }
 
 /// A record of the batch in hand.
@@ -107,10 +109,7 @@ impl Thread {
                 let command = self.agent_command(host, &signed);
                 self.decide(&command, Some(*signed), Some(reply), in_hand).map(drop)
             }
-            Job::Enrol { enrol, reply } => self.decide(&Command::Enrol(enrol), None, Some(reply), in_hand).map(drop),
-            Job::Rotate { rotate, reply } => {
-                self.decide(&Command::RotateCertificate(rotate), None, Some(reply), in_hand).map(drop)
-            }
+            Job::Command { command, reply } => self.decide(&command, None, Some(reply), in_hand).map(drop),
             Job::Person { by, request, reply } => {
                 let command = self.person_command(by, *request);
                 self.decide(&command, None, Some(reply), in_hand).map(drop)
@@ -133,10 +132,7 @@ impl Thread {
             host,
             record: signed.record().clone(),
             envelope: signed.envelope().digest(),
-            fresh: Fresh {
-                permit: PermitId::from_uuid(Uuid::new_v4()),
-                incident: IncidentId::from_uuid(Uuid::new_v4()),
-            },
+            fresh: Fresh { permit: PermitId::from_uuid(mint::uuid()), incident: IncidentId::from_uuid(mint::uuid()) },
             authorised,
         }))
     }
@@ -150,7 +146,7 @@ impl Thread {
 
     fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {
         for _ in 0..MAX_TICKS {
-            let command = Command::Tick { incident: IncidentId::from_uuid(Uuid::new_v4()) };
+            let command = Command::Tick { incident: IncidentId::from_uuid(mint::uuid()) };
             if self.decide(&command, None, None, in_hand)? == 0 {
                 break;
             }
@@ -227,8 +223,12 @@ impl Thread {
             .map(|record| Row { leaf: record.leaf.clone(), envelope: record.signed.envelope().as_bytes().to_vec() })
             .collect();
         self.journal.append(size, self.epoch, &rows).map_err(LeaderError::Append)?;
+        #[cfg(feature = "hold-points")]
+        self.hold.appended();
         // Crash here: the journal is ahead of its checkpoint; the next start publishes what is in it.
         self.log.extend(rows.iter().map(|row| row.leaf.as_slice())).map_err(LeaderError::Log)?;
+        #[cfg(feature = "hold-points")]
+        self.hold.published();
         // Crash here: published, but nobody was told; agents ask again and get the same answers.
         (size.0..)
             .map(LogPosition)

@@ -11,20 +11,24 @@
 
 mod batch;
 mod feed;
+#[cfg(feature = "hold-points")]
+mod hold;
 mod start;
 
 pub use batch::LeaderError;
 pub use feed::{Batch, FEED_BATCHES, Feed};
-pub use start::{Clocks, Opened, StartError, open};
+pub use start::{Ahead, Clocks, Opened, StartError, open, read_state};
 
-use crate::core::{Core, Enrol, Outcome, PersonRequest, RotateCertificate};
+use crate::core::{Command, Core, Outcome, PersonRequest};
 use crate::journal::{Journal, JournalError};
 use crate::log::{Log, LogError};
+use fettle_audit::note::KeyName;
 use fettle_audit::published::Published;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_model::counter::{LogPosition, TreeSize};
 use fettle_model::id::HostId;
 use fettle_model::name::PersonName;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,17 +65,10 @@ pub enum Job {
         /// The answer.
         reply: oneshot::Sender<Done>,
     },
-    /// Enrol a host that proved its token.
-    Enrol {
+    /// Do what needs no answer of Cedar: open the log, enrol, rotate, quarantine, record a refusal.
+    Command {
         /// What.
-        enrol: Enrol,
-        /// The answer.
-        reply: oneshot::Sender<Done>,
-    },
-    /// Issue a host's next certificate.
-    Rotate {
-        /// What.
-        rotate: RotateCertificate,
+        command: Box<Command>,
         /// The answer.
         reply: oneshot::Sender<Done>,
     },
@@ -118,16 +115,22 @@ impl View<'_> {
         &self.log.latest().note
     }
 
+    /// The log's name.
+    #[must_use]
+    pub fn origin(&self) -> KeyName {
+        self.log.origin().clone()
+    }
+
+    /// Where the journal's file is, for readers that bring their own connection.
+    #[must_use]
+    pub fn journal_path(&self) -> PathBuf {
+        self.journal.path().to_owned()
+    }
+
     /// Size of the published tree.
     #[must_use]
     pub fn size(&self) -> TreeSize {
         self.log.latest().size
-    }
-
-    /// The log's verifier key.
-    #[must_use]
-    pub fn log_key(&self) -> String {
-        self.log.verifier_key()
     }
 
     /// A record with its proof.
@@ -176,28 +179,33 @@ impl Leader {
         &self.feed
     }
 
-    /// Takes in an agent's record.
+    /// Takes in an agent's record, once there is room in the inbox. The answer comes later, so that one
+    /// session's records share a commit; they are decided in the order in which they are submitted.
     ///
     /// # Errors
     /// When the leader has ended.
-    pub async fn agent_record(&self, host: HostId, signed: SignedRecord) -> Result<Done, Gone> {
-        self.ask(|reply| Job::AgentRecord { host, signed: Box::new(signed), reply }).await
+    pub async fn submit_agent_record(
+        &self,
+        host: HostId,
+        signed: SignedRecord,
+    ) -> Result<oneshot::Receiver<Done>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::AgentRecord { host, signed: Box::new(signed), reply };
+        self.inbox.send(job).await.map_err(|_| Gone)?;
+        Ok(answer)
     }
 
-    /// Enrols a host.
+    /// Does what needs no answer of Cedar.
     ///
     /// # Errors
     /// When the leader has ended.
-    pub async fn enrol(&self, enrol: Enrol) -> Result<Done, Gone> {
-        self.ask(|reply| Job::Enrol { enrol, reply }).await
+    pub async fn command(&self, command: Command) -> Result<Done, Gone> {
+        self.ask(|reply| Job::Command { command: Box::new(command), reply }).await
     }
 
-    /// Issues a host's next certificate.
-    ///
-    /// # Errors
-    /// When the leader has ended.
-    pub async fn rotate(&self, rotate: RotateCertificate) -> Result<Done, Gone> {
-        self.ask(|reply| Job::Rotate { rotate, reply }).await
+    /// Waits until the leader has ended.
+    pub async fn ended(&self) {
+        self.inbox.closed().await;
     }
 
     /// Does what a person asks, if Cedar lets them.

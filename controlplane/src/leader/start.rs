@@ -17,12 +17,28 @@ use fettle_model::counter::LogPosition;
 use fettle_model::record::Record;
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The two clocks of this process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Clocks {
     start: Instant,
+    /// What a test lets the wall clock go ahead by.
+    ahead: Ahead,
+}
+
+/// By how many milliseconds the wall clock goes ahead of the machine's: a test's hand on the clock.
+/// Nothing in the product sets it.
+#[derive(Debug, Clone, Default)]
+pub struct Ahead(Arc<AtomicU64>);
+
+impl Ahead {
+    /// Sets the wall clock ahead by so much.
+    pub fn set(&self, by: Duration) {
+        self.0.store(whole_millis(by), Ordering::Relaxed);
+    }
 }
 
 impl Clocks {
@@ -30,7 +46,13 @@ impl Clocks {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the rim: this is where the control plane's clocks are read")]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), ahead: Ahead::default() }
+    }
+
+    /// As [`Clocks::start`], with a wall clock that a test can set ahead.
+    #[must_use]
+    pub fn start_with(ahead: Ahead) -> Self {
+        Self { ahead, ..Self::start() }
     }
 
     /// Reads both.
@@ -38,6 +60,7 @@ impl Clocks {
     #[expect(clippy::disallowed_methods, reason = "the rim: this is where the control plane's clocks are read")]
     pub fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = wall.saturating_add(Duration::from_millis(self.ahead.0.load(Ordering::Relaxed)));
         Now { wall: UnixMillis(whole_millis(wall)), monotonic: Monotonic(self.start.elapsed()) }
     }
 }
@@ -133,12 +156,32 @@ pub fn open(
     let core = Core::on_start(state, clocks.now());
     let (inbox, jobs) = tokio::sync::mpsc::channel(INBOX_JOBS);
     let feed = Feed::new();
-    let thread = Thread { core, journal, log, epoch, permit_key, authority, clocks, feed: feed.clone() };
+    let thread = Thread {
+        core,
+        journal,
+        log,
+        epoch,
+        permit_key,
+        authority,
+        clocks,
+        feed: feed.clone(),
+        #[cfg(feature = "hold-points")]
+        hold: super::hold::Hold::from_environment(),
+    };
     let thread = std::thread::Builder::new()
         .name("leader".to_owned())
         .spawn(move || thread.run(jobs))
         .map_err(StartError::Thread)?;
     Ok(Opened { leader: Leader { inbox, feed }, thread })
+}
+
+/// The state that the journal in `folder` gives, without leading: for commands beside a server that runs.
+///
+/// # Errors
+/// When the journal cannot be read or is not one of a control plane.
+pub fn read_state(folder: &Path) -> Result<State, StartError> {
+    let journal = Journal::open(&folder.join("journal.db")).map_err(StartError::Journal)?;
+    replay(&journal).map(|(state, _)| state)
 }
 
 /// The state that the journal gives, and its leaves. Signatures were verified before anything was

@@ -10,7 +10,7 @@ pub mod tiles;
 
 use checkpoints::{Checkpoints, CheckpointsError, Latest};
 use fettle_audit::checkpoint::{Checkpoint, CheckpointError, LogVerifier};
-use fettle_audit::note::{NoteSigner, SignatureKind};
+use fettle_audit::note::{KeyName, NoteSigner, SignatureKind};
 use fettle_audit::published::Published;
 use fettle_audit::tree::{Hash, ProveError, consistency_proof, inclusion_proof, leaf_hash, root_of};
 use fettle_model::counter::{LogPosition, TreeSize};
@@ -132,10 +132,10 @@ impl Log {
         &self.latest
     }
 
-    /// The verifier of its checkpoints.
+    /// Its name.
     #[must_use]
-    pub fn verifier_key(&self) -> String {
-        self.signer.verifier(SignatureKind::Ed25519).to_string()
+    pub const fn origin(&self) -> &KeyName {
+        self.signer.name()
     }
 
     /// A record with the proof that it is in the published checkpoint.

@@ -2,11 +2,11 @@
 
 use crate::world::{PUBLISHER_KEY, World, admit, service, version, web};
 use fettle_controlplane::core::{
-    Authorisation, Command, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, NewCertificate,
-    NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, RotateCertificate,
+    Authorisation, Command, DeadCertificate, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES,
+    NewCertificate, NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, RotateCertificate,
 };
 use fettle_model::breaker::Scope;
-use fettle_model::counter::CertificateGeneration;
+use fettle_model::counter::{CertificateGeneration, ConfigurationGeneration};
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, TokenId};
 use fettle_model::identity::Role;
@@ -77,6 +77,10 @@ fn a_token_enrols_once_in_time_under_its_name() {
     let mut known = world.enrolment("s1", token);
     "key of s0".clone_into(&mut known.record_key);
     assert_eq!(world.run(&Command::Enrol(known)), refused(EnrolmentRefusal::IdentityKnown));
+    let mut elsewhere = world.enrolment("s1", token);
+    elsewhere.environment = "production".parse().expect("a name");
+    let expected = "staging".parse().expect("a name");
+    assert_eq!(world.run(&Command::Enrol(elsewhere)), refused(EnrolmentRefusal::OtherEnvironment { expected }));
     world.advance(Duration::from_mins(10));
     assert_eq!(enrol(&mut world, "s1", token), refused(EnrolmentRefusal::TokenUnknown(token)));
     let named = TokenId::from_uuid(world.mint());
@@ -101,7 +105,8 @@ fn a_token_is_valid_for_some_time_but_not_for_ever() {
 }
 
 fn rotate(host: HostId, presented: u64, newest: NewestCertificate, world: &World) -> Command {
-    let certificate = NewCertificate { serial: "02".to_owned(), not_after: world.now.wall };
+    let serial = format!("serial after {presented}");
+    let certificate = NewCertificate { serial, not_after: world.now.wall };
     Command::RotateCertificate(RotateCertificate {
         host,
         presented: CertificateGeneration(presented),
@@ -114,12 +119,15 @@ fn rotate(host: HostId, presented: u64, newest: NewestCertificate, world: &World
 fn certificates_are_counted_and_an_old_one_shows_a_clone() {
     let mut world = World::new();
     let host = world.host("s0", "staging");
-    let state = |world: &World| world.core.state().host(host).map(|host| (host.certificate.0, host.state));
+    let state = |world: &World| world.core.state().host(host).map(|host| (host.certificates.newest.0, host.state));
     let command = rotate(host, 1, NewestCertificate::Used, &world);
     assert_eq!(world.run(&command), Outcome::Done);
-    let lost_answer = rotate(host, 1, NewestCertificate::NotSeen, &world);
-    assert_eq!(world.run(&lost_answer), Outcome::Done);
-    assert_eq!(state(&world), Some((3, HostState::Active)));
+    for _ in 0..3 {
+        let lost_answer = rotate(host, 1, NewestCertificate::NotSeen, &world);
+        assert_eq!(world.run(&lost_answer), Outcome::Done);
+        assert_eq!(state(&world), Some((2, HostState::Active)), "an answer may be lost more than once");
+    }
+    assert_eq!(world.run(&rotate(host, 2, NewestCertificate::Used, &world)), Outcome::Done);
     let clone = rotate(host, 1, NewestCertificate::NotSeen, &world);
     let (presented, newest) = (CertificateGeneration(1), CertificateGeneration(3));
     let stale = EnrolmentRefusal::GenerationStale { presented, newest };
@@ -132,6 +140,47 @@ fn certificates_are_counted_and_an_old_one_shows_a_clone() {
     assert_eq!(world.run(&revoked), Outcome::EnrolmentRefused(EnrolmentRefusal::Revoked(host)));
     let back = PersonRequest::SetHostState { host, state: HostState::Active, why: "it was not".to_owned() };
     assert_eq!(world.person(back), Outcome::PersonRefused(PersonRefusal::Revoked(host)));
+}
+
+#[test]
+fn a_serial_number_tells_the_newest_certificate_and_the_one_before_and_no_other() {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    let generation = |world: &World, serial: &str| {
+        world.core.state().host(host).and_then(|host| host.certificates.generation(serial)).map(|known| known.0)
+    };
+    assert_eq!(generation(&world, "01"), Some(1));
+    for presented in [1, 2] {
+        assert_eq!(world.run(&rotate(host, presented, NewestCertificate::Used, &world)), Outcome::Done);
+    }
+    let known = ["01", "serial after 1", "serial after 2", ""].map(|serial| generation(&world, serial));
+    assert_eq!(known, [None, Some(2), Some(3), None]);
+    let dead = DeadCertificate { host, serial: "01".to_owned() };
+    let refusal = EnrolmentRefusal::CertificateDead { serial: "01".to_owned() };
+    for _ in 0..2 {
+        assert_eq!(world.run(&Command::DeadCertificate(dead.clone())), Outcome::EnrolmentRefused(refusal.clone()));
+    }
+    assert_eq!(world.count(|body| body.kind() == Kind::HostStateSet), 1, "a host is quarantined once");
+}
+
+#[test]
+fn a_person_who_is_added_has_a_role_and_a_counted_certificate() {
+    let mut world = World::new();
+    let add = |world: &mut World, serial: &str| {
+        let certificate = NewCertificate { serial: serial.to_owned(), not_after: world.now.wall };
+        world.done(PersonRequest::AddPerson {
+            person: "bob".parse().expect("a name"),
+            role: Role::Author,
+            certificate,
+        });
+    };
+    add(&mut world, "aa");
+    add(&mut world, "bb");
+    let Body::CertificateIssued(issued) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!((issued.serial.as_str(), issued.generation.0), ("bb", 2));
+    assert!(issued.subject.to_string().ends_with("/person/bob"), "{}", issued.subject);
+    let bob = "bob".parse().expect("a name");
+    assert_eq!(world.core.state().roles(&bob).into_iter().collect::<Vec<_>>(), [Role::Author]);
 }
 
 fn remediation() -> Remediation {
@@ -150,7 +199,9 @@ fn remediation() -> Remediation {
 fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_generation_grows() {
     let mut world = World::new();
     let set = |world: &mut World, remediation: Remediation| {
-        world.person(PersonRequest::SetConfiguration { services: vec![service()], remediations: vec![remediation] })
+        let replaces = world.core.state().configuration().generation();
+        let (services, remediations) = (vec![service()], vec![remediation]);
+        world.person(PersonRequest::SetConfiguration { services, remediations, replaces })
     };
     let other = Remediation { playbook: version("restart-service", "2.0.0"), ..remediation() };
     let outcome = set(&mut world, other);
@@ -167,7 +218,13 @@ fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_gene
     let extra = Parameters(BTreeMap::from([("x".to_owned(), serde_json::Value::Bool(true))]));
     let outcome = set(&mut world, Remediation { parameters: extra, ..remediation() });
     assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Parameters { .. })), "{outcome:?}");
-    let outcome = world.person(PersonRequest::SetConfiguration { services: vec![], remediations: vec![remediation()] });
+    let current = world.core.state().configuration().generation();
+    let lonely =
+        |replaces| PersonRequest::SetConfiguration { services: vec![], remediations: vec![remediation()], replaces };
+    let seen = ConfigurationGeneration(current.0 - 1);
+    let changed = PersonRefusal::ConfigurationChanged { seen, current };
+    assert_eq!(world.person(lonely(seen)), Outcome::PersonRefused(changed));
+    let outcome = world.person(lonely(current));
     assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Configuration(_))), "{outcome:?}");
     assert_eq!(set(&mut world, remediation()), Outcome::Done);
     assert_eq!(world.core.state().configuration().generation().0, 2);

@@ -218,8 +218,9 @@ impl World {
             modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
             guard: self.guard.clone(),
         };
-        let request = PersonRequest::SetConfiguration { services: vec![service()], remediations: vec![remediation] };
-        self.person(request)
+        let replaces = self.core.state().configuration().generation();
+        let (services, remediations) = (vec![service()], vec![remediation]);
+        self.person(PersonRequest::SetConfiguration { services, remediations, replaces })
     }
 
     pub(crate) fn guarded(&mut self, change: impl FnOnce(&mut Guard)) {
@@ -261,6 +262,11 @@ impl World {
         Enrol {
             host: HostId::from_uuid(self.mint()),
             name: name.parse().expect("a name"),
+            environment: self
+                .core
+                .state()
+                .token(token)
+                .map_or_else(|| "staging".parse().expect("a name"), |known| known.created.environment.clone()),
             record_key: format!("key of {name}"),
             token,
             certificate: NewCertificate { serial: "01".to_owned(), not_after: self.now.wall },

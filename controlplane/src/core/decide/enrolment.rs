@@ -3,7 +3,7 @@
 //! The proof of the token (an HMAC over the session) and the certificate's template are the rim's; here
 //! the token is used up, once, and generations are compared and set.
 
-use super::{Decision, Outcome};
+use super::{Append, Decision, Outcome};
 use crate::core::hosts::Host;
 use crate::core::now::Now;
 use crate::core::people::Token;
@@ -12,7 +12,7 @@ use fettle_model::counter::CertificateGeneration;
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, TokenId};
 use fettle_model::identity::{Principal, SpiffeId};
-use fettle_model::name::HostName;
+use fettle_model::name::{EnvironmentName, HostName};
 use fettle_model::record::{Body, CertificateIssued, HostEnrolled, HostStateSet};
 use fettle_model::time::UnixMillis;
 
@@ -32,6 +32,8 @@ pub struct Enrol {
     pub host: HostId,
     /// Its name for people.
     pub name: HostName,
+    /// The environment that its owner wrote down.
+    pub environment: EnvironmentName,
     /// The 32 public bytes of its record key, base64.
     pub record_key: String,
     /// The token.
@@ -51,6 +53,16 @@ pub struct RotateCertificate {
     pub newest: NewestCertificate,
     /// The next one.
     pub certificate: NewCertificate,
+}
+
+/// A host presented a certificate that is not live any more: there is a copy of its disk, or it was
+/// restored from a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadCertificate {
+    /// The host.
+    pub host: HostId,
+    /// The serial number of what it presented.
+    pub serial: String,
 }
 
 /// Whether a host has been seen with the newest certificate that was issued to it. The rim knows it from
@@ -81,6 +93,12 @@ pub enum EnrolmentRefusal {
         /// The name that it enrols.
         expected: HostName,
     },
+    /// The token enrols into another environment.
+    #[error("the token enrols into the environment {expected}")]
+    OtherEnvironment {
+        /// The environment.
+        expected: EnvironmentName,
+    },
     /// Another host that is not revoked has the name.
     #[error("the name {0} belongs to another host")]
     NameTaken(HostName),
@@ -101,6 +119,12 @@ pub enum EnrolmentRefusal {
         presented: CertificateGeneration,
         /// Its newest.
         newest: CertificateGeneration,
+    },
+    /// The host presented a certificate that is not live. It is quarantined.
+    #[error("the certificate {serial} was replaced")]
+    CertificateDead {
+        /// Its serial number.
+        serial: String,
     },
 }
 
@@ -135,6 +159,9 @@ fn admissible<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<(&'a Toke
         }
         Some(_) | None => {}
     }
+    if token.created.environment != enrol.environment {
+        return Err(EnrolmentRefusal::OtherEnvironment { expected: token.created.environment.clone() });
+    }
     let same_identity = |host: &Host| host.id == enrol.host || host.record_key == enrol.record_key;
     if state.hosts().any(same_identity) {
         return Err(EnrolmentRefusal::IdentityKnown);
@@ -158,18 +185,36 @@ pub(super) fn rotate(state: &State, rotate: &RotateCertificate) -> Decision {
     if host.state == HostState::Revoked {
         return refused(EnrolmentRefusal::Revoked(rotate.host));
     }
-    let (presented, newest) = (rotate.presented, host.certificate);
+    let (presented, newest) = (rotate.presented, host.certificates.newest);
     let answer_lost = rotate.newest == NewestCertificate::NotSeen && presented.next() == newest;
     if presented == newest || answer_lost {
-        return Decision::own(vec![issued(subject, newest.next(), &rotate.certificate)]);
+        // Whose answer was lost gets the same count again: however often that happens, it falls no further
+        // behind.
+        return Decision::own(vec![issued(subject, presented.next(), &rotate.certificate)]);
     }
-    let mut decision = refused(EnrolmentRefusal::GenerationStale { presented, newest });
-    if host.state == HostState::Active {
-        let why = format!("certificate {presented} was presented, and {newest} is the newest");
-        let set = HostStateSet { host: host.id, state: HostState::Quarantined, by: None, why };
-        decision.append = Decision::own(vec![Body::HostStateSet(Box::new(set))]).append;
+    let why = format!("certificate {presented} was presented, and {newest} is the newest");
+    let append = quarantined(host, why);
+    Decision { append, outcome: Outcome::EnrolmentRefused(EnrolmentRefusal::GenerationStale { presented, newest }) }
+}
+
+/// Quarantines the holder of a certificate that is not live any more.
+pub(super) fn dead(state: &State, dead: &DeadCertificate) -> Decision {
+    let Some(host) = state.host(dead.host) else {
+        return Decision::nothing(Outcome::EnrolmentRefused(EnrolmentRefusal::UnknownHost(dead.host)));
+    };
+    let serial = dead.serial.clone();
+    let append = quarantined(host, format!("the certificate {serial} was presented, and it was replaced"));
+    Decision { append, outcome: Outcome::EnrolmentRefused(EnrolmentRefusal::CertificateDead { serial }) }
+}
+
+fn quarantined(host: &Host, why: String) -> Vec<Append> {
+    match host.state {
+        HostState::Active => {
+            let set = HostStateSet { host: host.id, state: HostState::Quarantined, by: None, why };
+            vec![Append::Own(Body::HostStateSet(Box::new(set)))]
+        }
+        HostState::Quarantined | HostState::Revoked => Vec::new(),
     }
-    decision
 }
 
 fn subject(state: &State, host: HostId) -> Result<SpiffeId, EnrolmentRefusal> {

@@ -14,12 +14,12 @@ use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
 use agent::{AgentRecord, RecordRefusal};
-use enrolment::{Enrol, EnrolmentRefusal, RotateCertificate};
+use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, RotateCertificate};
 use fettle_model::counter::LogPosition;
 use fettle_model::id::IncidentId;
 use fettle_model::identity::Role;
 use fettle_model::name::PersonName;
-use fettle_model::record::{Body, Kind, LogOpened, RoleGranted};
+use fettle_model::record::{ActionRefused, Body, Kind, LogOpened, RoleGranted};
 use people::{PersonCommand, PersonRefusal};
 
 /// What the control plane is asked to do. Signatures, HMACs and certificates have been verified.
@@ -33,8 +33,12 @@ pub enum Command {
     Enrol(Enrol),
     /// Issue a host its next certificate.
     RotateCertificate(RotateCertificate),
+    /// Quarantine the holder of a certificate that is not live any more.
+    DeadCertificate(DeadCertificate),
     /// Do what a person asks.
     Person(Box<PersonCommand>),
+    /// Record that a person was refused a question, which needs no decision here: Cedar has answered.
+    Refuse(ActionRefused),
     /// Look whether a time has come: a lost run's slot, a drill's deadline. One thing per command;
     /// the rim repeats it, with a new id, until nothing is appended.
     Tick {
@@ -115,7 +119,9 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
         Command::AgentRecord(record) => agent::decide(state, reclaims, now, record),
         Command::Enrol(enrol) => enrolment::enrol(state, now, enrol),
         Command::RotateCertificate(rotate) => enrolment::rotate(state, rotate),
+        Command::DeadCertificate(dead) => enrolment::dead(state, dead),
         Command::Person(command) => people::decide(state, now, command),
+        Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
         Command::Tick { incident } => tick::decide(state, reclaims, now, *incident),
     }
 }

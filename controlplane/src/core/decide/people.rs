@@ -3,6 +3,7 @@
 //! Cedar has answered outside. A denial becomes an action-refused record and a refusal; a request that
 //! is allowed but makes no sense (a playbook that is not admitted, a drill in production) is only refused.
 
+use super::enrolment::NewCertificate;
 use super::{Decision, Outcome};
 use crate::core::authorisation::{Authorisation, PersonAction};
 use crate::core::drills::DRILL_ALLOWANCE;
@@ -11,15 +12,16 @@ use crate::core::state::State;
 use fettle_model::breaker::{BreakerClosed, ResumeOrder, Scope, StopOrder};
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::{Configuration, InconsistentConfiguration};
+use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::{Drill, Fault};
 use fettle_model::host::{DrillConsent, HostState};
 use fettle_model::id::{DrillId, HostId, TokenId};
-use fettle_model::identity::Role;
+use fettle_model::identity::{Principal, Role, SpiffeId};
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::playbook::DrillDeclaration;
 use fettle_model::record::{
-    ActionRefused, Body, ConfigurationSet, HostStateSet, PlaybookAdmitted, PublisherTrusted, RoleGranted, RunWished,
-    TokenCreated,
+    ActionRefused, Body, CertificateIssued, ConfigurationSet, HostStateSet, PlaybookAdmitted, PublisherTrusted,
+    RoleGranted, RunWished, TokenCreated,
 };
 use fettle_model::remediation::{Mode, PlaybookVersion, Remediation};
 use fettle_model::service::Service;
@@ -62,6 +64,8 @@ pub enum PersonRequest {
         services: Vec<Service>,
         /// All remediations, playbooks resolved to versions and parameters completed.
         remediations: Vec<Remediation>,
+        /// The generation that the person saw.
+        replaces: ConfigurationGeneration,
     },
     /// Admit a playbook version whose publication, package and imports the rim has verified.
     AdmitPlaybook {
@@ -83,6 +87,15 @@ pub enum PersonRequest {
         person: PersonName,
         /// Which.
         role: Role,
+    },
+    /// Give a person a role and a certificate, whose key they have proven.
+    AddPerson {
+        /// Who gets them.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+        /// What the rim would issue.
+        certificate: NewCertificate,
     },
     /// Stop automation.
     Stop {
@@ -149,6 +162,14 @@ pub enum PersonRefusal {
     /// The token's id is known.
     #[error("the token {0} exists already")]
     TokenKnown(TokenId),
+    /// Somebody else replaced the configuration meanwhile.
+    #[error("the configuration has generation {current} by now, not {seen}")]
+    ConfigurationChanged {
+        /// The generation that the person saw.
+        seen: ConfigurationGeneration,
+        /// The one in force.
+        current: ConfigurationGeneration,
+    },
     /// The configuration contradicts itself.
     #[error("the configuration is not consistent")]
     Configuration(#[source] InconsistentConfiguration),
@@ -215,7 +236,7 @@ impl PersonRequest {
             Self::SetConfiguration { .. } => PersonAction::SetConfiguration,
             Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
             Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
-            Self::GrantRole { .. } => PersonAction::GrantRole,
+            Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
             Self::Stop { .. } => PersonAction::Stop,
             Self::Resume { .. } => PersonAction::Resume,
             Self::StartDrill { .. } => PersonAction::StartDrill,
@@ -234,7 +255,9 @@ impl PersonRequest {
                 format!("playbook:{}@{}", admission.manifest.playbook.name, admission.digest)
             }
             Self::TrustPublisher { publisher, .. } => format!("publisher:{publisher}"),
-            Self::GrantRole { person, role } => format!("person:{person}/{}", role.as_str()),
+            Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
+                format!("person:{person}/{}", role.as_str())
+            }
             Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),
@@ -284,8 +307,8 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             };
             Ok(vec![Body::TokenCreated(Box::new(created))])
         }
-        PersonRequest::SetConfiguration { services, remediations } => {
-            set_configuration(state, by, services, remediations)
+        PersonRequest::SetConfiguration { services, remediations, replaces } => {
+            set_configuration(state, by, services, remediations, *replaces)
         }
         PersonRequest::AdmitPlaybook { admission, key } => admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => {
@@ -297,6 +320,12 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             let granted = RoleGranted { person: person.clone(), role: *role, by: Some(by.clone()) };
             let known = state.roles(person).contains(role);
             Ok(unless(known, Body::RoleGranted(Box::new(granted))))
+        }
+        PersonRequest::AddPerson { person, role, certificate } => {
+            // Said again for somebody who has the role: it names who let this key speak for them.
+            let granted = RoleGranted { person: person.clone(), role: *role, by: Some(by.clone()) };
+            let granted = Body::RoleGranted(Box::new(granted));
+            Ok(std::iter::once(granted).chain(certified(state, person, certificate)).collect())
         }
         PersonRequest::Stop { scope, why } => {
             let why = sound(why)?;
@@ -324,6 +353,18 @@ fn unless(known: bool, body: Body) -> Vec<Body> {
     if known { Vec::new() } else { vec![body] }
 }
 
+/// The record of a person's next certificate; `None` before the log is open, when nobody has a role.
+fn certified(state: &State, person: &PersonName, certificate: &NewCertificate) -> Option<Body> {
+    let subject =
+        SpiffeId { trust_domain: state.log()?.trust_domain.clone(), principal: Principal::Person(person.clone()) };
+    Some(Body::CertificateIssued(Box::new(CertificateIssued {
+        subject,
+        serial: certificate.serial.clone(),
+        generation: state.people.certificate(person).next(),
+        not_after: certificate.not_after,
+    })))
+}
+
 fn sound(why: &str) -> Result<String, PersonRefusal> {
     let sound = !why.trim().is_empty() && why.len() <= MAX_WHY_BYTES && !why.chars().any(char::is_control);
     if sound { Ok(why.to_owned()) } else { Err(PersonRefusal::Why) }
@@ -334,8 +375,12 @@ fn set_configuration(
     by: &PersonName,
     services: &[Service],
     remediations: &[Remediation],
+    seen: ConfigurationGeneration,
 ) -> Result<Vec<Body>, PersonRefusal> {
     let current = state.configuration();
+    if current.generation() != seen {
+        return Err(PersonRefusal::ConfigurationChanged { seen, current: current.generation() });
+    }
     if state.configured().is_some() && current.services() == services && current.remediations() == remediations {
         return Ok(Vec::new());
     }

@@ -1,10 +1,11 @@
 //! What an agent must be told when it connects, and whom to nudge when something changes.
 
+use crate::core::answers::KnownRefusal;
 use crate::core::runs::Run;
 use crate::core::state::State;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{AgentSequence, LogPosition};
-use fettle_model::id::HostId;
+use fettle_model::id::{DrillId, HostId};
 use fettle_model::record::Kind;
 use std::collections::BTreeSet;
 
@@ -21,6 +22,10 @@ pub struct Briefing {
     pub orders: Vec<LogPosition>,
     /// The drill that runs there.
     pub drill: Option<LogPosition>,
+    /// That drill, while nobody has been permitted to inject its fault.
+    pub inject: Option<DrillId>,
+    /// The last record of its chain.
+    pub last_record: Option<LogPosition>,
     /// The permit whose effects may be in progress: the agent may never have received it.
     pub permit: Option<LogPosition>,
 }
@@ -29,22 +34,36 @@ pub struct Briefing {
 #[must_use]
 pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
     let known = state.host(host)?;
-    let playbooks: BTreeSet<LogPosition> = state
+    let orders: BTreeSet<LogPosition> = state.stops.orders.values().map(|order| order.stamp.position).collect();
+    Some(Briefing {
+        acknowledged: known.head.sequence,
+        configuration: state.configured().map(|stamp| stamp.position),
+        playbooks: playbooks_in_use(state),
+        orders: orders.into_iter().collect(),
+        drill: state.drills.on_host(host).map(|running| running.started.position),
+        inject: waiting_drill(state, host),
+        last_record: known.last_record.map(|stamp| stamp.position),
+        permit: state.runs.on_host(host).map(|run: &Run| run.granted.position),
+    })
+}
+
+/// Positions of the admissions of every version that the configuration uses.
+#[must_use]
+pub fn playbooks_in_use(state: &State) -> Vec<LogPosition> {
+    let positions: BTreeSet<LogPosition> = state
         .configuration()
         .remediations()
         .iter()
         .filter_map(|answer| state.playbooks.version(&answer.playbook))
         .map(|admitted| admitted.stamp.position)
         .collect();
-    let orders: BTreeSet<LogPosition> = state.stops.orders.values().map(|order| order.stamp.position).collect();
-    Some(Briefing {
-        acknowledged: known.head.sequence,
-        configuration: state.configured().map(|stamp| stamp.position),
-        playbooks: playbooks.into_iter().collect(),
-        orders: orders.into_iter().collect(),
-        drill: state.drills.on_host(host).map(|running| running.started.position),
-        permit: state.runs.on_host(host).map(|run: &Run| run.granted.position),
-    })
+    positions.into_iter().collect()
+}
+
+/// The drill on a host whose fault nobody has been permitted to inject yet: its agent should ask.
+#[must_use]
+pub fn waiting_drill(state: &State, host: HostId) -> Option<DrillId> {
+    state.drills.on_host(host).filter(|running| running.injection.is_none()).map(|running| running.drill.drill)
 }
 
 /// An agent that should ask again about a check.
@@ -64,24 +83,29 @@ pub fn nudges(state: &State, applied: Kind) -> Vec<Nudge> {
     if !opens_a_way(applied) {
         return Vec::new();
     }
-    state
-        .answers
-        .newest_refusals()
-        .filter_map(|known| {
-            let refusal = &known.refusal;
-            let check = refusal.check.clone()?;
-            let newest = state.host(refusal.host)?.checks.get(&check)?;
-            let waits = refusal.retry_at.is_none()
-                && newest.transition.to == Status::Critical
-                && Some(newest.transition.epoch) == refusal.epoch
-                && state.runs.on_host(refusal.host).is_none();
-            waits.then_some(Nudge { host: refusal.host, check })
-        })
-        .collect()
+    state.answers.newest_refusals().filter_map(|known| waiting_for_a_nudge(state, known)).collect()
+}
+
+/// What a host that connects must be nudged about: what made an answer possible meanwhile went past it.
+#[must_use]
+pub fn nudges_on(state: &State, host: HostId) -> Vec<Nudge> {
+    state.answers.newest_refusals_on(host).filter_map(|known| waiting_for_a_nudge(state, known)).collect()
+}
+
+fn waiting_for_a_nudge(state: &State, known: &KnownRefusal) -> Option<Nudge> {
+    let refusal = &known.refusal;
+    let check = refusal.check.clone()?;
+    let newest = state.host(refusal.host)?.checks.get(&check)?;
+    let waits = refusal.retry_at.is_none()
+        && newest.transition.to == Status::Critical
+        && Some(newest.transition.epoch) == refusal.epoch
+        && state.runs.on_host(refusal.host).is_none();
+    waits.then_some(Nudge { host: refusal.host, check })
 }
 
 /// Whether a record of this kind can take away a reason that names no time.
-const fn opens_a_way(kind: Kind) -> bool {
+#[must_use]
+pub const fn opens_a_way(kind: Kind) -> bool {
     match kind {
         Kind::ConfigurationSet
         | Kind::EvidenceEarned

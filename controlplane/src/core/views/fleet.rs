@@ -90,7 +90,7 @@ fn host_row(state: &State, host: &Host) -> HostRow {
         environment: host.environment.clone(),
         state: host.state,
         enrolled: host.enrolled,
-        certificate: host.certificate,
+        certificate: host.certificates.newest,
         agent_version: description.map(|description| description.agent_version.clone()),
         os: description.map(|description| description.os.clone()),
         services: description

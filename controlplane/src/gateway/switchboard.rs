@@ -1,0 +1,264 @@
+//! The switchboard: which agent has a session, and who is told what is new in the log.
+//!
+//! One task ([`Switchboard::follow`]) follows the leader's feed and puts what concerns an agent into its
+//! session's queue; answers to an agent's own records go to it directly, without this detour. A session whose
+//! queue is full is ended: its agent connects again and is briefed from the log.
+
+use super::{Shared, shown};
+use crate::core::views;
+use crate::leader::{Batch, Entry, Gone};
+use fettle_model::check::CheckRef;
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::record::{Body, Kind};
+use fettle_model::time::UnixMillis;
+use fettle_proto::session::SessionProblem;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that may wait for one session: a configuration, its playbooks, a stop in every scope.
+const ORDERS: usize = 256;
+
+/// What a session is ordered to say.
+#[derive(Debug, Clone)]
+pub(super) enum Order {
+    /// A published record, JSON.
+    Publish(Arc<Vec<u8>>),
+    /// Ask (again) about a check.
+    Remediate(CheckRef),
+    /// Ask to inject a drill's fault.
+    Inject(DrillId),
+}
+
+/// A session's end of its line.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Which session this is.
+    number: u64,
+    host: HostId,
+    /// What to say.
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Why to end; closed without a word: another session took over.
+    pub(super) end: oneshot::Receiver<SessionProblem>,
+}
+
+#[derive(Debug)]
+struct Plug {
+    number: u64,
+    orders: mpsc::Sender<Order>,
+    end: oneshot::Sender<SessionProblem>,
+}
+
+impl Plug {
+    fn end(self, problem: SessionProblem) {
+        // An error says that the session has ended already.
+        self.end.send(problem).ok();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    next: u64,
+    plugs: HashMap<HostId, Plug>,
+    heard: HashMap<HostId, UnixMillis>,
+}
+
+/// Who is connected. Its lock is held for a look-up, never across a wait.
+#[derive(Debug, Clone, Default)]
+pub struct Switchboard {
+    board: Arc<Mutex<Board>>,
+}
+
+/// Whether an agent has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has.
+    Connected,
+    /// It was last heard then.
+    LastHeard(UnixMillis),
+    /// Not since the control plane started.
+    Never,
+}
+
+impl Switchboard {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // Every change is one statement; a panic between them leaves nothing half done.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session begins; one that the host had before ends.
+    pub(super) fn plug(&self, host: HostId) -> Line {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let (end, ended) = oneshot::channel();
+        let mut board = self.board();
+        board.next += 1;
+        let number = board.next;
+        if let Some(before) = board.plugs.insert(host, Plug { number, orders, end }) {
+            before.end(SessionProblem::Replaced);
+        }
+        Line { number, host, orders: inbox, end: ended }
+    }
+
+    /// A session has ended.
+    pub(super) fn unplug(&self, line: &Line) {
+        let mut board = self.board();
+        if board.plugs.get(&line.host).is_some_and(|plug| plug.number == line.number) {
+            board.plugs.remove(&line.host);
+        }
+    }
+
+    /// An agent was heard.
+    pub(super) fn heard(&self, host: HostId, at: UnixMillis) {
+        self.board().heard.insert(host, at);
+    }
+
+    /// Whether an agent has a session.
+    #[must_use]
+    pub fn standing(&self, host: HostId) -> Standing {
+        let board = self.board();
+        if board.plugs.contains_key(&host) {
+            return Standing::Connected;
+        }
+        board.heard.get(&host).map_or(Standing::Never, |at| Standing::LastHeard(*at))
+    }
+
+    fn end(&self, host: HostId, problem: SessionProblem) {
+        if let Some(plug) = self.board().plugs.remove(&host) {
+            plug.end(problem);
+        }
+    }
+
+    fn end_all(&self, problem: SessionProblem) {
+        for (_, plug) in self.board().plugs.drain() {
+            plug.end(problem);
+        }
+    }
+
+    fn order(&self, host: HostId, order: Order) {
+        let mut board = self.board();
+        if board.plugs.get(&host).is_some_and(|plug| plug.orders.try_send(order).is_err())
+            && let Some(plug) = board.plugs.remove(&host)
+        {
+            tracing::warn!(%host, "a session is ended: its agent does not keep up");
+            plug.end(SessionProblem::Unavailable);
+        }
+    }
+
+    fn order_all(&self, order: &Order) {
+        let hosts: Vec<HostId> = self.board().plugs.keys().copied().collect();
+        for host in hosts {
+            self.order(host, order.clone());
+        }
+    }
+
+    /// Follows the log until the leader ends.
+    pub async fn follow(shared: Shared) {
+        let mut feed = shared.leader.feed().listen();
+        let board = shared.switchboard.clone();
+        loop {
+            match feed.recv().await {
+                Ok(batch) => {
+                    if let Err(Gone) = tell(&shared, &batch).await {
+                        return;
+                    }
+                }
+                // What went past is in the log, from which every agent is briefed when it connects.
+                Err(RecvError::Lagged(batches)) => {
+                    tracing::warn!(batches, "the switchboard fell behind; every session begins anew");
+                    board.end_all(SessionProblem::Unavailable);
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
+    let board = &shared.switchboard;
+    for entry in &batch.entries {
+        match &entry.signed.record().body {
+            Body::ConfigurationSet(_) => configuration(shared, entry).await?,
+            Body::AutomationStopped(_) | Body::AutomationResumed(_) => publish(entry, |order| board.order_all(&order)),
+            Body::DrillStarted(drill) => {
+                publish(entry, |order| board.order(drill.host, order));
+                board.order(drill.host, Order::Inject(drill.drill));
+            }
+            Body::RunWished(wished) => board.order(wished.host, Order::Remediate(wished.check.clone())),
+            Body::HostStateSet(set) => match set.state {
+                HostState::Revoked => board.end(set.host, SessionProblem::Revoked),
+                HostState::Active | HostState::Quarantined => {}
+            },
+            Body::LogOpened(_)
+            | Body::RoleGranted(_)
+            | Body::TokenCreated(_)
+            | Body::HostEnrolled(_)
+            | Body::CertificateIssued(_)
+            | Body::HostDescribed(_)
+            | Body::PublisherTrusted(_)
+            | Body::PlaybookAdmitted(_)
+            | Body::TransitionSeen(_)
+            | Body::PermitRequested(_)
+            | Body::PermitGranted(_)
+            | Body::PermitRefused(_)
+            | Body::PermitRejected(_)
+            | Body::RunEnded(_)
+            | Body::RunUnresolved(_)
+            | Body::PlanMade(_)
+            | Body::BreakerOpened(_)
+            | Body::BreakerClosed(_)
+            | Body::DrillEnded(_)
+            | Body::EvidenceEarned(_)
+            | Body::IncidentOpened(_)
+            | Body::ActionRefused(_)
+            | Body::ForkSeen(_) => {}
+        }
+    }
+    nudge(shared, batch).await
+}
+
+/// The configuration to everybody, and before it the admissions of the playbooks that it uses.
+async fn configuration(shared: &Shared, entry: &Arc<Entry>) -> Result<(), Gone> {
+    let of = entry.published.position;
+    let admissions = shared.leader.inspect(move |view| {
+        let state = view.core.state();
+        // A newer one is on its way to be told in its turn.
+        let current = state.configured().is_some_and(|stamp| stamp.position == of);
+        let positions = if current { views::playbooks_in_use(state) } else { Vec::new() };
+        positions.into_iter().map(|position| shown(view, position)).collect::<Result<Vec<_>, _>>()
+    });
+    match admissions.await? {
+        Ok(admissions) => {
+            for admission in admissions {
+                shared.switchboard.order_all(&Order::Publish(Arc::new(admission)));
+            }
+            publish(entry, |order| shared.switchboard.order_all(&order));
+        }
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::error!(error = format!("{error:#}"), "a configuration's playbooks could not be told");
+            // Everybody is briefed anew.
+            shared.switchboard.end_all(SessionProblem::Unavailable);
+        }
+    }
+    Ok(())
+}
+
+fn publish(entry: &Entry, give: impl FnOnce(Order)) {
+    match entry.published.to_json() {
+        Ok(json) => give(Order::Publish(Arc::new(json))),
+        Err(error) => tracing::error!(%error, "a record could not be written as JSON"),
+    }
+}
+
+/// Whoever was refused for a reason that a record of this batch took away is to ask again.
+async fn nudge(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
+    let kinds: Vec<Kind> = batch.entries.iter().map(|entry| entry.signed.record().body.kind()).collect();
+    let Some(kind) = kinds.into_iter().find(|kind| views::opens_a_way(*kind)) else { return Ok(()) };
+    let nudges = shared.leader.inspect(move |view| views::nudges(view.core.state(), kind)).await?;
+    for views::Nudge { host, check } in nudges {
+        shared.switchboard.order(host, Order::Remediate(check));
+    }
+    Ok(())
+}

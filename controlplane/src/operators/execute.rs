@@ -1,0 +1,199 @@
+//! Commands: names become ids, secrets are minted, and the leader is asked.
+
+use super::Caller;
+use super::problem::{invalid, not_found, refused};
+use crate::core::{Outcome, PersonAction, PersonRequest};
+use crate::gateway::{as_new, gone, internal};
+use crate::leader::Done;
+use crate::mint;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fettle_audit::key::PublicKey;
+use fettle_certs::authority::Subject;
+use fettle_certs::csr::{MAX_CSR_BYTES, ProvenKey};
+use fettle_certs::token::JoinToken;
+use fettle_model::check::CheckRef;
+use fettle_model::counter::LogPosition;
+use fettle_model::evidence::Fault;
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::identity::Role;
+use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
+use fettle_model::record::Body;
+use fettle_proto::operator::{Command, CommandReply};
+use std::time::Duration;
+use tonic::Status;
+
+/// The action of a command, and what it is about, as policies and the record of a denial name them.
+pub(super) fn action(command: &Command) -> (PersonAction, String) {
+    match command {
+        Command::CreateToken { environment, .. } => (PersonAction::CreateToken, format!("environment:{environment}")),
+        Command::SetConfiguration { .. } => (PersonAction::SetConfiguration, "configuration".to_owned()),
+        Command::TrustPublisher { publisher, .. } => (PersonAction::TrustPublisher, format!("publisher:{publisher}")),
+        Command::StartDrill { host, remediation, .. } => {
+            (PersonAction::StartDrill, format!("host:{host}/{remediation}"))
+        }
+        Command::WishRun { host, check } => (PersonAction::WishRun, format!("host:{host}/{check}")),
+        Command::Stop { scope, .. } => (PersonAction::Stop, scope.to_string()),
+        Command::Resume { scope, .. } => (PersonAction::Resume, scope.to_string()),
+        Command::SetHostState { host, state, .. } => {
+            (PersonAction::SetHostState, format!("host:{host}/{}", state.as_str()))
+        }
+        Command::AddPerson { person, role, .. } | Command::GrantRole { person, role } => {
+            (PersonAction::GrantRole, format!("person:{person}/{}", role.as_str()))
+        }
+    }
+}
+
+/// Does what a person orders.
+pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<CommandReply, Status> {
+    match command {
+        Command::CreateToken { environment, host, ttl_ms } => create_token(caller, environment, host, ttl_ms).await,
+        Command::SetConfiguration { services, remediations, replaces } => {
+            ask(caller, PersonRequest::SetConfiguration { services, remediations, replaces }).await
+        }
+        Command::TrustPublisher { publisher, key } => {
+            let key: PublicKey = key.parse().map_err(|error: fettle_audit::key::InvalidPublicKey| {
+                invalid(
+                    format!("the publisher's key is refused: {error}"),
+                    "give the line that fettle playbook keygen printed",
+                )
+            })?;
+            ask(caller, PersonRequest::TrustPublisher { publisher, key: key.to_string() }).await
+        }
+        Command::StartDrill { playbook, host, remediation, drill } => {
+            start_drill(caller, &playbook, &host, &remediation, drill).await
+        }
+        Command::WishRun { host, check } => {
+            let host = host_id(caller, &host).await?;
+            ask(caller, PersonRequest::WishRun { host, check }).await
+        }
+        Command::Stop { scope, why } => ask(caller, PersonRequest::Stop { scope, why }).await,
+        Command::Resume { scope, why } => ask(caller, PersonRequest::Resume { scope, why }).await,
+        Command::SetHostState { host, state, why } => {
+            let host = host_id(caller, &host).await?;
+            ask(caller, PersonRequest::SetHostState { host, state, why }).await
+        }
+        Command::AddPerson { person, role, csr } => add_person(caller, person, role, &csr).await,
+        Command::GrantRole { person, role } => ask(caller, PersonRequest::GrantRole { person, role }).await,
+    }
+}
+
+/// Asks the leader, and says where the first record is; the end of the log, when it is so already.
+async fn ask(caller: &Caller<'_>, request: PersonRequest) -> Result<CommandReply, Status> {
+    let done = decided(caller, request).await?;
+    let position = match done.entries.first() {
+        Some(entry) => entry.published.position,
+        None => {
+            let size = caller.shared.leader.inspect(|view| view.size()).await.map_err(gone)?;
+            LogPosition(size.0.saturating_sub(1))
+        }
+    };
+    Ok(CommandReply::Done { position })
+}
+
+/// Asks the leader.
+pub(super) async fn decided(caller: &Caller<'_>, request: PersonRequest) -> Result<Done, Status> {
+    let done = caller.shared.leader.person(caller.person.clone(), request).await.map_err(gone)?;
+    match &done.outcome {
+        Outcome::Done | Outcome::Unchanged => Ok(done),
+        Outcome::PersonRefused(refusal) => Err(refused(refusal)),
+        other @ (Outcome::AlreadyKnown { .. }
+        | Outcome::Answered { .. }
+        | Outcome::AlreadyInitialised
+        | Outcome::RecordRefused(_)
+        | Outcome::EnrolmentRefused(_)) => Err(internal(anyhow::anyhow!("a person was answered with {other:?}"))),
+    }
+}
+
+async fn create_token(
+    caller: &Caller<'_>,
+    environment: EnvironmentName,
+    host: Option<HostName>,
+    ttl_ms: u64,
+) -> Result<CommandReply, Status> {
+    let token = TokenId::from_uuid(mint::uuid());
+    let secret = JoinToken::from_random(token, *mint::secret().map_err(internal)?);
+    let valid_for = Duration::from_millis(ttl_ms);
+    let done = decided(caller, PersonRequest::CreateToken { token, environment, host, valid_for }).await?;
+    let created = done.entries.iter().find_map(|entry| match &entry.signed.record().body {
+        Body::TokenCreated(created) => Some(created.expires_at),
+        _ => None,
+    });
+    let expires_at = created.ok_or_else(|| internal(anyhow::anyhow!("a token left no record")))?;
+    // Crash here: the token is in the log and enrols nobody; the person makes another.
+    caller.shared.vault.keep_token(token, secret.verifier(), expires_at).await.map_err(internal)?;
+    let addresses = &caller.shared.addresses;
+    Ok(CommandReply::Token {
+        token,
+        secret: secret.expose().to_string(),
+        ca_pin: caller.shared.authority.ca_pin().to_string(),
+        enrol_address: addresses.enrol.clone(),
+        agents_address: addresses.agents.clone(),
+        expires_at,
+    })
+}
+
+/// What a drill's names stand for.
+struct Drill {
+    host: HostId,
+    check: CheckRef,
+    fault: Fault,
+}
+
+async fn start_drill(
+    caller: &Caller<'_>,
+    playbook: &PlaybookName,
+    host: &HostName,
+    remediation: &RemediationName,
+    number: u32,
+) -> Result<CommandReply, Status> {
+    let host = host_id(caller, host).await?;
+    let (playbook, remediation) = (playbook.clone(), remediation.clone());
+    let found = caller.shared.leader.inspect(move |view| {
+        let state = view.core.state();
+        let configured = state.configuration().remediation(&remediation).ok_or_else(|| {
+            not_found(format!("the configuration has no remediation {remediation}"), "see: fettle service show")
+        })?;
+        if configured.playbook.name != playbook {
+            return Err(invalid(
+                format!("remediation {remediation} uses {}, not {playbook}", configured.playbook.name),
+                "name a remediation that uses the playbook",
+            ));
+        }
+        let declared = state
+            .playbook(&configured.playbook.digest)
+            .and_then(|admitted| admitted.admission.manifest.drills.get(usize::try_from(number).unwrap_or(usize::MAX)));
+        let declared = declared
+            .ok_or_else(|| not_found(format!("{playbook} declares no drill {number}"), "see: fettle playbook show"))?;
+        let check = CheckRef { service: configured.service.clone(), check: configured.check.clone() };
+        Ok(Drill { host, check, fault: Fault { kind: declared.fault, on: declared.on.clone() } })
+    });
+    let Drill { host, check, fault } = found.await.map_err(gone)??;
+    let drill = DrillId::from_uuid(mint::uuid());
+    decided(caller, PersonRequest::StartDrill { drill, host, check, fault }).await?;
+    Ok(CommandReply::Drill { drill })
+}
+
+async fn add_person(caller: &Caller<'_>, person: PersonName, role: Role, csr: &str) -> Result<CommandReply, Status> {
+    /// Base64 writes four characters for three bytes, the last group padded.
+    const MAX_CSR_CHARS: usize = MAX_CSR_BYTES.div_ceil(3) * 4;
+    let wrong = |what: String| invalid(what, "let `fettle person add` make the certificate request");
+    let csr = Some(csr).filter(|csr| csr.len() <= MAX_CSR_CHARS).and_then(|csr| STANDARD.decode(csr).ok());
+    let csr = csr.ok_or_else(|| wrong("the certificate request is not base64, or too long".to_owned()))?;
+    let key = ProvenKey::from_csr(&csr).map_err(|error| wrong(error.to_string()))?;
+    let issued = caller.shared.certify(&key, Subject::Person(person.clone())).map_err(internal)?;
+    let request = PersonRequest::AddPerson { person, role, certificate: as_new(&issued) };
+    decided(caller, request).await?;
+    Ok(CommandReply::Person { chain: issued.chain_pem(), root: caller.shared.authority.root().to_pem() })
+}
+
+/// The host of this name that is not revoked; a revoked one, where there is no other.
+async fn host_id(caller: &Caller<'_>, name: &HostName) -> Result<HostId, Status> {
+    let wanted = name.clone();
+    let found = caller.shared.leader.inspect(move |view| {
+        let hosts = view.core.state().hosts().filter(|host| host.name == wanted);
+        hosts.min_by_key(|host| host.state == HostState::Revoked).map(|host| host.id)
+    });
+    found.await.map_err(gone)?.ok_or_else(|| not_found(format!("no host is named {name}"), "see: fettle host list"))
+}

@@ -1,0 +1,171 @@
+//! The operators' API: what people order, ask, publish and take away.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `execute` | commands, and what the leader is asked because of them |
+//! | `query` | questions |
+//! | `rows` | answers, from the state |
+//! | `summary` | one line about a record |
+//! | `publish` | a playbook's admission |
+//! | `export` | the whole log as a bundle |
+//! | `problem` | why something was not done, for a person |
+//!
+//! Every call is authorised by Cedar, and a denial is a record. Decides nothing: the leader does.
+
+mod execute;
+mod export;
+mod problem;
+mod publish;
+mod query;
+mod rows;
+mod summary;
+
+use crate::authority::{Petition, Reading};
+use crate::core::{Authorisation, Command, PersonAction};
+use crate::gateway::{Shared, gone, internal};
+use crate::server::Peer;
+use fettle_model::identity::{Principal, Role};
+use fettle_model::name::PersonName;
+use fettle_model::record::ActionRefused;
+use fettle_proto::operator::{Command as Order, MAX_DOCUMENT_BYTES, Problem, ProblemCode, Query};
+use fettle_proto::v1::operators_server::{Operators, OperatorsServer};
+use fettle_proto::v1::{BundlePart, Document, ExportLogRequest, PlaybookPart};
+use problem::status;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Packages that are checked at once: each takes a core for up to a second and 8 MiB.
+const MAX_PUBLISHES: usize = 2;
+/// Exports that run at once: each reads the disk as fast as its caller takes it.
+const MAX_EXPORTS: usize = 4;
+
+/// The service.
+#[derive(Debug)]
+pub struct OperatorsService {
+    shared: Shared,
+    publishes: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+}
+
+impl OperatorsService {
+    /// The service as tonic takes it.
+    #[must_use]
+    pub fn server(shared: Shared) -> OperatorsServer<Self> {
+        let publishes = Arc::new(Semaphore::new(MAX_PUBLISHES));
+        let exports = Arc::new(Semaphore::new(MAX_EXPORTS));
+        OperatorsServer::new(Self { shared, publishes, exports })
+            .max_decoding_message_size(MAX_DOCUMENT_BYTES)
+            .max_encoding_message_size(MAX_DOCUMENT_BYTES)
+    }
+}
+
+#[tonic::async_trait]
+impl Operators for OperatorsService {
+    type ExportLogStream = ReceiverStream<Result<BundlePart, Status>>;
+
+    async fn execute(&self, request: Request<Document>) -> Result<Response<Document>, Status> {
+        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let order: Order = parse(&request.into_inner().json)?;
+        let (action, resource) = execute::action(&order);
+        caller.authorise(action, resource).await?;
+        let reply = execute::execute(&caller, order).await?;
+        answer(&reply)
+    }
+
+    async fn query(&self, request: Request<Document>) -> Result<Response<Document>, Status> {
+        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let query: Query = parse(&request.into_inner().json)?;
+        caller.may_read(query::reading(&query)).await?;
+        let reply = query::query(&self.shared, query).await?;
+        answer(&reply)
+    }
+
+    async fn publish_playbook(&self, request: Request<Streaming<PlaybookPart>>) -> Result<Response<Document>, Status> {
+        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        caller.authorise(PersonAction::AdmitPlaybook, "playbook".to_owned()).await?;
+        let turn = Arc::clone(&self.publishes).acquire_owned().await.map_err(internal)?;
+        let reply = publish::publish(&caller, request.into_inner()).await?;
+        drop(turn);
+        answer(&reply)
+    }
+
+    async fn export_log(&self, request: Request<ExportLogRequest>) -> Result<Response<Self::ExportLogStream>, Status> {
+        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        caller.may_read(Reading::ExportLog).await?;
+        let turn = Arc::clone(&self.exports).acquire_owned().await.map_err(internal)?;
+        let bundle = export::export(&self.shared, turn).await?;
+        Ok(Response::new(ReceiverStream::new(bundle)))
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, Status> {
+    serde_json::from_slice(json).map_err(|error| {
+        status(Problem {
+            code: ProblemCode::Invalid,
+            message: format!("the document is malformed: {error}"),
+            remedy: "use a client of the same version as the control plane".to_owned(),
+        })
+    })
+}
+
+fn answer<T: serde::Serialize>(reply: &T) -> Result<Response<Document>, Status> {
+    let json = serde_json::to_vec(reply).map_err(internal)?;
+    Ok(Response::new(Document { json }))
+}
+
+/// A person who calls.
+#[derive(Debug, Clone)]
+pub(super) struct Caller<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) person: PersonName,
+}
+
+impl<'a> Caller<'a> {
+    fn of(shared: &'a Shared, peer: &Peer) -> Result<Self, Status> {
+        let identity = peer.identity.as_ref().ok_or_else(|| Status::unauthenticated("a certificate is needed"))?;
+        // TLS looked at it once, when the connection began.
+        identity.validity.check(shared.wall()).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        match &identity.id.principal {
+            Principal::Person(person) => Ok(Self { shared, person: person.clone() }),
+            Principal::Agent(_) | Principal::ControlPlane(_) => {
+                Err(Status::permission_denied("this port is for people"))
+            }
+        }
+    }
+
+    async fn roles(&self) -> Result<BTreeSet<Role>, Status> {
+        let person = self.person.clone();
+        self.shared.leader.inspect(move |view| view.core.state().roles(&person)).await.map_err(gone)
+    }
+
+    /// Asks Cedar whether this person may do something. The leader asks once more, at the state in which it
+    /// decides; here it is asked before anything is looked up or read for them.
+    async fn authorise(&self, action: PersonAction, resource: String) -> Result<(), Status> {
+        let roles = self.roles().await?;
+        let petition = Petition { by: &self.person, roles: &roles, action };
+        self.unless_denied(self.shared.policies.person(&petition), action.as_str(), resource).await
+    }
+
+    async fn may_read(&self, reading: Reading) -> Result<(), Status> {
+        let roles = self.roles().await?;
+        let authorised = self.shared.policies.reader(&self.person, &roles, reading);
+        self.unless_denied(authorised, reading.action(), "installation".to_owned()).await
+    }
+
+    async fn unless_denied(
+        &self,
+        authorised: Authorisation,
+        action: &'static str,
+        resource: String,
+    ) -> Result<(), Status> {
+        let Authorisation::Denied { policies } = authorised else { return Ok(()) };
+        let by = self.person.clone();
+        let problem = problem::denied(&by, action, &policies);
+        let refused = ActionRefused { by, action: action.to_owned(), resource, policies };
+        self.shared.leader.command(Command::Refuse(refused)).await.map_err(gone)?;
+        Err(status(problem))
+    }
+}

@@ -1,0 +1,82 @@
+//! Why something was not done, with what a person can do about it.
+
+use crate::core::PersonRefusal;
+use fettle_model::name::PersonName;
+use fettle_proto::operator::{Problem, ProblemCode};
+use tonic::{Code, Status};
+
+/// A problem as it travels: its JSON in the status's details.
+pub(super) fn status(problem: Problem) -> Status {
+    let code = match problem.code {
+        ProblemCode::Invalid => Code::InvalidArgument,
+        ProblemCode::NotFound => Code::NotFound,
+        ProblemCode::Conflict => Code::Aborted,
+        ProblemCode::Denied => Code::PermissionDenied,
+        ProblemCode::Refused => Code::FailedPrecondition,
+        ProblemCode::Unavailable => Code::Unavailable,
+        ProblemCode::Internal => Code::Internal,
+    };
+    // Without its details a status still has code and message.
+    let details = serde_json::to_vec(&problem).unwrap_or_default();
+    Status::with_details(code, problem.message, details.into())
+}
+
+/// The document itself is wrong.
+pub(super) fn invalid(message: impl Into<String>, remedy: impl Into<String>) -> Status {
+    status(Problem { code: ProblemCode::Invalid, message: message.into(), remedy: remedy.into() })
+}
+
+/// A thing that it names does not exist.
+pub(super) fn not_found(message: impl Into<String>, remedy: impl Into<String>) -> Status {
+    status(Problem { code: ProblemCode::NotFound, message: message.into(), remedy: remedy.into() })
+}
+
+/// Cedar says no.
+pub(super) fn denied(by: &PersonName, action: &str, policies: &[String]) -> Problem {
+    let because = match policies {
+        [] => "no policy permits it".to_owned(),
+        policies => format!("forbidden by {}", policies.join(", ")),
+    };
+    Problem {
+        code: ProblemCode::Denied,
+        message: format!("{by} may not {action}: {because}"),
+        remedy: "ask an operator for the role that permits it: fettle person add".to_owned(),
+    }
+}
+
+/// The leader's refusal.
+pub(super) fn refused(refusal: &PersonRefusal) -> Status {
+    use PersonRefusal as Refusal;
+    if let Refusal::NotAuthorised { by, action, policies } = refusal {
+        return status(denied(by, action.as_str(), policies));
+    }
+    let (code, remedy) = match refusal {
+        Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an operator"),
+        Refusal::Why => (ProblemCode::Invalid, "give a short reason in one line"),
+        Refusal::TokenValidity => (ProblemCode::Invalid, "give a shorter validity, such as 1h"),
+        Refusal::TokenKnown(_) => (ProblemCode::Conflict, "try again"),
+        Refusal::ConfigurationChanged { .. } => {
+            (ProblemCode::Conflict, "look at the configuration in force, and apply again")
+        }
+        Refusal::Configuration(_) => (ProblemCode::Invalid, "correct the files and apply again"),
+        Refusal::PlaybookNotAdmitted { .. } => (ProblemCode::NotFound, "publish the playbook first"),
+        Refusal::Parameters { .. } => (ProblemCode::Invalid, "see the playbook's parameters: fettle playbook show"),
+        Refusal::PublisherNotTrusted(_) => {
+            (ProblemCode::Refused, "an operator trusts the key first: fettle publisher trust")
+        }
+        Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
+        Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),
+        Refusal::UnknownHost(_) => (ProblemCode::NotFound, "see the hosts: fettle host list"),
+        Refusal::HostNotActive(_) => (ProblemCode::Refused, "see why: fettle host show"),
+        Refusal::Revoked(_) => (ProblemCode::Refused, "enrol the host anew with a join token"),
+        Refusal::NoRemediation(_) => (ProblemCode::NotFound, "apply a remediation that answers this check"),
+        Refusal::DrillsRefused(_) => {
+            (ProblemCode::Refused, "drill a staging host that carries the service and whose agent.toml allows drills")
+        }
+        Refusal::DrillMode(_) => (ProblemCode::Refused, "set the remediation's mode in staging to auto"),
+        Refusal::UndeclaredFault => (ProblemCode::NotFound, "see the playbook's drills: fettle playbook show"),
+        Refusal::DrillRuns(_) => (ProblemCode::Refused, "wait until the drill that runs has ended"),
+    };
+    let message = format!("{:#}", anyhow::Error::from(refusal.clone()));
+    status(Problem { code, message, remedy: remedy.to_owned() })
+}

@@ -1,0 +1,202 @@
+//! Questions: each is one look at one moment of the log.
+
+use super::problem::not_found;
+use super::{rows, summary};
+use crate::authority::Reading;
+use crate::core::{State, views};
+use crate::gateway::switchboard::{Standing, Switchboard};
+use crate::gateway::{Shared, gone, internal};
+use crate::journal::MAX_BATCH;
+use crate::leader::View;
+use fettle_model::counter::LogPosition;
+use fettle_model::host::HostState;
+use fettle_model::id::{HostId, RunId};
+use fettle_model::name::HostName;
+use fettle_model::record::{Body, Record};
+use fettle_proto::operator::{
+    Connection, HostRow, LogRow, MAX_ROWS, Query, QueryReply, RunDetail, WhyCheck, WhyDecision,
+};
+use tonic::Status;
+
+/// What a question reads.
+pub(super) const fn reading(query: &Query) -> Reading {
+    match query {
+        Query::Log { .. } => Reading::Log,
+        Query::Hosts
+        | Query::Services
+        | Query::Configuration
+        | Query::Playbooks
+        | Query::Runs { .. }
+        | Query::Run { .. }
+        | Query::WhyCheck { .. }
+        | Query::Breakers
+        | Query::Policy
+        | Query::Drill { .. }
+        | Query::Incidents => Reading::State,
+    }
+}
+
+/// Answers a question.
+pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, Status> {
+    let (board, wall) = (shared.switchboard.clone(), shared.wall());
+    let answer = shared.leader.inspect(move |view| {
+        let state = view.core.state();
+        Ok(match query {
+            Query::Hosts => QueryReply::Hosts { hosts: hosts(state, &board) },
+            Query::Services => QueryReply::Services { services: rows::services(state) },
+            Query::Configuration => {
+                let configuration = state.configuration();
+                QueryReply::Configuration {
+                    generation: configuration.generation(),
+                    services: configuration.services().to_vec(),
+                    remediations: configuration.remediations().to_vec(),
+                }
+            }
+            Query::Playbooks => QueryReply::Playbooks { playbooks: rows::playbooks(state) },
+            Query::Runs { limit } => {
+                let runs = views::runs(state, bounded(limit));
+                QueryReply::Runs { runs: runs.into_iter().filter_map(|run| rows::run(state, run)).collect() }
+            }
+            Query::Run { run } => QueryReply::Run { run: Box::new(run_detail(view, run)?) },
+            Query::WhyCheck { check, host } => {
+                let host = named(state, &host)?;
+                QueryReply::Why { why: Box::new(why(view, host, &check)?) }
+            }
+            Query::Breakers => QueryReply::Breakers { breakers: rows::breakers(state, wall) },
+            Query::Log { from, limit } => log(view, from, bounded(limit))?,
+            Query::Policy => QueryReply::Policy { policy: policy(state)? },
+            Query::Drill { drill } => {
+                let found = rows::drill(state, drill)
+                    .ok_or_else(|| not_found(format!("no drill {drill} is known"), "see: fettle log list"))?;
+                QueryReply::Drill { drill: Box::new(found) }
+            }
+            Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
+        })
+    });
+    answer.await.map_err(gone)?
+}
+
+fn bounded(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(MAX_ROWS).min(MAX_ROWS)
+}
+
+fn named(state: &State, name: &HostName) -> Result<HostId, Status> {
+    let hosts = state.hosts().filter(|host| &host.name == name);
+    let found = hosts.min_by_key(|host| host.state == HostState::Revoked).map(|host| host.id);
+    found.ok_or_else(|| not_found(format!("no host is named {name}"), "see: fettle host list"))
+}
+
+fn hosts(state: &State, board: &Switchboard) -> Vec<HostRow> {
+    let rows = views::hosts(state).into_iter().take(MAX_ROWS);
+    rows.map(|row| HostRow {
+        host: row.host,
+        name: row.name,
+        environment: row.environment,
+        state: row.state,
+        connection: match board.standing(row.host) {
+            Standing::Connected => Connection::Connected,
+            Standing::LastHeard(at) => Connection::LastHeard { at },
+            Standing::Never => Connection::NotSinceStart,
+        },
+        description: state.host(row.host).and_then(|host| host.description.clone()),
+        sequence: row.records,
+        running: row.run,
+    })
+    .collect()
+}
+
+fn run_detail(view: &View<'_>, run: RunId) -> Result<RunDetail, Status> {
+    let state = view.core.state();
+    let (row, known) = views::run(state, run)
+        .ok_or_else(|| not_found(format!("no run {run} is known"), "older ones are in the exported log"))?;
+    let ended_position = match &row.standing {
+        views::RunStanding::Ended { stamp, .. } => Some(stamp.position),
+        views::RunStanding::InFlight | views::RunStanding::Rejected { .. } | views::RunStanding::Unresolved { .. } => {
+            None
+        }
+    };
+    let record = match ended_position.map(|position| record(view, position)).transpose()?.map(|record| record.body) {
+        Some(Body::RunEnded(ended)) => Some(*ended),
+        Some(_) | None => None,
+    };
+    let (permit, granted_position) = (known.permit.clone(), known.granted.position);
+    let row = rows::run(state, row).ok_or_else(|| internal(anyhow::anyhow!("a run's host is not known")))?;
+    Ok(RunDetail { row, permit, granted_position, record, ended_position })
+}
+
+fn why(view: &View<'_>, host: HostId, check: &fettle_model::check::CheckRef) -> Result<WhyCheck, Status> {
+    let state = view.core.state();
+    let row = rows::check(state, host, check)
+        .ok_or_else(|| not_found(format!("no check {check} is configured"), "see: fettle service list"))?;
+    let environment = &row.environment;
+    let remediation =
+        state.configuration().answer_to(check).map(|answer| (answer.name.clone(), answer.mode_in(environment)));
+    let known = views::why(state, host, Some(check));
+    let newest_run = views::runs(state, usize::MAX).into_iter().find(|run| run.host == host && &run.check == check);
+    let refused = known.refusals.into_iter().next();
+    let decision = match (newest_run, refused) {
+        (Some(run), refused) if refused.as_ref().is_none_or(|(stamp, _)| stamp.position < run.granted.position) => {
+            let (permit, position) = (run.permit, run.granted.position);
+            rows::run(state, run).map(|run| WhyDecision::Granted { permit, run: Box::new(run), position })
+        }
+        (Some(_) | None, Some((stamp, refusal))) => {
+            Some(WhyDecision::Refused { refusal, position: stamp.position, at: stamp.at })
+        }
+        (Some(_) | None, None) => None,
+    };
+    let plan = match known.plan.map(|(position, _)| record(view, position)).transpose()?.map(|record| record.body) {
+        Some(Body::PlanMade(plan)) => Some(*plan),
+        Some(_) | None => None,
+    };
+    Ok(WhyCheck { check: row, remediation, decision, plan })
+}
+
+fn record(view: &View<'_>, position: LogPosition) -> Result<Record, Status> {
+    let row = view.rows(position, 1).map_err(internal)?.pop();
+    let row = row.ok_or_else(|| internal(anyhow::anyhow!("the log has no record {position}")))?;
+    parsed(row.envelope).map(|(record, _)| record)
+}
+
+/// A record of our own journal: its signature was verified before it was appended.
+fn parsed(envelope: Vec<u8>) -> Result<(Record, fettle_model::digest::EnvelopeDigest), Status> {
+    let envelope = fettle_audit::envelope::Envelope::parse(envelope).map_err(internal)?;
+    let record = serde_json::from_slice(envelope.unverified_payload()).map_err(internal)?;
+    Ok((record, envelope.digest()))
+}
+
+fn log(view: &View<'_>, from: Option<LogPosition>, limit: usize) -> Result<QueryReply, Status> {
+    let size = view.size().0;
+    let limit_as_size = u64::try_from(limit).unwrap_or(u64::MAX);
+    let mut from = from.map_or_else(|| size.saturating_sub(limit_as_size), |from| from.0);
+    let until = size.min(from.saturating_add(limit_as_size));
+    let mut records = Vec::new();
+    while from < until {
+        let page = usize::try_from(until - from).unwrap_or(MAX_BATCH).min(MAX_BATCH);
+        let rows = view.rows(LogPosition(from), page).map_err(internal)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let (record, digest) = parsed(row.envelope)?;
+            records.push(LogRow {
+                position: LogPosition(from),
+                kind: record.body.kind(),
+                at: record.at,
+                author: summary::author(view.core.state(), &record.author),
+                summary: summary::of(view.core.state(), &record.body),
+                digest,
+            });
+            from += 1;
+        }
+    }
+    Ok(QueryReply::Log { size, records })
+}
+
+/// The keys that an auditor pins. No witness signs yet, and the policy says so.
+fn policy(state: &State) -> Result<String, Status> {
+    let opened = state.log().ok_or_else(|| internal(anyhow::anyhow!("the log is not open")))?;
+    Ok(format!(
+        "# The log of {}. Keep this file apart from the log.\nlog {}\npermit-key {}\nquorum none\n",
+        opened.trust_domain, opened.log_key, opened.permit_key
+    ))
+}

@@ -1,0 +1,145 @@
+//! Answers to questions, from the state. A row says what a person looks at.
+
+use crate::core::{State, views};
+use fettle_model::check::{CheckRef, Status};
+use fettle_model::counter::TransitionEpoch;
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::name::HostName;
+use fettle_model::permit::Purpose;
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{
+    BreakerRow, CheckRow, DrillView, IncidentRow, MAX_ROWS, PlaybookRow, RunRow, RunState, ServiceRow,
+};
+
+/// A host's name; its id, should it be unknown.
+pub(super) fn host_name(state: &State, host: HostId) -> Option<HostName> {
+    state.host(host).map(|known| known.name.clone())
+}
+
+/// Every service with its checks on each host that carries it.
+pub(super) fn services(state: &State) -> Vec<ServiceRow> {
+    let mut room = MAX_ROWS;
+    let mut services = Vec::new();
+    for service in state.configuration().services() {
+        let mut checks = Vec::new();
+        for host in state.hosts().filter(|host| host.state != HostState::Revoked) {
+            if !(service.hosts.selects(&host.name, &host.environment) && host.carries(&service.name)) {
+                continue;
+            }
+            for declared in &service.checks {
+                if room == 0 {
+                    break;
+                }
+                room -= 1;
+                let check = CheckRef { service: service.name.clone(), check: declared.name.clone() };
+                checks.extend(self::check(state, host.id, &check));
+            }
+        }
+        checks.sort_by(|a, b| (&a.environment, &a.host, &a.check).cmp(&(&b.environment, &b.host, &b.check)));
+        services.push(ServiceRow { service: service.name.clone(), checks });
+    }
+    services
+}
+
+/// A configured check on a host.
+pub(super) fn check(state: &State, host: HostId, check: &CheckRef) -> Option<CheckRow> {
+    let host = state.host(host)?;
+    state.configuration().service(&check.service)?.check(&check.check)?;
+    let known = host.checks.get(check).map(|known| &known.transition);
+    Some(CheckRow {
+        host: host.name.clone(),
+        environment: host.environment.clone(),
+        check: check.check.clone(),
+        status: known.map(|transition| -> Status { transition.to }),
+        epoch: known.map_or(TransitionEpoch(0), |transition| transition.epoch),
+        since: known.map(|transition| transition.at),
+        reason: known.map(|transition| transition.reason.clone()).unwrap_or_default(),
+    })
+}
+
+/// Admitted versions with their evidence.
+pub(super) fn playbooks(state: &State) -> Vec<PlaybookRow> {
+    let rows = views::playbooks(state, UnixMillis(0)).into_iter().take(MAX_ROWS);
+    rows.filter_map(|row| {
+        let admitted = state.playbook(&row.playbook.digest)?;
+        Some(PlaybookRow {
+            digest: row.playbook.digest,
+            manifest: admitted.admission.manifest.clone(),
+            publisher: row.publisher,
+            imports: admitted.admission.imports.clone(),
+            evidence: row.evidence.into_iter().map(|known| known.evidence).collect(),
+        })
+    })
+    .collect()
+}
+
+/// A run.
+pub(super) fn run(state: &State, row: views::RunRow) -> Option<RunRow> {
+    let playbook = match row.purpose {
+        Purpose::Remediate { .. } => Some(row.playbook),
+        Purpose::InjectFault { .. } => None,
+    };
+    let run_state = match row.standing {
+        views::RunStanding::InFlight => RunState::InFlight,
+        views::RunStanding::Ended { stamp, ending, .. } => RunState::Ended { ending, at: stamp.at },
+        views::RunStanding::Rejected { because, .. } => RunState::Rejected { because },
+        views::RunStanding::Unresolved { .. } => RunState::Unresolved,
+    };
+    Some(RunRow {
+        run: row.run,
+        host: host_name(state, row.host)?,
+        playbook,
+        check: Some(row.check),
+        granted_at: row.granted.at,
+        state: run_state,
+    })
+}
+
+/// Breakers that are not closed, and stop orders.
+pub(super) fn breakers(state: &State, wall: UnixMillis) -> Vec<BreakerRow> {
+    let rows = views::breakers(state, wall).into_iter().take(MAX_ROWS);
+    rows.map(|row| BreakerRow {
+        scope: row.scope,
+        because: row.because,
+        opened_at: row.since.at,
+        half_open_at: row.half_open_at,
+        probe: row.probe,
+    })
+    .collect()
+}
+
+/// A drill that runs or ended not long ago.
+pub(super) fn drill(state: &State, drill: DrillId) -> Option<DrillView> {
+    let row = views::drills(state, usize::MAX).into_iter().find(|row| row.drill.drill == drill)?;
+    let result = match row.standing {
+        views::DrillStanding::Waiting
+        | views::DrillStanding::Injecting
+        | views::DrillStanding::Critical
+        | views::DrillStanding::Healing => None,
+        views::DrillStanding::Ended { result, .. } => Some(result),
+    };
+    Some(DrillView {
+        drill,
+        host: host_name(state, row.drill.host)?,
+        playbook: row.drill.playbook.name,
+        fault: row.drill.fault,
+        by: row.drill.by,
+        result,
+    })
+}
+
+/// Incidents, newest first.
+pub(super) fn incidents(state: &State) -> Vec<IncidentRow> {
+    let rows = views::incidents(state, MAX_ROWS).into_iter();
+    rows.filter_map(|row| {
+        Some(IncidentRow {
+            incident: row.incident.incident,
+            host: host_name(state, row.incident.host)?,
+            check: row.incident.check,
+            cause: row.incident.cause,
+            opened_at: row.opened.at,
+        })
+    })
+    .collect()
+}

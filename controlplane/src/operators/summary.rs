@@ -1,0 +1,136 @@
+//! One line about a record, for lists of the log. The record itself is what counts.
+
+use super::rows::host_name;
+use crate::core::State;
+use fettle_model::evidence::DrillResult;
+use fettle_model::id::HostId;
+use fettle_model::incident::IncidentCause;
+use fettle_model::name::PersonName;
+use fettle_model::permit::{Permit, Purpose};
+use fettle_model::record::{Author, Body};
+use fettle_model::refusal::Refusal;
+
+/// Who wrote a record.
+pub(super) fn author(state: &State, author: &Author) -> String {
+    match author {
+        Author::ControlPlane => "control plane".to_owned(),
+        Author::Agent { host, .. } => name(state, *host),
+    }
+}
+
+fn name(state: &State, host: HostId) -> String {
+    host_name(state, host).map_or_else(|| host.to_string(), |name| name.to_string())
+}
+
+fn by(person: Option<&PersonName>) -> String {
+    person.map_or_else(|| "by the control plane".to_owned(), |person| format!("by {person}"))
+}
+
+/// What a record says, in one line.
+#[expect(clippy::too_many_lines, reason = "one match over every kind of record, a line or two each")]
+pub(super) fn of(state: &State, body: &Body) -> String {
+    match body {
+        Body::LogOpened(opened) => format!("the log {} was opened", opened.origin),
+        Body::RoleGranted(granted) => {
+            format!("{} is {} {}", granted.person, granted.role.as_str(), by(granted.by.as_ref()))
+        }
+        Body::TokenCreated(created) => match &created.host {
+            Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
+            None => format!("a token for {} by {}", created.environment, created.by),
+        },
+        Body::HostEnrolled(enrolled) => format!("{} enrolled in {}", enrolled.name, enrolled.environment),
+        Body::CertificateIssued(issued) => format!("certificate {} of {}", issued.generation, issued.subject),
+        Body::HostStateSet(set) => {
+            format!("{} is {} {}: {}", name(state, set.host), set.state.as_str(), by(set.by.as_ref()), set.why)
+        }
+        Body::HostDescribed(description) => {
+            let services: Vec<&str> = description.services.iter().map(|carried| carried.name.as_str()).collect();
+            format!("{} {} with {}", description.os.id, description.os.version, list(&services))
+        }
+        Body::PublisherTrusted(trusted) => format!("{} is trusted by {}", trusted.publisher, trusted.by),
+        Body::PlaybookAdmitted(admitted) => {
+            let about = &admitted.manifest.playbook;
+            format!("{} {} of {} admitted by {}", about.name, about.version, admitted.publisher, admitted.by)
+        }
+        Body::ConfigurationSet(set) => format!(
+            "generation {}: {} services, {} remediations, by {}",
+            set.configuration.generation(),
+            set.configuration.services().len(),
+            set.configuration.remediations().len(),
+            set.by
+        ),
+        Body::TransitionSeen(seen) => format!(
+            "{}: {} to {}, epoch {}: {}",
+            seen.of,
+            seen.from.as_str(),
+            seen.to.as_str(),
+            seen.epoch,
+            seen.reason
+        ),
+        Body::PermitRequested(request) => format!("asks for a permit: {}", purpose(&request.purpose)),
+        Body::PermitGranted(permit) => granted(state, permit),
+        Body::PermitRefused(refusal) => refused(state, refusal),
+        Body::PermitRejected(rejected) => {
+            let because = serde_json::to_value(&rejected.because).ok();
+            let rule = because.as_ref().and_then(|value| value.get("because").or(Some(value))?.as_str());
+            format!("the agent rejected a permit: {}", rule.unwrap_or("see the record"))
+        }
+        Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
+        Body::RunUnresolved(unresolved) => format!("a run on {} never reported", name(state, unresolved.host)),
+        Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),
+        Body::BreakerOpened(opened) => format!("the breaker {} opened", opened.scope),
+        Body::BreakerClosed(closed) => format!("the breaker {} closed", closed.scope),
+        Body::AutomationStopped(order) => format!("{} stopped by {}: {}", order.scope, order.by, order.why),
+        Body::AutomationResumed(order) => format!("{} resumed by {}: {}", order.scope, order.by, order.why),
+        Body::DrillStarted(drill) => format!(
+            "drill of {} on {}: {} by {}",
+            drill.playbook.name,
+            name(state, drill.host),
+            drill.fault.kind.as_str(),
+            drill.by
+        ),
+        Body::DrillEnded(ending) => match &ending.result {
+            DrillResult::Proved => "the drill proved the playbook".to_owned(),
+            DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
+        },
+        Body::EvidenceEarned(evidence) => format!("{} earned evidence for {}", evidence.playbook.name, evidence.class),
+        Body::IncidentOpened(incident) => {
+            let cause = match &incident.cause {
+                IncidentCause::AttemptsExhausted { attempts } => format!("{attempts} attempts did not help"),
+                IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
+                IncidentCause::Escalated { summary, .. } => summary.clone(),
+            };
+            format!("people are called for {}: {cause}", name(state, incident.host))
+        }
+        Body::ActionRefused(refused) => {
+            format!("{} was refused {} on {}", refused.by, refused.action, refused.resource)
+        }
+        Body::ForkSeen(_) => "the agent saw two logs that contradict each other".to_owned(),
+        Body::RunWished(wished) => {
+            format!("{} wishes a run for {} on {}", wished.by, wished.check, name(state, wished.host))
+        }
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() { "no service".to_owned() } else { names.join(", ") }
+}
+
+fn purpose(purpose: &Purpose) -> String {
+    match purpose {
+        Purpose::Remediate { check, remediation, .. } => format!("{remediation} for {check}"),
+        Purpose::InjectFault { fault, .. } => format!("to inject {}", fault.kind.as_str()),
+    }
+}
+
+fn granted(state: &State, permit: &Permit) -> String {
+    let playbook =
+        permit.playbook.as_ref().map_or_else(|| "the fault".to_owned(), |playbook| playbook.name.to_string());
+    format!("{playbook} may run on {}: {}, fence {}", name(state, permit.host), purpose(&permit.purpose), permit.fence)
+}
+
+fn refused(state: &State, refusal: &Refusal) -> String {
+    let rules: Vec<&str> = refusal.reasons.iter().map(fettle_model::refusal::Reason::rule).collect();
+    let about = refusal.check.as_ref().map_or_else(|| "a drill".to_owned(), ToString::to_string);
+    format!("{about} on {} refused: {}", name(state, refusal.host), rules.join(", "))
+}
