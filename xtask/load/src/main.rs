@@ -71,5 +71,6 @@ async fn ask(mut connection: Connection, left: Arc<AtomicU32>, environment: Envi
 }
 
 fn in_words(failure: Failure) -> anyhow::Error {
-    anyhow!("{failure:?}")
+    let Failure { exit: _, message, remedy } = failure;
+    anyhow!("{message}; {remedy}")
 }
