@@ -8,10 +8,10 @@ use super::Findings;
 use super::drive::{Executor, Report, RunError, run, run_with_crashes};
 use super::format::Scenario;
 use crate::call::{ActError, Reply};
-use crate::journal::{Asked, Deed as _, Entry, must_be_looked_at, next_inverse};
+use crate::journal::{Asked, Deed as _, Entry, must_be_looked_at, next_inverse, undone};
 use crate::simulate::{Effectiveness, Injection, Sight, SimDeed, Variant, name};
 use fettle_model::playbook::{Manifest, UndoPolicy};
-use fettle_model::run::Ending;
+use fettle_model::run::{Ending, StepOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs the scenario once for each error at each call of its own course.
@@ -114,7 +114,9 @@ pub(super) fn violations(report: &Report, manifest: &Manifest) -> Vec<String> {
         violations.push(format!("the run ended {} times", report.records));
     }
     let undoes = manifest.on_failure.undo == UndoPolicy::Automatic;
-    if undoes && report.outcome == Ending::Failed && next_inverse(&report.entries).is_some() {
+    // An inverse that was refused or interrupted ends the undoing: those before it rest on it.
+    let stopped = undone(&report.entries).iter().any(|step| !matches!(step.outcome, StepOutcome::Done { .. }));
+    if undoes && !stopped && report.outcome == Ending::Failed && next_inverse(&report.entries).is_some() {
         violations.push("it failed, and what can be undone was not".to_owned());
     }
     violations

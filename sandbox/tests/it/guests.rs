@@ -1,5 +1,6 @@
 //! The standard playbooks as they are built, against a host in a few lines.
 
+use crate::built::package;
 use fettle_model::id::RunId;
 use fettle_model::playbook::{Action, GrantKind};
 use fettle_model::remediation::Parameters;
@@ -14,50 +15,7 @@ use fettle_sandbox::execution::{Execution, Gone, Limits, Trigger};
 use fettle_sandbox::package::{Import, Package};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
-
-/// The package of a standard playbook, built when it is missing or older than its sources.
-fn package(name: &str) -> Package {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let folder = target.join("playbooks");
-    fs::create_dir_all(&folder).expect("the target folder can be written");
-    // Several test processes may want it at once.
-    let lock = File::create(folder.join(".lock")).expect("the target folder can be written");
-    lock.lock().expect("the lock can be taken");
-    let built = folder.join(format!("{name}.wasm"));
-    let sources = [root.join("wasm-sdk"), root.join("playbooks").join(name)].map(|path| newest(&path));
-    let age = fs::metadata(&built).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-    if sources.into_iter().any(|source| source > age) {
-        build(root, &target, name, &built);
-    }
-    Package::read(fs::read(&built).expect("it was built")).expect("a standard playbook is a valid package")
-}
-
-fn newest(path: &Path) -> SystemTime {
-    let meta = fs::metadata(path).expect("sources can be read");
-    if meta.is_file() {
-        return meta.modified().expect("this system keeps times");
-    }
-    let entries = fs::read_dir(path).expect("sources can be read");
-    entries.map(|entry| newest(&entry.expect("sources can be read").path())).max().unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn build(root: &Path, target: &Path, name: &str, to: &Path) {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--offline", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "-p", name])
-        .current_dir(root)
-        .output()
-        .expect("cargo runs");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let component = target.join("wasm32-wasip2/guest").join(format!("{}.wasm", name.replace('-', "_")));
-    let manifest = fs::read_to_string(root.join("playbooks").join(name).join("playbook.toml")).expect("a manifest");
-    let package = Package::build(&fs::read(component).expect("cargo built it"), &manifest).expect("a valid package");
-    fs::write(to, package.bytes()).expect("the target folder can be written");
-}
+use std::time::{Duration, Instant};
 
 fn load(engine: &Engine, package: &Package) -> Playbook {
     engine.load(&engine.compile(package).expect("it compiles")).expect("it loads")

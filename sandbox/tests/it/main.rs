@@ -3,6 +3,8 @@
 #[cfg(feature = "engine")]
 mod abuse;
 #[cfg(feature = "engine")]
+mod built;
+#[cfg(feature = "engine")]
 mod guests;
 mod package;
 mod support;
