@@ -61,7 +61,8 @@ impl Profile {
         }
         let text = file::read_text(&path, MAX_FILE_BYTES)?;
         let ProfileFile { address } = toml::from_str(&text).map_err(|error| {
-            let line = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default().lines().count().max(1);
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
             let message = format!("{}:{line}: {}", path.display(), error.message());
             Failure::new(Exit::Invalid, message, "write address = \"HOST:PORT\" and nothing else")
         })?;
@@ -135,8 +136,8 @@ fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<
     }
 }
 
-/// A certificate ends soon when less than a fifth of its life is left: late enough not to nag, early
-/// enough to act within a working day on certificates of a week.
+/// A certificate ends soon when less than a fifth of its life is left: of a day's, 4 h 48 min, so that a
+/// morning's first command says what an afternoon's last one needs.
 fn soon(validity: &Validity) -> Duration {
     validity.not_after.since(validity.not_before) / 5
 }

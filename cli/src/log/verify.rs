@@ -201,15 +201,14 @@ impl std::fmt::Display for Checked {
         } else {
             format!("cosigned by {}", report.witnesses.join(", "))
         };
-        writeln!(
-            f,
-            "checked: {}, {}, {}, {}; {}; {witnesses}",
+        let checked = format!(
+            "checked: {}, {}, {}, {}; {head}; {witnesses}",
             count(report.records, "record"),
             count(u64::try_from(report.agents.len()).unwrap_or(u64::MAX), "host"),
             count(report.permits, "permit"),
             count(report.runs, "ended run"),
-            plain(&head)
-        )?;
+        );
+        f.write_str(&paragraph(0, &checked))?;
         if !report.agents.is_empty() {
             let cells = report.agents.iter().map(|tail| {
                 [

@@ -1,0 +1,115 @@
+//! Secrets: join tokens and people's keys are made, kept in files of mode 0600, and never printed.
+
+use crate::stand_in::{Asked, Said, StandIn, authority, problem};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fettle_certs::authority::{Life, Subject, Template};
+use fettle_certs::csr::ProvenKey;
+use fettle_certs::serial::Serial;
+use fettle_certs::store::IdentityStore;
+use fettle_cli::context::wall_clock;
+use fettle_model::id::TokenId;
+use fettle_model::identity::Role;
+use fettle_model::time::UnixMillis;
+use fettle_proto::operator::{Command, CommandReply, ProblemCode};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use uuid::Uuid;
+
+const SECRET: &str = "fettle-join-secret";
+
+fn token(_: &Asked) -> Said {
+    Said::Reply(CommandReply::Token {
+        token: TokenId::from_uuid(Uuid::from_u128(7)),
+        secret: SECRET.to_owned(),
+        ca_pin: "sha256:ab".to_owned(),
+        enrol_address: "cp:7444".to_owned(),
+        agents_address: "cp:7443".to_owned(),
+        expires_at: UnixMillis(wall_clock().0 + 3_600_000),
+    })
+}
+
+#[test]
+fn a_join_tokens_secret_is_in_its_file_and_nowhere_else() {
+    let stand_in = StandIn::start(token);
+    let arguments = ["token", "create", "--environment", "staging", "--host", "web-1", "--ttl", "30m"];
+    let ended = stand_in.fettle(&arguments).expect(0);
+    assert!(!ended.out.contains(SECRET) && !ended.err.contains(SECRET), "{ended:?}");
+    assert!(ended.out.contains("enrol-address = \"cp:7444\"") && ended.out.contains("ca-pin = \"sha256:ab\""));
+    assert_eq!(fs::read_to_string(stand_in.path("join-token")).expect("there"), SECRET);
+    let mode = fs::metadata(stand_in.path("join-token")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let host = Some("web-1".parse().expect("a name"));
+    let environment = "staging".parse().expect("a name");
+    assert_eq!(stand_in.asked(), [Asked::Command(Command::CreateToken { environment, host, ttl_ms: 1_800_000 })]);
+
+    let ended = stand_in.fettle(&[&arguments[..], &["--out", "other", "--json"]].concat()).expect(0);
+    assert!(!ended.out.contains(SECRET), "{}", ended.out);
+    assert_eq!(ended.json::<serde_json::Value>()["secret_file"], "other");
+}
+
+#[test]
+fn no_token_is_asked_for_when_its_secret_could_not_be_kept() {
+    let stand_in = StandIn::start(token);
+    stand_in.write("join-token", "an older one");
+    stand_in.fettle(&["token", "create", "--environment", "staging"]).expect(6);
+    assert_eq!(stand_in.asked(), []);
+    assert_eq!(fs::read_to_string(stand_in.path("join-token")).expect("there"), "an older one");
+}
+
+#[test]
+fn a_person_gets_a_profile_whose_key_never_left() {
+    let authority = authority();
+    let root = authority.root().to_pem();
+    let stand_in = StandIn::start_under(&authority, {
+        let authority = crate::stand_in::authority_from(&authority);
+        move |asked| match asked {
+            Asked::Command(Command::AddPerson { person, csr, .. }) => {
+                let proof = ProvenKey::from_csr(&STANDARD.decode(csr).expect("base64")).expect("a request");
+                let template = Template { subject: Subject::Person(person.clone()), life: Life::DAY };
+                let issued = authority.issue(&proof, &template, wall_clock(), Serial::from_random([5; 16]));
+                let chain = issued.expect("a certificate").chain_pem();
+                Said::Reply(CommandReply::Person { chain, root: root.clone() })
+            }
+            _ => Said::Problem(problem(ProblemCode::Internal)),
+        }
+    });
+    let ended = stand_in.fettle(&["person", "add", "bob", "--role", "auditor", "--out", "bob"]).expect(0);
+    assert!(ended.out.starts_with("bob is auditor; the profile in bob holds the key"), "{}", ended.out);
+    let identity = IdentityStore::at(stand_in.path("bob")).load().expect("loaded").expect("an identity");
+    assert_eq!(identity.holder().id.to_string(), "spiffe://fettle.test/person/bob");
+    let profile = fs::read_to_string(stand_in.path("bob/profile.toml")).expect("there");
+    assert_eq!(profile, format!("address = \"{}\"\n", stand_in.address));
+    let asked = stand_in.asked();
+    let [Asked::Command(Command::AddPerson { role: Role::Auditor, csr, .. })] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    let csr = STANDARD.decode(csr).expect("base64");
+    let key = identity.key().to_pem();
+    let secret: Vec<u8> =
+        STANDARD.decode(key.lines().filter(|line| !line.starts_with('-')).collect::<String>()).expect("base64");
+    // The 32 secret bytes of a P-256 key in PKCS#8 stand at 36.
+    assert!(!csr.windows(32).any(|window| window == &secret[36..68]), "the key is in the request");
+
+    stand_in.fettle(&["person", "add", "bob", "--role", "auditor", "--out", "bob"]).expect(6);
+    assert_eq!(stand_in.asked().len(), 1);
+}
+
+#[test]
+fn a_certificate_for_somebody_else_or_under_another_root_is_not_taken() {
+    let strange = authority();
+    let root = strange.root().to_pem();
+    let stand_in = StandIn::start(move |asked| match asked {
+        Asked::Command(Command::AddPerson { person, csr, .. }) => {
+            let proof = ProvenKey::from_csr(&STANDARD.decode(csr).expect("base64")).expect("a request");
+            let template = Template { subject: Subject::Person(person.clone()), life: Life::DAY };
+            let issued = strange.issue(&proof, &template, wall_clock(), Serial::from_random([5; 16]));
+            let chain = issued.expect("a certificate").chain_pem();
+            Said::Reply(CommandReply::Person { chain, root: root.clone() })
+        }
+        _ => Said::Problem(problem(ProblemCode::Internal)),
+    });
+    let ended = stand_in.fettle(&["person", "add", "bob", "--role", "operator", "--out", "bob"]).expect(10);
+    assert!(ended.err.contains("the root certificate has the pin"), "{}", ended.err);
+    assert!(!stand_in.path("bob").exists());
+}

@@ -1,0 +1,88 @@
+//! Reading the log over the connection: export, policy, one whole record.
+
+use crate::fettle::fettle;
+use crate::log::{log_signer, permit_key};
+use crate::stand_in::{Asked, Said, StandIn, problem};
+use crate::story::story;
+use fettle_audit::note::SignatureKind;
+use fettle_model::counter::LogPosition;
+use fettle_proto::operator::{LogRow, ProblemCode, Query, QueryReply};
+use std::fs;
+
+/// Answers as a control plane that has the story as its log, in pieces that cut lines.
+fn answer(asked: &Asked) -> Said {
+    let log = story();
+    match asked {
+        Asked::Export => Said::Bundle(log.bundle().chunks(1_000).map(|piece| Ok(piece.to_vec())).collect()),
+        Asked::Query(Query::Policy) => Said::Answer(QueryReply::Policy {
+            policy: format!(
+                "log {}\npermit-key {}\nquorum none\n",
+                log_signer().verifier(SignatureKind::Ed25519),
+                permit_key().public()
+            ),
+        }),
+        Asked::Query(Query::Log { from, limit }) => {
+            let size = log.records.len();
+            let first =
+                from.map_or(size.saturating_sub(*limit as usize), |from| usize::try_from(from.0).expect("small"));
+            let rows = log.records.iter().enumerate().skip(first).take(*limit as usize);
+            let records = rows.map(|(at, (_, signed))| LogRow {
+                position: LogPosition(at as u64),
+                kind: signed.record().body.kind(),
+                at: signed.record().at,
+                author: "control plane".to_owned(),
+                summary: "a summary".to_owned(),
+                digest: signed.envelope().digest(),
+            });
+            Said::Answer(QueryReply::Log { size: size as u64, records: records.collect() })
+        }
+        _ => Said::Problem(problem(ProblemCode::Internal)),
+    }
+}
+
+#[test]
+fn an_exported_log_verifies_with_an_exported_policy() {
+    let stand_in = StandIn::start(answer);
+    let ended = stand_in.fettle(&["log", "export", "--out", "log.bundle", "--json"]).expect(0);
+    assert_eq!(ended.json::<serde_json::Value>()["records"], 33);
+    assert_eq!(fs::read(stand_in.path("log.bundle")).expect("there"), story().bundle());
+    stand_in.fettle(&["log", "policy", "--out", "policy"]).expect(0);
+    // The exported policy knows no witness, whose cosignature the story's checkpoint carries.
+    let ended = fettle(stand_in.folder.path(), &["log", "verify", "log.bundle", "--policy", "policy"]).expect(1);
+    assert!(ended.out.contains("checkpoint (invalid): a signature by witness.example/w1"), "{}", ended.out);
+}
+
+#[test]
+fn an_export_that_breaks_off_leaves_no_file_that_looks_whole() {
+    let stand_in = StandIn::start(|_| {
+        let first = story().bundle()[..5_000].to_vec();
+        Said::Bundle(vec![Ok(first), Err(problem(ProblemCode::Unavailable))])
+    });
+    let ended = stand_in.fettle(&["log", "export", "--out", "log.bundle"]).expect(9);
+    assert!(ended.err.contains("it is Unavailable"), "{}", ended.err);
+    assert!(!stand_in.path("log.bundle").exists());
+}
+
+#[test]
+fn a_record_is_shown_whole_and_a_position_that_is_none_is_not_found() {
+    let stand_in = StandIn::start(answer);
+    let ended = stand_in.fettle(&["log", "show", "1"]).expect(0);
+    assert!(ended.out.contains("kind       role-granted"), "{}", ended.out);
+    assert!(ended.out.contains("\"person\": \"alice\""), "{}", ended.out);
+    let ended = stand_in.fettle(&["log", "show", "32", "--json"]).expect(0);
+    assert_eq!(ended.json::<serde_json::Value>()["record"]["body"]["kind"], "automation-resumed");
+    let ended = stand_in.fettle(&["log", "show", "33"]).expect(5);
+    assert!(ended.err.contains("there is no record at position 33: the log has 33 records"), "{}", ended.err);
+}
+
+#[test]
+fn the_newest_records_are_listed_and_a_table_fits_a_hundred_columns() {
+    let stand_in = StandIn::start(answer);
+    let ended = stand_in.fettle(&["log", "list", "--limit", "2"]).expect(0);
+    assert!(ended.out.lines().all(|line| line.chars().count() <= 100), "{}", ended.out);
+    assert!(ended.out.contains("32        2023-11-14"), "{}", ended.out);
+    assert!(!ended.out.contains("\n30 "), "{}", ended.out);
+    stand_in.fettle(&["log", "list", "--from", "3", "--limit", "1"]).expect(0);
+    let from = Some(LogPosition(3));
+    assert_eq!(stand_in.asked()[1], Asked::Query(Query::Log { from, limit: 1 }));
+}
