@@ -74,7 +74,8 @@ impl Operator {
             }
         };
         if !status.success() {
-            let said = std::fs::read_to_string(&complaint).unwrap_or_default();
+            // A verdict is on standard output, a failure on standard error.
+            let said = [&answer, &complaint].map(|path| std::fs::read_to_string(path).unwrap_or_default()).concat();
             bail!("`fettle {shown}` ended with {status}: {}", said.trim_end());
         }
         std::fs::read_to_string(&answer).with_context(|| format!("read {}", answer.display()))

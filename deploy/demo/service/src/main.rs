@@ -45,6 +45,9 @@ enum Command {
     Start(Options),
     /// Stop it: SIGTERM, and SIGKILL when it is still there after three seconds.
     Stop(Options),
+    /// Exit with 0 when it runs, with 3 when it does not. It reads release and flag anew for each
+    /// request, so there is nothing else to do.
+    Reload(Options),
     /// Exit with 0 when it runs, with 3 when it does not.
     Status(Options),
 }
@@ -121,7 +124,7 @@ fn dispatch(command: Command, began: command_log::Began) -> anyhow::Result<ExitC
             lifecycle::stop(&settings)?;
             println!("stopped");
         }
-        Command::Status(options) => match lifecycle::status(&options.settings()?)? {
+        Command::Reload(options) | Command::Status(options) => match lifecycle::status(&options.settings()?)? {
             Standing::Running(pid) => println!("running, pid {}", pid.as_raw_nonzero()),
             Standing::Stopped => {
                 println!("not running");

@@ -101,11 +101,13 @@ fn status_says_what_start_and_stop_did() {
     let shop = Shop::new();
     assert_eq!(shop.exit_code("status"), 3);
     assert_eq!(shop.exit_code("stop"), 0, "what does not run is stopped");
+    assert_eq!(shop.exit_code("reload"), 3, "what does not run reads nothing");
     assert_eq!(shop.exit_code("start"), 0);
     let pid = shop.pid();
     let recorded = std::fs::read_to_string(shop.pid_file()).expect("a pid file");
     assert_eq!(recorded.lines().next(), Some(pid.as_str()));
     assert_eq!(shop.exit_code("start"), 0, "a second start changes nothing");
+    assert_eq!(shop.exit_code("reload"), 0);
     assert_eq!(shop.pid(), pid);
     assert_eq!(shop.get("/").0, 200, "it answers as soon as start returns");
     assert_eq!(shop.exit_code("stop"), 0);
