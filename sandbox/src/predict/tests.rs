@@ -66,10 +66,9 @@ impl Plan {
     }
 
     fn revision(&mut self) -> String {
-        match self.call(status()) {
-            Reply::Service(Ok(status)) => status.revision.0,
-            reply => panic!("{reply}"),
-        }
+        let reply = self.call(status());
+        let Reply::Service(Ok(status)) = reply else { panic!("{reply}") };
+        status.revision.0
     }
 
     fn steps(self) -> Vec<(Action, String, Certainty)> {
@@ -198,9 +197,10 @@ fn an_effect_on_what_cannot_be_seen_is_not_predicted() {
 #[test]
 fn time_goes_by_in_sleeps_that_nobody_waits_for() {
     let mut predictor = predictor();
-    let ask = |predictor: &mut Predictor, call| match predictor.called(BEGUN, Call::Clock(call)) {
-        Asked::Answer(reply) => reply,
-        asked => panic!("{asked:?}"),
+    let ask = |predictor: &mut Predictor, call| {
+        let asked = predictor.called(BEGUN, Call::Clock(call));
+        let Asked::Answer(reply) = asked else { panic!("{asked:?}") };
+        reply
     };
     assert_eq!(ask(&mut predictor, ClockCall::Now), Reply::Time(BEGUN));
     assert_eq!(ask(&mut predictor, ClockCall::Sleep { duration_ms: 20_000 }), Reply::Unit);
@@ -236,16 +236,19 @@ fn an_answer_that_nobody_asked_for_or_that_does_not_fit_ends_the_plan() {
 fn form(reply: Reply) -> Reply {
     let (any, revision) = (UnixMillis(0), Revision(String::new()));
     let dated = |release: ReleaseInfo| ReleaseInfo { activated: release.activated.map(|_| any), ..release };
-    match reply {
-        Reply::Service(Ok(status)) => {
-            let main_pid = status.main_pid.map(|_| 1);
-            Reply::Service(Ok(ServiceStatus { since: any, main_pid, revision, ..status }))
-        }
-        Reply::CurrentRelease(Ok((release, _))) => Reply::CurrentRelease(Ok((dated(release), revision))),
-        Reply::Settled(Ok(release)) => Reply::Settled(Ok(dated(release))),
-        Reply::Flag(Ok(setting)) => Reply::Flag(Ok(FlagSetting { revision, ..setting })),
-        Reply::Acted(Err(ActError::Stale(_))) => Reply::Acted(Err(ActError::Stale(revision))),
-        reply => reply,
+    if let Reply::Service(Ok(status)) = reply {
+        let main_pid = status.main_pid.map(|_| 1);
+        Reply::Service(Ok(ServiceStatus { since: any, main_pid, revision, ..status }))
+    } else if let Reply::CurrentRelease(Ok((release, _))) = reply {
+        Reply::CurrentRelease(Ok((dated(release), revision)))
+    } else if let Reply::Settled(Ok(release)) = reply {
+        Reply::Settled(Ok(dated(release)))
+    } else if let Reply::Flag(Ok(setting)) = reply {
+        Reply::Flag(Ok(FlagSetting { revision, ..setting }))
+    } else if let Reply::Acted(Err(ActError::Stale(_))) = reply {
+        Reply::Acted(Err(ActError::Stale(revision)))
+    } else {
+        reply
     }
 }
 
@@ -255,11 +258,11 @@ struct Seen(BTreeMap<String, Revision>);
 
 impl Seen {
     fn note(&mut self, call: &Call, reply: &Reply) {
-        let revision = match reply {
-            Reply::Service(Ok(status)) => &status.revision,
-            Reply::CurrentRelease(Ok((_, revision))) => revision,
-            Reply::Flag(Ok(setting)) => &setting.revision,
-            _ => return,
+        let (Reply::Service(Ok(ServiceStatus { revision, .. }))
+        | Reply::CurrentRelease(Ok((_, revision)))
+        | Reply::Flag(Ok(FlagSetting { revision, .. }))) = reply
+        else {
+            return;
         };
         self.0.extend(call.label().map(|label| (label.to_string(), revision.clone())));
     }

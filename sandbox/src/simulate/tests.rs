@@ -29,10 +29,9 @@ fn act(world: &mut World, call: &Call) -> Result<SimDone, ActError> {
 }
 
 fn is(world: &mut World) -> (Activity, String, u32) {
-    match world.answer(&status()) {
-        Reply::Service(Ok(status)) => (status.activity, status.revision.0, status.restarts_last_hour),
-        reply => panic!("{reply}"),
-    }
+    let reply = world.answer(&status());
+    let Reply::Service(Ok(status)) = reply else { panic!("{reply}") };
+    (status.activity, status.revision.0, status.restarts_last_hour)
 }
 
 fn wait(activity: Activity, timeout_ms: u32) -> Call {
@@ -93,9 +92,10 @@ fn releases_go_back_and_settle_after_a_while() {
 #[test]
 fn a_flag_comes_back_when_its_time_is_over_or_when_it_is_put_back() {
     let spec = "[flag.flag]\nvalue = \"on\"\nvariants = [\"on\", \"off\"]";
-    let value = |world: &mut World| match world.answer(&Call::Flag { label: label("flag"), op: FlagCall::Read }) {
-        Reply::Flag(Ok(setting)) => setting.value,
-        reply => panic!("{reply}"),
+    let value = |world: &mut World| {
+        let reply = world.answer(&Call::Flag { label: label("flag"), op: FlagCall::Read });
+        let Reply::Flag(Ok(setting)) = reply else { panic!("{reply}") };
+        setting.value
     };
     let mut world = world(spec);
     let done = act(&mut world, &set("off", "rev1", 60_000)).expect("it is at rev1");

@@ -15,10 +15,21 @@ use fettle_sandbox::execution::{Execution, Gone, Limits, Trigger};
 use fettle_sandbox::package::{Import, Package};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-fn load(engine: &Engine, package: &Package) -> Playbook {
-    engine.load(&engine.compile(package).expect("it compiles")).expect("it loads")
+/// A standard playbook that can be executed.
+struct Ready {
+    engine: Engine,
+    package: Package,
+    playbook: Playbook,
+}
+
+impl Ready {
+    fn new(name: &str) -> Self {
+        let (engine, package) = (Engine::new().expect("an engine"), package(name));
+        let playbook = engine.load(&engine.compile(&package).expect("it compiles")).expect("it loads");
+        Self { engine, package, playbook }
+    }
 }
 
 fn parameters(package: &Package, given: &Value) -> Parameters {
@@ -140,13 +151,8 @@ impl World {
     }
 }
 
-fn execute(
-    engine: &Engine,
-    package: &Package,
-    playbook: &Playbook,
-    given: &Value,
-    host: &mut dyn FnMut(Call) -> Result<Reply, Gone>,
-) -> Execution {
+fn execute(ready: &Ready, given: &Value, host: &mut dyn FnMut(Call) -> Result<Reply, Gone>) -> Execution {
+    let Ready { engine, package, playbook } = ready;
     let trigger = Trigger {
         run: "01890a5d-ac96-774b-bcce-b302099a8057".parse::<RunId>().expect("a UUID"),
         incident: None,
@@ -160,11 +166,8 @@ fn execute(
 
 /// Runs a standard playbook in the world and compares its changes and its claim, `kind: summary`.
 #[track_caller]
-fn check(name: &str, given: &Value, mut world: World, changes: &[&str], expected: &str) {
-    let engine = Engine::new().expect("an engine");
-    let package = package(name);
-    let playbook = load(&engine, &package);
-    let execution = execute(&engine, &package, &playbook, given, &mut |call| Ok(world.reply(call)));
+fn check(ready: &Ready, given: &Value, mut world: World, changes: &[&str], expected: &str) {
+    let execution = execute(ready, given, &mut |call| Ok(world.reply(call)));
     let claim = match execution.claim {
         Ok(Claim::Resolved { summary }) => format!("resolved: {summary}"),
         Ok(Claim::Mitigated { summary, until }) => format!("mitigated until {}: {summary}", until.0),
@@ -179,47 +182,47 @@ fn check(name: &str, given: &Value, mut world: World, changes: &[&str], expected
 
 #[test]
 fn restart_service_restarts_once_what_is_sick_and_nothing_else() {
-    let name = "restart-service";
+    let ready = Ready::new("restart-service");
     let none = json!({});
-    check(name, &none, World::sick(Action::Restart), &["restart expect s1"], "resolved: restarted the service");
+    check(&ready, &none, World::sick(Action::Restart), &["restart expect s1"], "resolved: restarted the service");
     let healthy = World { healthy: true, ..World::sick(Action::Restart) };
-    check(name, &none, healthy, &[], "no-action: the check passes already");
+    check(&ready, &none, healthy, &[], "no-action: the check passes already");
     let tired = World { restarts: 2, ..World::sick(Action::Restart) };
     let escalated = "escalate: 2 restarts in the last hour have not helped";
-    check(name, &json!({"max-restarts": 2}), tired, &[], escalated);
+    check(&ready, &json!({"max-restarts": 2}), tired, &[], escalated);
     let incurable = World::sick(Action::Stop);
-    check(name, &none, incurable, &["restart expect s1"], "failed: health.wait-healthy: it took too long");
+    check(&ready, &none, incurable, &["restart expect s1"], "failed: health.wait-healthy: it took too long");
     let stale = World { refuse: Some(ActError::Stale(Revision("s2".to_owned()))), ..World::sick(Action::Restart) };
     let failed = "failed: service.restart: it changed since it was looked at, nothing was done (it is at s2)";
-    check(name, &none, stale, &["restart expect s1"], failed);
+    check(&ready, &none, stale, &["restart expect s1"], failed);
 }
 
 #[test]
 fn rollback_release_activates_the_newest_older_known_good_one_or_else_another() {
-    let name = "rollback-release";
+    let ready = Ready::new("rollback-release");
     let done = "resolved: rolled back from r3 to r1";
-    check(name, &json!({}), World::sick(Action::Activate), &["activate r1 expect c1"], done);
+    check(&ready, &json!({}), World::sick(Action::Activate), &["activate r1 expect c1"], done);
     let both = ["activate r1 expect c1", "restart expect s1"];
-    check(name, &json!({"then": "restart"}), World::sick(Action::Restart), &both, done);
+    check(&ready, &json!({"then": "restart"}), World::sick(Action::Restart), &both, done);
     let both = ["activate r1 expect c1", "reload expect s1"];
-    check(name, &json!({"then": "reload"}), World::sick(Action::Reload), &both, done);
+    check(&ready, &json!({"then": "reload"}), World::sick(Action::Reload), &both, done);
     let only_newer = World { current: "r1", ..World::sick(Action::Activate) };
-    check(name, &json!({}), only_newer, &["activate r4 expect c1"], "resolved: rolled back from r1 to r4");
+    check(&ready, &json!({}), only_newer, &["activate r4 expect c1"], "resolved: rolled back from r1 to r4");
     let mut none = World { current: "r1", ..World::sick(Action::Activate) };
     none.releases.retain(|release| release.id != "r4");
-    check(name, &json!({}), none, &[], "escalate: no release but r1 is known to be good");
+    check(&ready, &json!({}), none, &[], "escalate: no release but r1 is known to be good");
 }
 
 #[test]
 fn disable_flag_turns_off_what_is_on_until_the_holds_end() {
-    let name = "disable-flag";
+    let ready = Ready::new("disable-flag");
     let set = ["set off for 3600000 expect f1"];
-    check(name, &json!({}), World::sick(Action::Set), &set, "mitigated until 3601000: the flag is off for 1h");
+    check(&ready, &json!({}), World::sick(Action::Set), &set, "mitigated until 3601000: the flag is off for 1h");
     let off = World { flag: "off", ..World::sick(Action::Set) };
-    check(name, &json!({}), off, &[], "escalate: the flag is off already and the check fails still");
+    check(&ready, &json!({}), off, &[], "escalate: the flag is off already and the check fails still");
     let set = ["set dark for 60000 expect f1"];
     let given = json!({"off": "dark", "hold": "1m"});
-    check(name, &given, World::sick(Action::Set), &set, "mitigated until 61000: the flag is dark for 1m");
+    check(&ready, &given, World::sick(Action::Set), &set, "mitigated until 61000: the flag is dark for 1m");
 }
 
 #[test]
@@ -241,9 +244,7 @@ fn a_standard_playbook_imports_only_what_it_uses() {
 
 #[test]
 fn a_playbooks_own_check_complains_of_what_the_manifest_cannot_say() {
-    let engine = Engine::new().expect("an engine");
-    let package = package("rollback-release");
-    let playbook = load(&engine, &package);
+    let Ready { engine, package, playbook } = Ready::new("rollback-release");
     let limits = Limits::for_duration(Duration::from_secs(10));
     let check =
         |given: &Value| engine.check_parameters(&playbook, &kinds(&package), &parameters(&package, given), limits);
@@ -255,13 +256,11 @@ fn a_playbooks_own_check_complains_of_what_the_manifest_cannot_say() {
 
 #[test]
 fn the_same_replies_give_the_same_calls_and_fuel() {
-    let engine = Engine::new().expect("an engine");
-    let package = package("restart-service");
-    let playbook = load(&engine, &package);
+    let ready = Ready::new("restart-service");
     let once = || {
         let mut world = World::sick(Action::Restart);
         let mut calls = Vec::new();
-        let execution = execute(&engine, &package, &playbook, &json!({}), &mut |call| {
+        let execution = execute(&ready, &json!({}), &mut |call| {
             calls.push(call.clone());
             Ok(world.reply(call))
         });
@@ -279,36 +278,4 @@ fn building_a_package_twice_gives_the_same_artifact_code() {
     let key = HostKey::new([1; 32]).derive(package.digest(), engine.fingerprint());
     let seal = || engine.compile(&package).expect("it compiles").seal(&key);
     assert_eq!(seal(), seal());
-}
-
-/// Prints what a person waits for; asserts only that it works.
-#[test]
-fn timings_of_restart_service_in_microseconds() {
-    let package = package("restart-service");
-    let timed = |what: &str, micros: u128| eprintln!("{what}: {micros} us");
-    let begun = Instant::now();
-    let engine = Engine::new().expect("an engine");
-    timed("engine", begun.elapsed().as_micros());
-    let begun = Instant::now();
-    let bytes = package.bytes().to_vec();
-    let read = Package::read(bytes).expect("valid");
-    timed("read the package", begun.elapsed().as_micros());
-    let begun = Instant::now();
-    let artifact = engine.compile(&read).expect("it compiles");
-    timed("compile", begun.elapsed().as_micros());
-    let key = HostKey::new([1; 32]).derive(package.digest(), engine.fingerprint());
-    let sealed = artifact.seal(&key);
-    eprintln!("package: {} bytes, artifact: {} bytes", package.bytes().len(), sealed.as_bytes().len());
-    for round in ["first", "second"] {
-        let begun = Instant::now();
-        let opened = sealed.clone().open(&key, package.digest(), engine.fingerprint()).expect("sealed here");
-        let playbook = engine.load(&opened).expect("it loads");
-        timed(&format!("{round} open and load"), begun.elapsed().as_micros());
-        let mut world = World::sick(Action::Restart);
-        let begun = Instant::now();
-        let execution = execute(&engine, &package, &playbook, &json!({}), &mut |call| Ok(world.reply(call)));
-        timed(&format!("{round} instantiate and run"), begun.elapsed().as_micros());
-        eprintln!("fuel: {}", execution.fuel_used);
-        assert_eq!(world.trace, ["restart expect s1"]);
-    }
 }

@@ -7,4 +7,6 @@ mod built;
 #[cfg(feature = "engine")]
 mod guests;
 mod package;
+#[cfg(feature = "engine")]
+mod scenarios;
 mod support;

@@ -366,7 +366,7 @@ fn claims() -> impl Strategy<Value = Result<Claim, Stop>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
     fn every_interleaving_ends_once_and_acts_at_most_once(
