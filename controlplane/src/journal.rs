@@ -4,6 +4,7 @@
 //! the epoch under which it leads, so that neither a stale leader nor a confused one can write. What
 //! it holds is never changed afterwards. Signs nothing and interprets nothing.
 
+use crate::state_dir::private_file;
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
 use rusqlite::{Connection, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,9 @@ pub struct Row {
 /// Why the journal could not be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// The file could not be made.
+    #[error("the journal's file could not be made")]
+    File(#[source] std::io::Error),
     /// SQLite failed.
     #[error("the journal could not be read or written")]
     Sqlite(#[source] rusqlite::Error),
@@ -93,6 +97,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be opened or is of another format.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        private_file(path).map_err(JournalError::File)?;
         let connection = Connection::open(path)?;
         // FULL: a commit returns after the write-ahead log is on disk. 8 MiB of cache serve proofs and
         // lists of recent records.

@@ -203,6 +203,14 @@ impl StateDir {
     }
 }
 
+/// Makes a database's file with mode 0600 unless it is there. SQLite gives its side files the same mode.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn private_file(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
 const LOG_KEY: &str = "log.key";
 const PERMIT_KEY: &str = "permit.key";
 

@@ -5,14 +5,13 @@
 //! of mode 0600, owned by one thread; everybody else asks it over a bounded channel. Losing it loses open
 //! tokens and nothing else.
 
+use crate::state_dir::private_file;
 use fettle_certs::token::{REPEAT_WINDOW, TokenUse, TokenVerifier};
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{HostId, TokenId};
 use fettle_model::time::{UnixMillis, whole_millis};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tokio::sync::{mpsc, oneshot};
 
@@ -102,8 +101,7 @@ impl Vault {
     /// # Errors
     /// When the file cannot be made or opened.
     pub fn open(path: &Path) -> Result<Self, VaultError> {
-        // SQLite gives its side files the mode of this one.
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(VaultError::File)?;
+        private_file(path).map_err(VaultError::File)?;
         let mut connection = Connection::open(path)?;
         // secure_delete: a deleted verifier is overwritten.
         connection.execute_batch(

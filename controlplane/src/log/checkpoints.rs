@@ -3,6 +3,7 @@
 //! Kept apart from the journal on purpose: a backup of the one must never bring back the other. It is
 //! only ever moved forward, by compare-and-set.
 
+use crate::state_dir::private_file;
 use fettle_audit::tree::{Hash, empty_root};
 use fettle_model::counter::TreeSize;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -30,6 +31,9 @@ impl Latest {
 /// Why the checkpoint could not be read or moved.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointsError {
+    /// The file could not be made.
+    #[error("the checkpoint's file could not be made")]
+    File(#[source] std::io::Error),
     /// SQLite failed.
     #[error("the checkpoint's file could not be read or written")]
     Sqlite(#[source] rusqlite::Error),
@@ -59,6 +63,7 @@ impl Checkpoints {
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, CheckpointsError> {
+        private_file(path).map_err(CheckpointsError::File)?;
         let connection = Connection::open(path)?;
         connection.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 2000;

@@ -1,0 +1,18 @@
+//! Tests of the rim: a control plane that serves on loopback, real TLS, real gRPC clients.
+//!
+//! Every test makes a [`site::Site`]: a control plane in a folder of its own, on ports that the system
+//! chose, in this process. Agents here are [`agent::Agent`]s: an identity and a record key that speak the
+//! protocol, without checks and without effects.
+
+mod agent;
+mod console;
+mod enrolment;
+mod export;
+mod people;
+mod permits;
+mod publishing;
+mod restart;
+mod rotation;
+mod sessions;
+mod site;
+mod wire;

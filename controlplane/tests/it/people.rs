@@ -1,0 +1,126 @@
+//! People: roles, denials, certificates, conflicts.
+
+use crate::site::{Answer, Person, Site, name, service};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use fettle_certs::csr::certificate_request;
+use fettle_certs::identity::Identity;
+use fettle_certs::key::PrivateKey;
+use fettle_certs::root::Root;
+use fettle_model::breaker::Scope;
+use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::identity::Role;
+use fettle_model::record::Kind;
+use fettle_proto::operator::{Command, CommandReply, ProblemCode, Query, QueryReply};
+
+async fn added(site: &Site, person: &str, role: Role) -> Person {
+    let key = PrivateKey::generate().expect("a key");
+    let csr = STANDARD.encode(certificate_request(&key).expect("a request"));
+    let reply = site.alice().await.execute(Command::AddPerson { person: name(person), role, csr }).await;
+    let CommandReply::Person { chain, root } = reply.expect("added") else { unreachable!("another answer") };
+    let root = Root::pinned_from_pem(root.as_bytes(), site.made.ca_pin).expect("the root");
+    let identity = Identity::from_pem(chain.as_bytes(), key, root).expect("an identity");
+    Person::connect(site.listening.operators, &identity).await
+}
+
+fn stop() -> Command {
+    Command::Stop { scope: Scope::Global, why: "a test".to_owned() }
+}
+
+#[track_caller]
+fn denied<T: std::fmt::Debug>(answer: Answer<T>, action: &str) {
+    let problem = answer.expect_err("denied");
+    assert_eq!(problem.code, ProblemCode::Denied, "{problem:?}");
+    assert!(problem.message.contains(action) && !problem.remedy.is_empty(), "{problem:?}");
+}
+
+#[tokio::test]
+async fn whoever_has_no_role_may_do_nothing_and_every_denial_is_a_record() {
+    let site = Site::new().await;
+    let mallory = site.stranger("mallory").await;
+    denied(mallory.execute(stop()).await, "automation.stop");
+    denied(mallory.query(Query::Hosts).await, "state.read");
+    denied(mallory.export().await, "log.export");
+    denied(mallory.publish(Vec::new(), b"").await, "playbook.admit");
+    let log = site.alice().await.log().await;
+    let refused: Vec<&str> =
+        log.iter().filter(|row| row.kind == Kind::ActionRefused).map(|row| row.summary.as_str()).collect();
+    let expected = [
+        "automation.stop on global",
+        "state.read on installation",
+        "log.export on installation",
+        "playbook.admit on playbook",
+    ];
+    assert_eq!(refused, expected.map(|what| format!("mallory was refused {what}")));
+}
+
+#[tokio::test]
+async fn a_person_who_is_added_may_do_what_their_role_says() {
+    let site = Site::new().await;
+    let author = added(&site, "ann", Role::Author).await;
+    denied(author.execute(stop()).await, "automation.stop");
+    denied(author.export().await, "log.export");
+    author.query(Query::Playbooks).await.expect("an author reads the state");
+    let auditor = added(&site, "audrey", Role::Auditor).await;
+    denied(auditor.execute(stop()).await, "automation.stop");
+    denied(auditor.publish(Vec::new(), b"").await, "playbook.admit");
+    auditor.export().await.expect("an auditor takes the log");
+    site.alice().await.done(Command::GrantRole { person: name("audrey"), role: Role::Operator }).await;
+    auditor.execute(stop()).await.expect("an operator by now");
+    denied(author.execute(Command::GrantRole { person: name("ann"), role: Role::Operator }).await, "role.grant");
+    let csr = STANDARD.encode(b"no request");
+    let add = Command::AddPerson { person: name("bob"), role: Role::Author, csr };
+    let problem = site.alice().await.execute(add).await.expect_err("no request");
+    assert_eq!(problem.code, ProblemCode::Invalid);
+}
+
+#[tokio::test]
+async fn a_configuration_replaces_only_the_one_that_was_seen() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let set = |services, replaces| Command::SetConfiguration {
+        services,
+        remediations: Vec::new(),
+        replaces: ConfigurationGeneration(replaces),
+    };
+    alice.done(set(vec![service()], 0)).await;
+    let problem = alice.execute(set(Vec::new(), 0)).await.expect_err("somebody was faster");
+    assert_eq!(problem.code, ProblemCode::Conflict, "{problem:?}");
+    let QueryReply::Configuration { generation, services, .. } = alice.query(Query::Configuration).await.expect("it")
+    else {
+        unreachable!("another answer");
+    };
+    assert_eq!((generation.0, services), (1, vec![service()]), "the running configuration stays");
+    alice.done(set(Vec::new(), 1)).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_makes_no_sense_is_said_with_a_remedy() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    for (command, code) in [
+        (Command::Resume { scope: Scope::Global, why: "go on".to_owned() }, ProblemCode::Refused),
+        (Command::Stop { scope: Scope::Global, why: String::new() }, ProblemCode::Invalid),
+        (Command::TrustPublisher { publisher: name("acme"), key: "no key".to_owned() }, ProblemCode::Invalid),
+        (Command::CreateToken { environment: name("staging"), host: None, ttl_ms: 0 }, ProblemCode::Invalid),
+        (
+            Command::WishRun {
+                host: name("nowhere"),
+                check: fettle_model::check::CheckRef { service: name("web"), check: name("http") },
+            },
+            ProblemCode::NotFound,
+        ),
+        (
+            Command::SetHostState {
+                host: name("nowhere"),
+                state: fettle_model::host::HostState::Revoked,
+                why: "gone".to_owned(),
+            },
+            ProblemCode::NotFound,
+        ),
+    ] {
+        let problem = alice.execute(command.clone()).await.expect_err("refused");
+        assert_eq!(problem.code, code, "{command:?}: {problem:?}");
+        assert!(!problem.remedy.is_empty(), "{problem:?}");
+    }
+}

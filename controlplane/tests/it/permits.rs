@@ -1,0 +1,213 @@
+//! What an agent asks for and is told, over its session.
+
+use crate::agent::{Agent, description};
+use crate::publishing::{Playbook, publisher_key};
+use crate::site::{Person, Site, name, now, service};
+use fettle_model::breaker::Scope;
+use fettle_model::check::{CheckRef, Status, Transition};
+use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
+use fettle_model::permit::{BoundTarget, PermitRequest, Purpose, Target};
+use fettle_model::record::Body;
+use fettle_model::refusal::Reason;
+use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, WhyDecision};
+use fettle_proto::v1::{Hello, nudge, to_agent};
+use std::collections::BTreeMap;
+
+fn web() -> CheckRef {
+    CheckRef { service: name("web"), check: name("http") }
+}
+
+fn transition(epoch: u64, from: Status, to: Status) -> Body {
+    let epoch = TransitionEpoch(epoch);
+    Body::TransitionSeen(Box::new(Transition { of: web(), epoch, from, to, at: now(), reason: "a test".to_owned() }))
+}
+
+fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
+    let target = |label: &str, target| BoundTarget { label: name(label), target };
+    PermitRequest {
+        request: name(&uuid::Uuid::new_v4().to_string()),
+        run: name(&uuid::Uuid::new_v4().to_string()),
+        host: agent.host,
+        boot: name(&Agent::hello().boot),
+        sent_at: fettle_model::time::BootInstant(1_000),
+        purpose: Purpose::Remediate { check: web(), epoch: TransitionEpoch(1), remediation: name("restart-web") },
+        playbook: Some(playbook.digest()),
+        targets: vec![
+            target("web", Target::SystemdUnit { unit: "web.service".to_owned() }),
+            target("health", Target::Health { check: web() }),
+        ],
+        configuration: ConfigurationGeneration(1),
+    }
+}
+
+/// A trusted publisher, a playbook, and a remediation of the service by it.
+async fn configured(alice: &Person) -> Playbook {
+    let playbook = Playbook::new("restart-web");
+    alice.done(Command::TrustPublisher { publisher: name("acme"), key: publisher_key().public().to_string() }).await;
+    alice.publish(playbook.publication(), playbook.bytes()).await.expect("admitted");
+    alice.done(configuration(&playbook, Mode::Auto, 0)).await;
+    playbook
+}
+
+fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
+    let remediation = Remediation {
+        name: name("restart-web"),
+        service: name("web"),
+        check: name("http"),
+        playbook: PlaybookVersion { name: name("restart-web"), digest: playbook.digest() },
+        parameters: Parameters::default(),
+        modes: BTreeMap::from([(name("staging"), mode)]),
+        guard: fettle_model::guard::Guard::default(),
+    };
+    Command::SetConfiguration {
+        services: vec![service()],
+        remediations: vec![remediation],
+        replaces: ConfigurationGeneration(replaces),
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_reaches_an_agent_with_the_playbooks_that_it_uses_and_they_can_be_fetched() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let playbook = configured(&alice).await;
+    let Body::PlaybookAdmitted(admitted) = agent.believed(&session.published().await).body else {
+        unreachable!("the playbook comes first");
+    };
+    assert_eq!(admitted.digest, playbook.digest());
+    let Body::ConfigurationSet(set) = agent.believed(&session.published().await).body else {
+        unreachable!("then the configuration");
+    };
+    assert_eq!(set.configuration.generation().0, 1);
+    assert_eq!(agent.fetch(&site, playbook.digest().to_string()).await.expect("assigned"), playbook.bytes());
+
+    let other = Playbook::new("other");
+    alice.publish(other.publication(), other.bytes()).await.expect("admitted");
+    let refused = agent.fetch(&site, other.digest().to_string()).await.expect_err("not assigned");
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+
+    // Whoever connects later is told the same, but not what it holds already.
+    let (mut late, _) = agent.session(&site).await;
+    assert!(matches!(agent.believed(&late.published().await).body, Body::PlaybookAdmitted(_)));
+    assert!(matches!(agent.believed(&late.published().await).body, Body::ConfigurationSet(_)));
+    let (mut current, _) = agent.session_with(&site, Hello { configuration: 1, ..Agent::hello() }).await;
+    assert!(matches!(agent.believed(&current.published().await).body, Body::PlaybookAdmitted(_)));
+    current.beat(0).await;
+    assert!(matches!(current.hear().await, to_agent::Message::Head(_)), "nothing else was told");
+}
+
+#[tokio::test]
+async fn a_request_is_answered_with_proof_and_the_answer_can_be_had_again() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let playbook = configured(&alice).await;
+    let held = Hello { configuration: 1, ..Agent::hello() };
+    let (mut session, _) = agent.session_with(&site, held.clone()).await;
+    session.published().await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.send(agent.record(transition(1, Status::Passing, Status::Critical))).await;
+    let asked = request(&agent, &playbook);
+    session.send(agent.record(Body::PermitRequested(Box::new(asked.clone())))).await;
+    let Body::PermitRefused(refusal) = agent.believed(&session.published().await).body else {
+        unreachable!("there is no evidence yet");
+    };
+    assert!(refusal.reasons.iter().any(|reason| matches!(reason, Reason::NoEvidence { .. })), "{refusal:?}");
+    session.acknowledged(3).await;
+    drop(session);
+
+    let unanswered = vec![asked.request.to_string()];
+    let (mut again, _) = agent.session_with(&site, Hello { unanswered, ..held }).await;
+    again.published().await;
+    let Body::PermitRefused(same) = agent.believed(&again.published().await).body else {
+        unreachable!("the same answer");
+    };
+    assert_eq!(same, refusal);
+
+    let why = alice.query(Query::WhyCheck { check: web(), host: name("s1") }).await.expect("an answer");
+    let QueryReply::Why { why } = why else { unreachable!("another answer") };
+    assert!(matches!(why.decision, Some(WhyDecision::Refused { .. })), "{:?}", why.decision);
+    assert_eq!(why.check.status, Some(Status::Critical));
+}
+
+#[tokio::test]
+async fn in_mode_observe_the_agent_is_asked_for_a_plan() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let playbook = configured(&alice).await;
+    alice.done(configuration(&playbook, Mode::Observe, 1)).await;
+    let (mut session, _) = agent.session_with(&site, Hello { configuration: 2, ..Agent::hello() }).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.send(agent.record(transition(1, Status::Passing, Status::Critical))).await;
+    let asked = PermitRequest { configuration: ConfigurationGeneration(2), ..request(&agent, &playbook) };
+    session.send(agent.record(Body::PermitRequested(Box::new(asked.clone())))).await;
+    let wanted = session.until(|message| match message {
+        to_agent::Message::Nudge(nudge) => nudge.about,
+        _ => None,
+    });
+    assert_eq!(wanted.await, nudge::About::Plan(asked.request.to_string()));
+}
+
+#[tokio::test]
+async fn stop_and_resume_reach_an_agent_that_is_connected_and_one_that_connects() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let why = || "a test".to_owned();
+    alice.done(Command::Stop { scope: Scope::Global, why: why() }).await;
+    assert!(matches!(agent.believed(&session.published().await).body, Body::AutomationStopped(_)));
+    let (mut late, _) = agent.session(&site).await;
+    assert!(matches!(agent.believed(&late.published().await).body, Body::AutomationStopped(_)));
+    alice.done(Command::Resume { scope: Scope::Global, why: why() }).await;
+    assert!(matches!(agent.believed(&late.published().await).body, Body::AutomationResumed(_)));
+}
+
+#[tokio::test]
+async fn a_wish_and_a_drill_are_told_to_their_host_only() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let other = Agent::enrolled(&site, "s2", "staging").await;
+    configured(&alice).await;
+    let held = Hello { configuration: 1, ..Agent::hello() };
+    let (mut session, _) = agent.session_with(&site, held.clone()).await;
+    let (mut bystander, _) = other.session_with(&site, held).await;
+    session.published().await;
+    bystander.published().await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.acknowledged(1).await;
+    alice.done(Command::WishRun { host: name("s1"), check: web() }).await;
+    let nudged = session.hear().await;
+    assert!(
+        matches!(&nudged, to_agent::Message::Nudge(nudge) if nudge.about == Some(nudge::About::Remediate("web/http".to_owned()))),
+        "{nudged:?}"
+    );
+    let start = Command::StartDrill {
+        playbook: name("restart-web"),
+        host: name("s1"),
+        remediation: name("restart-web"),
+        drill: 0,
+    };
+    let CommandReply::Drill { drill } = alice.execute(start).await.expect("it starts") else {
+        unreachable!("another answer");
+    };
+    let Body::DrillStarted(started) = agent.believed(&session.published().await).body else {
+        unreachable!("the drill");
+    };
+    assert_eq!(started.drill, drill);
+    let inject = nudge::About::Inject(drill.to_string());
+    let nudged = |message| {
+        matches!(message, to_agent::Message::Nudge(nudge) if nudge.about.as_ref() == Some(&inject)).then_some(())
+    };
+    session.until(nudged).await;
+    // The agent may have been busy: every heartbeat reminds it.
+    session.beat(0).await;
+    session.until(nudged).await;
+    bystander.beat(0).await;
+    assert!(matches!(bystander.hear().await, to_agent::Message::Head(_)), "it is none of the other host's business");
+}

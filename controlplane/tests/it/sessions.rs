@@ -1,0 +1,197 @@
+//! Agents' sessions over real TLS.
+
+use crate::agent::{Agent, Session, description};
+use crate::site::{Site, name};
+use fettle_audit::checkpoint::Checkpoint;
+use fettle_audit::tree::{Hash, verify_consistency};
+use fettle_certs::authority::Subject;
+use fettle_model::breaker::Scope;
+use fettle_model::host::HostState;
+use fettle_model::record::{Body, Kind};
+use fettle_proto::operator::{Command, Connection, Query, QueryReply};
+use fettle_proto::v1::{from_agent, to_agent};
+use tonic::Code;
+
+#[tokio::test]
+async fn records_are_acknowledged_with_proof_and_a_new_session_goes_on_after_them() {
+    let site = Site::new().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, welcome) = agent.session(&site).await;
+    assert_eq!((welcome.sequence, welcome.host), (0, agent.host.to_string()));
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    let record = agent.own(&session.acknowledged(2).await);
+    assert_eq!(record.body, description("s1", "staging"));
+    drop(session);
+    let (mut again, welcome) = agent.session(&site).await;
+    assert_eq!(welcome.sequence, 2);
+    assert_eq!(agent.own(&again.acknowledged(2).await), record, "an acknowledgement that was lost comes again");
+}
+
+#[tokio::test]
+async fn a_record_that_is_sent_again_is_in_the_log_once() {
+    let site = Site::new().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let record = agent.record(description("s1", "staging"));
+    session.send(record.clone()).await;
+    session.acknowledged(1).await;
+    session.send(record).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.acknowledged(2).await;
+    let described = site.alice().await.kinds().await.into_iter().filter(|kind| *kind == Kind::HostDescribed);
+    assert_eq!(described.count(), 2);
+}
+
+#[tokio::test]
+async fn a_second_session_replaces_the_first() {
+    let site = Site::new().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut first, _) = agent.session(&site).await;
+    let (mut second, _) = agent.session(&site).await;
+    assert_eq!(first.rejected().await, (0, "replaced".to_owned()));
+    second.beat(0).await;
+    second.until(|message| matches!(message, to_agent::Message::Head(_)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_is_answered_with_the_head_and_the_proof_that_it_continues_the_last() {
+    let site = Site::new().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let head = async |session: &mut Session, held: u64| {
+        session.beat(held).await;
+        let head = session.until(|message| match message {
+            to_agent::Message::Head(head) => Some(head),
+            _ => None,
+        });
+        let head = head.await;
+        let note = String::from_utf8(head.checkpoint).expect("text");
+        (Checkpoint::open(&note, &agent.log).expect("the log's"), head.consistency)
+    };
+    let (first, proof) = head(&mut session, 0).await;
+    assert!(proof.is_empty());
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.acknowledged(1).await;
+    let head = async |session: &mut Session, held: u64| {
+        session.beat(held).await;
+        let head = session.until(|message| match message {
+            to_agent::Message::Head(head) => Some(head),
+            _ => None,
+        });
+        let head = head.await;
+        let note = String::from_utf8(head.checkpoint).expect("text");
+        (Checkpoint::open(&note, &agent.log).expect("the log's"), head.consistency)
+    };
+    let (second, proof) = head(&mut session, first.size.0).await;
+    assert!(second.size > first.size);
+    let proof: Vec<Hash> = proof.into_iter().map(|hash| Hash::from_bytes(hash.try_into().expect("32 bytes"))).collect();
+    verify_consistency(first.size, &first.root, second.size, &second.root, &proof).expect("it continues");
+}
+
+#[tokio::test]
+async fn a_revoked_host_is_cut_off_and_stays_out() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let why = "stolen".to_owned();
+    alice.done(Command::SetHostState { host: name("s1"), state: HostState::Revoked, why }).await;
+    assert_eq!(session.rejected().await, (0, "revoked".to_owned()));
+    let refused = Session::open(agent.client(&site).await).await.err().expect("no session");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    let refused = agent.rotate(&site, 1).await.expect_err("no certificate");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+}
+
+#[track_caller]
+fn ended(reason: (u64, String), expected: (u64, &str)) {
+    assert_eq!((reason.0, reason.1.as_str()), expected);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_what_it_says_ends_the_session() {
+    let site = Site::new().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let mut other = Agent::enrolled(&site, "s2", "staging").await;
+
+    let mut flipped = agent.record(description("s1", "staging"));
+    let middle = flipped.envelope.len() / 3;
+    flipped.envelope[middle] ^= 1;
+    let (mut session, _) = agent.session(&site).await;
+    session.send(flipped).await;
+    ended(session.rejected().await, (1, "bad-record"));
+
+    let (mut session, _) = agent.session(&site).await;
+    session.send(other.record(description("s2", "staging"))).await;
+    ended(session.rejected().await, (1, "bad-record"));
+
+    // The first was never accepted, so the second does not follow.
+    let (mut session, _) = agent.session(&site).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    ended(session.rejected().await, (2, "broken-chain"));
+
+    let mut fresh = Agent::enrolled(&site, "s3", "staging").await;
+    let (mut session, _) = fresh.session(&site).await;
+    session.send(fresh.record(Body::AutomationStopped(Box::new(stop())))).await;
+    ended(session.rejected().await, (1, "bad-record"));
+    assert!(!site.alice().await.kinds().await.contains(&Kind::AutomationStopped));
+}
+
+fn stop() -> fettle_model::breaker::StopOrder {
+    fettle_model::breaker::StopOrder {
+        scope: Scope::Global,
+        epoch: fettle_model::counter::StopEpoch(9),
+        by: name("mallory"),
+        why: "not mine to order".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_session_begins_with_one_hello() {
+    let site = Site::new().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let mut session = Session::open(agent.client(&site).await).await.expect("a session");
+    session.beat(0).await;
+    assert_eq!(session.next().await.expect_err("ended").code(), Code::FailedPrecondition);
+
+    let (mut session, _) = agent.session(&site).await;
+    session.say(from_agent::Message::Hello(Agent::hello())).await;
+    assert_eq!(session.next().await.expect_err("ended").code(), Code::FailedPrecondition);
+
+    let mut session = Session::open(agent.client(&site).await).await.expect("a session");
+    let unanswered = vec!["00000000-0000-4000-8000-000000000001".to_owned(); 65];
+    let greedy = fettle_proto::v1::Hello { unanswered, ..Agent::hello() };
+    session.say(from_agent::Message::Hello(greedy)).await;
+    assert_eq!(session.next().await.expect_err("ended").code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn an_agent_that_says_nothing_is_cut_off() {
+    let site = Site::new().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    assert!(matches!(session.next().await, Ok(None)), "the silence limit ends it");
+    let QueryReply::Hosts { hosts } = site.alice().await.query(Query::Hosts).await.expect("hosts") else {
+        unreachable!("another answer");
+    };
+    assert!(matches!(hosts[0].connection, Connection::LastHeard { .. }), "{:?}", hosts[0].connection);
+}
+
+#[tokio::test]
+async fn each_port_is_for_its_own() {
+    let site = Site::new().await;
+    let agent = Agent::enrolled(&site, "s1", "staging").await;
+    let person = site.certify(Subject::Person(name("alice")));
+    let client = crate::wire::channel(site.listening.agents, &person).await.expect("a connection");
+    let refused = Session::open(fettle_proto::v1::agents_client::AgentsClient::new(client)).await.err();
+    assert_eq!(refused.expect("no session").code(), Code::PermissionDenied);
+    let channel = crate::wire::channel(site.listening.operators, &agent.identity).await.expect("a connection");
+    let mut client = fettle_proto::v1::operators_client::OperatorsClient::new(channel);
+    let query = fettle_proto::v1::Document { json: br#"{"query":"hosts"}"#.to_vec() };
+    assert_eq!(client.query(query).await.expect_err("refused").code(), Code::PermissionDenied);
+    let stranger = site.certify(Subject::Agent(name("00000000-0000-4000-8000-000000000001")));
+    let client = crate::wire::channel(site.listening.agents, &stranger).await.expect("a connection");
+    let refused = Session::open(fettle_proto::v1::agents_client::AgentsClient::new(client)).await.err();
+    assert_eq!(refused.expect("no session").code(), Code::PermissionDenied, "a host that was never enrolled");
+}
