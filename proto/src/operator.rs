@@ -237,7 +237,7 @@ pub enum QueryReply {
         /// Its remediations.
         remediations: Vec<Remediation>,
     },
-    /// Playbooks by name.
+    /// Playbooks by name, the newest version of a name first: the one that the name stands for.
     Playbooks {
         /// One row a version.
         playbooks: Vec<PlaybookRow>,
