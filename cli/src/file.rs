@@ -105,11 +105,13 @@ pub fn must_be_new(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A file under construction beside its place; it takes the place only when it is whole.
+/// A file under construction beside its place; it takes the place only when it is whole, and is gone
+/// when it never was.
 #[derive(Debug)]
 pub struct Draft {
     place: PathBuf,
-    draft: PathBuf,
+    /// `None` once it has taken its place.
+    draft: Option<PathBuf>,
     file: File,
 }
 
@@ -123,7 +125,7 @@ impl Draft {
         name.push(".part");
         let draft = PathBuf::from(name);
         let file = File::create(&draft).map_err(|error| unwritable(&draft, &error))?;
-        Ok(Self { place: place.to_owned(), draft, file })
+        Ok(Self { place: place.to_owned(), draft: Some(draft), file })
     }
 
     /// Appends.
@@ -131,18 +133,32 @@ impl Draft {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|error| unwritable(&self.draft, &error))
+        self.file.write_all(bytes).map_err(|error| unwritable(&self.place, &error))
     }
 
     /// Puts the whole file in its place, durably.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(self) -> Result<(), Failure> {
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let Some(draft) = &self.draft else { return Ok(()) };
+        let folder = self.place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.file
             .sync_all()
-            .and_then(|()| fs::rename(&self.draft, &self.place))
-            .map_err(|error| unwritable(&self.place, &error))
+            .and_then(|()| fs::rename(draft, &self.place))
+            .and_then(|()| File::open(folder)?.sync_all())
+            .map_err(|error| unwritable(&self.place, &error))?;
+        self.draft = None;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(draft) = &self.draft {
+            // Its name says that it is not whole; that it could not be removed changes nothing.
+            drop(fs::remove_file(draft));
+        }
     }
 }
 
@@ -195,5 +211,6 @@ mod tests {
         draft.write(b"new").expect("written");
         drop(draft);
         assert_eq!(read(&path, 10).expect("there"), b"old");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
     }
 }

@@ -120,8 +120,13 @@ fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<
     match validity.check(now) {
         Ok(()) => {
             let left = validity.not_after.since(now);
-            Ok((left < soon(validity))
-                .then(|| format!("warning: the certificate of {holder} ends in {}\nremedy: {RENEW}", span(left))))
+            Ok((left < soon(validity)).then(|| {
+                format!(
+                    "warning: the certificate of {holder} ends in {}\nremedy: {RENEW}; an operator may as well, \
+                     while the old one is good: fettle person add {holder} --role operator --out NEW-PROFILE",
+                    span(left)
+                )
+            }))
         }
         Err(OutsideValidity::Late { since }) => {
             let ended = instant(validity.not_after);

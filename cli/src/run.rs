@@ -1,5 +1,7 @@
 //! `fettle run`: executions of playbooks: what was intended, what came of it; and to ask for one.
 
+#[cfg(test)]
+pub(crate) mod example;
 mod show;
 
 use crate::answer::Answer;
@@ -13,7 +15,7 @@ use fettle_model::id::RunId;
 use fettle_model::name::HostName;
 use fettle_proto::operator::{Command, MAX_ROWS, Query, QueryReply, RunDetail};
 
-pub(crate) use show::{claim, outcome, state};
+pub(crate) use show::{claim, inverse_outcome, outcome, state};
 
 /// What to do with runs.
 #[derive(Debug, Subcommand)]

@@ -3,13 +3,14 @@
 //! The secret goes into a file of mode 0600 and nowhere else: not on the screen, not into a document.
 
 use crate::answer::Answer;
-use crate::connection::unexpected;
+use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::file;
 use crate::when::instant_with_distance;
 use clap::{Args, Subcommand};
 use fettle_model::id::TokenId;
+use fettle_model::identity::TrustDomain;
 use fettle_model::name::{EnvironmentName, HostName};
 use fettle_model::time::{HumanDuration, UnixMillis, whole_millis};
 use fettle_proto::operator::{Command, CommandReply};
@@ -48,6 +49,7 @@ struct Created {
     ca_pin: String,
     enrol_address: String,
     agents_address: String,
+    trust_domain: TrustDomain,
     expires_at: UnixMillis,
 }
 
@@ -59,7 +61,8 @@ pub(crate) async fn run(command: TokenCommand, context: &Context) -> Result<Answ
     let TokenCommand::Create(Create { environment, host, ttl, out }) = command;
     // Before the token exists: a secret that cannot be written would be lost.
     file::must_be_new(&out)?;
-    let mut connection = context.connect().await?;
+    let profile = context.load_profile()?;
+    let mut connection = Connection::open(&profile).await?;
     let command = Command::CreateToken { environment, host, ttl_ms: whole_millis(ttl.0) };
     let reply = connection.execute(&command).await?;
     let CommandReply::Token { token, secret, ca_pin, enrol_address, agents_address, expires_at } = reply else {
@@ -67,16 +70,23 @@ pub(crate) async fn run(command: TokenCommand, context: &Context) -> Result<Answ
     };
     let secret = Zeroizing::new(secret);
     file::write_new_secret(&out, secret.as_bytes())?;
-    let text = text(&out.display().to_string(), &ca_pin, &enrol_address, &agents_address, expires_at, context.now);
-    Answer::new(&Created { token, secret_file: out, ca_pin, enrol_address, agents_address, expires_at }, text)
+    let trust_domain = profile.identity.root().trust_domain().clone();
+    let created = Created { token, secret_file: out, ca_pin, enrol_address, agents_address, trust_domain, expires_at };
+    Answer::new(&created, text(&created, context.now))
 }
 
-fn text(out: &str, ca_pin: &str, enrol: &str, agents: &str, expires_at: UnixMillis, now: UnixMillis) -> String {
-    let lines = format!("  address = {agents:?}\n  enrol-address = {enrol:?}\n  ca-pin = {ca_pin:?}\n");
+fn text(created: &Created, now: UnixMillis) -> String {
+    let Created { token: _, secret_file, ca_pin, enrol_address, agents_address, trust_domain, expires_at } = created;
     format!(
-        "the secret is in {out} (mode 0600); move it to the host as the agent's join-token-file\n\
-         it enrols one host until {}\n\nfor [control-plane] of the agent's configuration:\n{lines}",
-        instant_with_distance(expires_at, now)
+        "the secret is in {} (mode 0600); move it to the host as the agent's join-token-file\n\
+         it enrols one host until {}\n\n\
+         for [control-plane] of the agent's configuration:\n  \
+         address = {agents_address:?}\n  \
+         enrol-address = {enrol_address:?}\n  \
+         ca-pin = {ca_pin:?}\n  \
+         trust-domain = \"{trust_domain}\"\n",
+        secret_file.display(),
+        instant_with_distance(*expires_at, now)
     )
 }
 
@@ -87,8 +97,16 @@ mod tests {
     #[test]
     fn a_token_says_what_the_agents_configuration_needs() {
         let now = UnixMillis(1_795_731_481_000);
-        let text =
-            text("join-token", "sha256:ab", "cp:7444", "cp:7443", now.plus(std::time::Duration::from_hours(1)), now);
+        let created = Created {
+            token: TokenId::from_uuid(uuid::Uuid::from_u128(1)),
+            secret_file: PathBuf::from("join-token"),
+            ca_pin: "sha256:ab".to_owned(),
+            enrol_address: "cp:7444".to_owned(),
+            agents_address: "cp:7443".to_owned(),
+            trust_domain: "fettle.test".parse().expect("a trust domain"),
+            expires_at: now.plus(std::time::Duration::from_hours(1)),
+        };
+        let text = text(&created, now);
         insta::assert_snapshot!(text, @r#"
         the secret is in join-token (mode 0600); move it to the host as the agent's join-token-file
         it enrols one host until 2026-11-26 23:18:01Z (in 1h)
@@ -97,6 +115,7 @@ mod tests {
           address = "cp:7443"
           enrol-address = "cp:7444"
           ca-pin = "sha256:ab"
+          trust-domain = "fettle.test"
         "#);
     }
 }

@@ -1,7 +1,7 @@
 //! Playbooks as tables and pages. Pure.
 
 use crate::prose::paragraph;
-use crate::table::{facts, table};
+use crate::table::{count, facts, table};
 use crate::when::distance;
 use fettle_model::evidence::Evidence;
 use fettle_model::playbook::{GrantKind, Manifest, Parameter, UndoPolicy};
@@ -62,7 +62,7 @@ fn whole(row: &PlaybookRow, now: UnixMillis) -> String {
         ("publisher", row.publisher.to_string()),
         ("owners", playbook.owners.join(", ")),
         ("interface", playbook.host.clone()),
-        ("limits", format!("{} changes, {}", limits.actions, limits.duration)),
+        ("limits", format!("{} within {}", count(u64::from(limits.actions), "change"), limits.duration)),
         ("confirmed", format!("{} healthy for {}, within {}", confirm.health, confirm.stable, confirm.within)),
         ("on failure", undo),
     ]);

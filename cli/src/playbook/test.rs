@@ -11,7 +11,6 @@ use crate::failure::{Failure, chain};
 use crate::file;
 use crate::plain::plain;
 use crate::table::{count, table};
-use crate::terminal;
 use clap::Args;
 use fettle_model::playbook::{MAX_MANIFEST_BYTES, MAX_PACKAGE_BYTES};
 use fettle_sandbox::package::Package;
@@ -84,7 +83,6 @@ pub(super) fn run(command: &Test) -> Result<Answer, Failure> {
     })?;
     let mut outcomes = Vec::new();
     for (path, scenario) in &scenarios {
-        terminal::note(&format!("{}: {}", path.display(), plain(&scenario.title)));
         outcomes.push(try_out(path, scenario, &component, command.accept)?);
     }
     let sound = outcomes.iter().all(|outcome| outcome.wrong.is_empty());

@@ -88,10 +88,10 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
     lines.extend(account(record, now));
     let mut text = facts(&lines);
     text.push('\n');
-    text.push_str(&steps(&record.steps, "STEP", "it changed nothing"));
+    text.push_str(&steps(&record.steps, "STEP", outcome, "it changed nothing"));
     if !record.undone.is_empty() {
         text.push('\n');
-        text.push_str(&steps(&record.undone, "UNDONE", ""));
+        text.push_str(&steps(&record.undone, "UNDONE", inverse_outcome, ""));
     }
     if !record.said.is_empty() {
         text.push_str("\nwhat the playbook said:\n");
@@ -114,11 +114,17 @@ fn account(record: &RunRecord, now: UnixMillis) -> Vec<(&'static str, String)> {
         ("summary", record.summary.clone()),
         ("claim", record.claim.as_ref().map_or_else(|| "none".to_owned(), |said| claim(said, now))),
         ("confirmed", record.confirmed.map_or_else(|| "not looked at".to_owned(), |status| status.as_str().to_owned())),
-        ("resumed", count(u64::from(record.resumed), "time")),
+        (
+            "resumed",
+            match record.resumed {
+                0 => "never".to_owned(),
+                times => format!("{} after a crash", count(u64::from(times), "time")),
+            },
+        ),
     ]
 }
 
-fn steps(steps: &[Step], title: &str, none: &str) -> String {
+fn steps(steps: &[Step], title: &str, outcome: fn(&StepOutcome) -> String, none: &str) -> String {
     let cells = steps.iter().map(|step| {
         [
             step.number.to_string(),
@@ -145,6 +151,15 @@ pub(crate) fn outcome(outcome: &StepOutcome) -> String {
     }
 }
 
+/// What came of an inverse step, in words.
+pub(crate) fn inverse_outcome(of: &StepOutcome) -> String {
+    match of {
+        StepOutcome::Done { change: Change::Made, .. } => "undone".to_owned(),
+        StepOutcome::Done { change: Change::Unneeded, .. } => "it was undone already".to_owned(),
+        StepOutcome::Refused { .. } | StepOutcome::Failed { .. } | StepOutcome::Indeterminate { .. } => outcome(of),
+    }
+}
+
 /// What a playbook said in the end.
 pub(crate) fn claim(claim: &Claim, now: UnixMillis) -> String {
     match claim {
@@ -156,5 +171,30 @@ pub(crate) fn claim(claim: &Claim, now: UnixMillis) -> String {
         Claim::Escalate { summary } => format!("a person must look: {summary}"),
         Claim::Failed { summary, detail } if detail.is_empty() => format!("failed: {summary}"),
         Claim::Failed { summary, detail } => format!("failed: {summary} ({})", detail.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::example::{detail, rejected};
+
+    #[test]
+    fn a_run_is_shown_step_by_step_with_intent_and_outcome() {
+        let text = run(&detail(), UnixMillis(1_795_731_500_000));
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_rejected_run_says_why_the_agent_refused() {
+        let text = run(&rejected(), UnixMillis(1_795_731_500_000));
+        assert!(text.contains("because     The permit has fence 3, and the host has seen 4."), "{text}");
+        assert!(!text.contains("STEP"), "{text}");
+    }
+
+    #[test]
+    fn runs_are_a_table_newest_first() {
+        insta::assert_snapshot!(runs(&[detail().row, rejected().row], UnixMillis(1_795_731_500_000)));
     }
 }

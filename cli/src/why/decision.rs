@@ -122,9 +122,13 @@ mod tests {
     use super::*;
     use fettle_model::breaker::Scope;
     use fettle_model::counter::{StopEpoch, TransitionEpoch};
+    use fettle_model::digest::PlaybookDigest;
     use fettle_model::id::{HostId, PermitId, RequestId, RunId};
+    use fettle_model::permit::Purpose;
+    use fettle_model::playbook::Action;
     use fettle_model::refusal::Reason;
-    use fettle_model::run::Ending;
+    use fettle_model::remediation::PlaybookVersion;
+    use fettle_model::run::{Claim, Ending, PlannedStep};
     use fettle_proto::operator::{CheckRow, RunRow, RunState};
     use uuid::Uuid;
 
@@ -203,6 +207,39 @@ mod tests {
         let text = check(&of(), &why(Some(Status::Passing), Some(decision)), NOW);
         assert!(text.contains("Automation acted: the newest decision, log position 512"), "{text}");
         assert!(text.contains("The run succeeded at 2026-11-26 22:15:06Z (2m 55s ago)."), "{text}");
+    }
+
+    #[test]
+    fn a_plan_is_told_with_what_it_rests_on() {
+        let step = |label: &str, certainty| PlannedStep {
+            action: Action::Restart,
+            label: parsed(label),
+            arguments: String::new(),
+            certainty,
+        };
+        let plan = Plan {
+            request: RequestId::from_uuid(Uuid::from_u128(1)),
+            run: RunId::from_uuid(Uuid::from_u128(2)),
+            host: HostId::from_uuid(Uuid::from_u128(3)),
+            purpose: Purpose::Remediate { check: of(), epoch: TransitionEpoch(7), remediation: parsed("restart-web") },
+            playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
+            made_at: before(60_000),
+            steps: vec![step("web", Certainty::Observed), step("worker", Certainty::Conditional)],
+            claim: Claim::Resolved { summary: "restarted both".to_owned() },
+        };
+        let why = WhyCheck {
+            remediation: Some((parsed("restart-web"), Mode::Observe)),
+            plan: Some(plan),
+            ..why(Some(Status::Critical), None)
+        };
+        let text = check(&of(), &why, NOW);
+        let (_, planned) = text.split_once("What restart-service").expect("the plan");
+        insta::assert_snapshot!(planned, @r"
+         would have done, as planned 2026-11-26 22:17:01Z (1m ago): 2 changes.
+          restart web
+          restart worker (if the steps before have the predicted effect)
+        It would have said: resolved: restarted both
+        ");
     }
 
     #[test]

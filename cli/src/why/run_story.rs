@@ -2,11 +2,11 @@
 
 use crate::host::target;
 use crate::prose::paragraph;
-use crate::run::{outcome, state};
+use crate::run::{inverse_outcome, outcome, state};
 use crate::table::count;
 use crate::when::{instant_with_distance, span};
 use fettle_model::permit::{PermitRejection, Purpose};
-use fettle_model::run::RunRecord;
+use fettle_model::run::{RunRecord, Step};
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{RunDetail, RunState};
 use std::time::Duration;
@@ -105,16 +105,12 @@ fn account(record: &RunRecord, position: &str) -> String {
     if record.steps.is_empty() {
         text.push_str(&paragraph(0, "It changed nothing."));
     }
-    for step in record.steps.iter().chain(&record.undone) {
-        let line = format!(
-            "{}. {} {} {} - {}",
-            step.number,
-            step.action.as_str(),
-            step.label,
-            step.arguments,
-            outcome(&step.outcome)
-        );
-        text.push_str(&paragraph(2, &line));
+    let done = record.steps.iter().map(|step| (step, outcome(&step.outcome)));
+    let undone = record.undone.iter().map(|step| (step, inverse_outcome(&step.outcome)));
+    for (step, outcome) in done.chain(undone) {
+        let Step { number, action, label, arguments, .. } = step;
+        let intent = format!("{} {label} {arguments}", action.as_str());
+        text.push_str(&paragraph(2, &format!("{number}. {}: {outcome}", intent.trim_end())));
     }
     text
 }
@@ -154,5 +150,32 @@ pub(crate) fn rejection(because: &PermitRejection) -> String {
         PermitRejection::LogForked => {
             "The agent saw two logs that contradict each other, and only observes.".to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::example::{detail, rejected};
+
+    const NOW: UnixMillis = UnixMillis(1_795_731_500_000);
+
+    #[test]
+    fn a_run_is_told_from_its_cause_to_its_end() {
+        insta::assert_snapshot!(run(&detail(), NOW));
+    }
+
+    #[test]
+    fn a_run_that_never_began_says_whose_word_it_was() {
+        let text = run(&rejected(), NOW);
+        assert!(text.contains("The run never began: the agent refused the permit."), "{text}");
+        assert!(text.ends_with("The permit has fence 3, and the host has seen 4. Nothing was done.\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_never_reported_calls_for_a_person() {
+        let mut lost = rejected();
+        lost.row.state = RunState::Unresolved;
+        assert!(run(&lost, NOW).contains("A person must look at the"));
     }
 }

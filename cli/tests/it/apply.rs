@@ -107,6 +107,17 @@ fn everything_that_is_wrong_is_told_with_its_place_and_nothing_is_asked() {
 }
 
 #[test]
+fn what_does_not_parse_is_told_with_file_and_line() {
+    let stand_in = having(Vec::new(), Vec::new());
+    stand_in.write("a.toml", "[[service]]\nname = 1\n");
+    stand_in.write("b.toml", SERVICE.replace("owner", "ovner"));
+    let ended = stand_in.fettle(&["apply", "a.toml", "b.toml"]).expect(4);
+    assert!(ended.err.contains("\na.toml:2: "), "{}", ended.err);
+    assert!(ended.err.contains("\nb.toml:4: unknown field `ovner`"), "{}", ended.err);
+    assert_eq!(stand_in.asked(), []);
+}
+
+#[test]
 fn a_playbook_that_is_not_admitted_and_a_wrong_parameter_are_told_with_their_line() {
     let stand_in = having(Vec::new(), Vec::new());
     stand_in.write("a.toml", format!("{SERVICE}{}", REMEDIATION.replace("restart-service", "restart")));

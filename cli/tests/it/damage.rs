@@ -162,4 +162,6 @@ fn another_logs_policy_exits_1_and_a_policy_that_is_none_is_no_verdict() {
     fettle(auditor.path(), &["log", "verify", "nowhere", "--policy", "policy"]).expect(5);
     fettle(auditor.path(), &["log", "verify", "bundle", "--policy", "nowhere"]).expect(5);
     fettle(auditor.path(), &["log", "verify", "bundle"]).expect(3);
+    let ended = fettle(auditor.path(), &["log", "verify", "-", "--policy", "policy"]).expect(1);
+    assert!(ended.out.contains("the bundle ends before its checkpoint"), "standard input is empty: {}", ended.out);
 }

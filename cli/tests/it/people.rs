@@ -36,6 +36,7 @@ fn a_join_tokens_secret_is_in_its_file_and_nowhere_else() {
     let ended = stand_in.fettle(&arguments).expect(0);
     assert!(!ended.out.contains(SECRET) && !ended.err.contains(SECRET), "{ended:?}");
     assert!(ended.out.contains("enrol-address = \"cp:7444\"") && ended.out.contains("ca-pin = \"sha256:ab\""));
+    assert!(ended.out.contains("trust-domain = \"fettle.test\""), "{}", ended.out);
     assert_eq!(fs::read_to_string(stand_in.path("join-token")).expect("there"), SECRET);
     let mode = fs::metadata(stand_in.path("join-token")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
