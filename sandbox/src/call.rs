@@ -17,6 +17,15 @@ pub struct Revision(pub String);
 
 /// Longest revision: a hex SHA-256 and a prefix fit.
 pub const MAX_REVISION_BYTES: usize = 128;
+/// Longest other text in a call, and all the values of one line together. With it 10 000 calls make
+/// a journal of at most some 25 MB.
+pub const MAX_ARGUMENT_BYTES: usize = 1_024;
+
+impl Revision {
+    fn is_bounded(&self) -> bool {
+        self.0.len() <= MAX_REVISION_BYTES
+    }
+}
 
 /// One host call. Handles are named by their label: a label opens to one thing per run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -276,6 +285,28 @@ impl Call {
         }
     }
 
+    /// Whether every text in it is as short as it has to be. Longer ones never reach the journal.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let short = |text: &str| text.len() <= MAX_ARGUMENT_BYTES;
+        match self {
+            Self::Clock(_) | Self::Health { .. } => true,
+            Self::Log(LogCall::Phase { name }) => short(name),
+            Self::Log(LogCall::Event { message, fields, .. }) => {
+                // Each field weighs one byte at least, so that empty ones do not come without end.
+                let weight: usize = fields.iter().map(|(key, value)| key.len() + value.len() + 1).sum();
+                short(message) && weight <= MAX_ARGUMENT_BYTES
+            }
+            Self::Facts(FactsCall::Get { key }) => short(key),
+            Self::Service { op: ServiceCall::Change { expect, .. }, .. } => expect.is_bounded(),
+            Self::Release { op: ReleaseCall::Activate { release, expect }, .. } => {
+                short(release) && expect.is_bounded()
+            }
+            Self::Flag { op: FlagCall::Set { value, expect, .. }, .. } => short(value) && expect.is_bounded(),
+            Self::Service { .. } | Self::Release { .. } | Self::Flag { .. } => true,
+        }
+    }
+
     /// Whether this reply is of the shape that the call returns. A reply of another shape never
     /// reaches the component: the run ends `in-doubt` (a journal that does not fit).
     #[must_use]
@@ -471,4 +502,32 @@ pub struct Receipt {
     pub undo: fettle_model::run::UndoClass,
     /// Whether anything was changed.
     pub change: fettle_model::run::Change,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{activate, change, phase, set, status};
+
+    #[track_caller]
+    fn check(call: impl Fn(usize) -> Call, longest: usize) {
+        assert!(call(longest).is_bounded() && !call(longest + 1).is_bounded(), "{}", call(1));
+    }
+
+    #[test]
+    fn every_text_in_a_call_has_a_bound() {
+        let text = |length: usize| "x".repeat(length);
+        check(|length| change(Action::Stop, &text(length)), MAX_REVISION_BYTES);
+        check(|length| activate("r1", &text(length)), MAX_REVISION_BYTES);
+        check(|length| activate(&text(length), "r"), MAX_ARGUMENT_BYTES);
+        check(|length| set("off", &text(length), 1), MAX_REVISION_BYTES);
+        check(|length| set(&text(length), "r", 1), MAX_ARGUMENT_BYTES);
+        check(|length| phase(&text(length)), MAX_ARGUMENT_BYTES);
+        check(|length| Call::Facts(FactsCall::Get { key: text(length) }), MAX_ARGUMENT_BYTES);
+        let event = |message: String, fields| Call::Log(LogCall::Event { level: LogLevel::Info, message, fields });
+        check(|length| event(text(length), Vec::new()), MAX_ARGUMENT_BYTES);
+        check(|length| event(String::new(), vec![(String::new(), text(length - 1))]), MAX_ARGUMENT_BYTES);
+        check(|length| event(String::new(), vec![(String::new(), String::new()); length]), MAX_ARGUMENT_BYTES);
+        assert!(status().is_bounded());
+    }
 }

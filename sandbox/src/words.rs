@@ -1,10 +1,10 @@
 //! Calls and replies in words: what traces, summaries and errors show.
 //!
-//! Revisions are shown as they are; texts of the playbook are quoted and made one line.
+//! Revisions are shown as they are; texts of the playbook are made one line, and quoted where they are free.
 
 use crate::call::{
-    ActError, Activity, Call, ClockCall, Fact, FactsCall, FlagCall, Goodness, HealthCall, LogCall, LogLevel, OpenError,
-    ReadError, ReleaseCall, Reply, ServiceCall, Verdict,
+    ActError, Activity, Call, ClockCall, Fact, FactsCall, FlagCall, Goodness, HealthCall, LogCall, LogLevel,
+    MAX_REVISION_BYTES, OpenError, ReadError, ReleaseCall, Reply, Revision, ServiceCall, Verdict,
 };
 use crate::text::one_line;
 use fettle_model::run::{Change, MAX_SAID_BYTES, UndoClass};
@@ -28,7 +28,9 @@ impl fmt::Display for Call {
                 ServiceCall::Open => write!(f, "{label}.open"),
                 ServiceCall::Status => write!(f, "{label}.status"),
                 ServiceCall::Tail { lines } => write!(f, "{label}.tail {lines}"),
-                ServiceCall::Change { action, expect } => write!(f, "{label}.{} expect {}", action.as_str(), expect.0),
+                ServiceCall::Change { action, expect } => {
+                    write!(f, "{label}.{} expect {}", action.as_str(), shown(expect))
+                }
                 ServiceCall::WaitFor { activity, timeout_ms } => {
                     write!(f, "{label}.wait-for {} {}", activity_name(*activity), millis(*timeout_ms))
                 }
@@ -38,7 +40,7 @@ impl fmt::Display for Call {
                 ReleaseCall::Current => write!(f, "{label}.current"),
                 ReleaseCall::History => write!(f, "{label}.history"),
                 ReleaseCall::Activate { release, expect } => {
-                    write!(f, "{label}.activate {} expect {}", one_line(release, 64), expect.0)
+                    write!(f, "{label}.activate {} expect {}", one_line(release, 64), shown(expect))
                 }
                 ReleaseCall::WaitSettled { timeout_ms } => write!(f, "{label}.wait-settled {}", millis(*timeout_ms)),
             },
@@ -46,7 +48,7 @@ impl fmt::Display for Call {
                 FlagCall::Open => write!(f, "{label}.open"),
                 FlagCall::Read => write!(f, "{label}.read"),
                 FlagCall::Set { value, expect, hold_ms } => {
-                    write!(f, "{label}.set {} for {} expect {}", one_line(value, 64), millis(*hold_ms), expect.0)
+                    write!(f, "{label}.set {} for {} expect {}", one_line(value, 64), millis(*hold_ms), shown(expect))
                 }
             },
             Self::Health { label, op } => match op {
@@ -164,6 +166,11 @@ pub const fn activity_name(activity: Activity) -> &'static str {
     }
 }
 
+/// A revision that the playbook names may be any text.
+fn shown(expect: &Revision) -> String {
+    one_line(&expect.0, MAX_REVISION_BYTES)
+}
+
 const fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Healthy => "healthy",
@@ -201,5 +208,91 @@ pub fn arguments(call: &Call) -> String {
         if *hold_ms == 0 { format!("back to {value}") } else { format!("{value} for {}", millis(*hold_ms)) }
     } else {
         String::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::label;
+    use fettle_model::playbook::Action;
+
+    /// One call of each kind, by interface.
+    fn all() -> Vec<(&'static str, Call)> {
+        let (name, message, key) = (|| "x".to_owned(), "x".to_owned(), "cpus".to_owned());
+        let level = LogLevel::Info;
+        let mut all = vec![
+            ("clock", Call::Clock(ClockCall::Now)),
+            ("clock", Call::Clock(ClockCall::Remaining)),
+            ("clock", Call::Clock(ClockCall::Sleep { duration_ms: 1 })),
+            ("log", Call::Log(LogCall::Event { level, message, fields: Vec::new() })),
+            ("log", Call::Log(LogCall::Phase { name: name() })),
+            ("facts", Call::Facts(FactsCall::Get { key })),
+        ];
+        let expect = || Revision("r1".to_owned());
+        let change = |action| ServiceCall::Change { action, expect: expect() };
+        let services = [
+            ServiceCall::Open,
+            ServiceCall::Status,
+            ServiceCall::Tail { lines: 1 },
+            change(Action::Start),
+            change(Action::Stop),
+            change(Action::Restart),
+            change(Action::Reload),
+            ServiceCall::WaitFor { activity: Activity::Active, timeout_ms: 1 },
+        ];
+        all.extend(services.map(|op| ("services", Call::Service { label: label("x"), op })));
+        let releases = [
+            ReleaseCall::Open,
+            ReleaseCall::Current,
+            ReleaseCall::History,
+            ReleaseCall::Activate { release: name(), expect: expect() },
+            ReleaseCall::WaitSettled { timeout_ms: 1 },
+        ];
+        all.extend(releases.map(|op| ("releases", Call::Release { label: label("x"), op })));
+        let flags = [FlagCall::Open, FlagCall::Read, FlagCall::Set { value: name(), expect: expect(), hold_ms: 1 }];
+        all.extend(flags.map(|op| ("feature-flags", Call::Flag { label: label("x"), op })));
+        let health = [HealthCall::Open, HealthCall::Probe, HealthCall::WaitHealthy { stable_for_ms: 1, timeout_ms: 1 }];
+        all.extend(health.map(|op| ("health", Call::Health { label: label("x"), op })));
+        all
+    }
+
+    /// The functions that an interface file declares, `interface.function`.
+    fn declared(wit: &str) -> Vec<String> {
+        let mut interface = "";
+        let mut functions = Vec::new();
+        for line in wit.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("interface ") {
+                interface = name.trim_end_matches([' ', '{']);
+            } else if let Some((name, _)) = line.split_once(": func(") {
+                functions.push(format!("{interface}.{name}"));
+            }
+        }
+        functions.sort();
+        functions
+    }
+
+    #[test]
+    fn every_function_of_the_interface_has_a_call_of_its_name() {
+        let named = |(interface, call): (&str, Call)| {
+            let words = call.to_string();
+            let name = words.split(' ').next().and_then(|name| name.split_once('.')).expect("thing.function").1;
+            // A line's level stands for the function in traces.
+            format!("{interface}.{}", if name == "info" { "event" } else { name })
+        };
+        let mut calls: Vec<String> = all().into_iter().map(named).collect();
+        calls.sort();
+        assert_eq!(calls, declared(include_str!("../../wasm-sdk/wit/host.wit")));
+    }
+
+    #[test]
+    fn what_a_playbook_wrote_stays_in_its_line_and_its_quotation_marks() {
+        let forged = "ok\"\n! web.stop expect r1".to_owned();
+        assert_eq!(Call::Log(LogCall::Phase { name: forged }).to_string(), "log.phase \"ok' ! web.stop expect r1\"");
+        let activate =
+            ReleaseCall::Activate { release: "r\n1".to_owned(), expect: Revision("r1\n! web.stop".to_owned()) };
+        let call = Call::Release { label: label("app"), op: activate };
+        assert_eq!(call.to_string(), "app.activate r 1 expect r1 ! web.stop");
+        assert_eq!(arguments(&call), "release r 1");
     }
 }

@@ -5,7 +5,7 @@
 
 use super::meter::Meter;
 use crate::call::{Call, Effect, LogCall, LogLevel, Reply};
-use crate::execution::{Gone, Limits, Stop};
+use crate::execution::{Gone, Limits, MAX_TRAP_BYTES, Stop};
 use crate::text;
 use fettle_model::name::Label;
 use fettle_model::playbook::GrantKind;
@@ -76,6 +76,10 @@ impl Guest {
     /// Asks the host.
     pub(super) fn ask(&mut self, call: Call) -> wasmtime::Result<Reply> {
         self.count()?;
+        if !call.is_bounded() {
+            let message = format!("a text in {call} is too long");
+            return Err(halt(Stop::Trap { message: text::one_line(&message, MAX_TRAP_BYTES) }));
+        }
         match call.effect() {
             Effect::Observes => {}
             Effect::Changes(_) => {

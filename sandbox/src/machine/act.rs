@@ -21,6 +21,9 @@ impl<D: Deed> Machine<D> {
         if self.state != State::Computing {
             return self.halt(turn, Halt::WorkerDied { detail: "it asked before it was answered".to_owned() });
         }
+        if !call.is_bounded() {
+            return self.halt(turn, Halt::WorkerDied { detail: "it asked with too long a text".to_owned() });
+        }
         match self.replay.next(&call) {
             Next::Answer(reply) => {
                 turn.then(Action::Reply(reply));

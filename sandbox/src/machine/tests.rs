@@ -3,7 +3,7 @@
 mod interleavings;
 
 use super::*;
-use crate::call::{ActError, ReadError, Reply, Revision};
+use crate::call::{ActError, MAX_ARGUMENT_BYTES, ReadError, Reply, Revision};
 use crate::execution::{Execution, Stop};
 use crate::journal::{Entry, Look, NOT_APPLIED};
 use crate::sample::{activate, after, boot, change, charter, drill, phase, probe, status};
@@ -225,6 +225,7 @@ fn health_that_does_not_last_or_comes_too_late_confirms_nothing() {
     assert_eq!(confirmed(&[(0, passing), (1_000, critical), (2_500, passing), (4_000, passing)]), None);
     let ineffective = Some((Ending::Ineffective, Some(Status::Unknown)));
     assert_eq!(confirmed(&[(9_000, passing), (10_001, passing)]), ineffective);
+    assert_eq!(confirmed(&[(7_900, passing), (10_001, passing)]), ineffective, "seen too late");
     assert_eq!(confirmed(&[(8_000, passing), (10_000, passing)]), Some((Ending::Succeeded, Some(passing))));
 }
 
@@ -298,6 +299,9 @@ fn an_inverse_that_is_refused_or_interrupted_is_not_tried_again() {
     let durable = host.durable.len();
     assert_eq!(host.crash(durable), ["journal resumed", "journal ended", "end failed"]);
     assert_eq!(host.ended().1, "no luck; there was no time left to undo");
+    let mut host = undoing();
+    let (durable, now) = (host.durable.len(), Now { boot: boot(2), ..after(0) });
+    assert_eq!(host.crash_into(durable, now), ["journal resumed", "journal ended", "end failed"], "another boot");
 }
 
 #[test]
@@ -362,8 +366,17 @@ fn a_stop_ends_undoing_and_confirming() {
     let mut host = Host::running(UndoPolicy::Automatic);
     host.act(stop());
     host.returns(failed());
+    assert_eq!(host.feed(ordered()), ["journal halted"]);
+    let untouched = host.feed(Event::Prepared(Ok(before())));
+    assert_eq!(untouched, ["journal ended", "end failed"], "the inverse was not begun");
+    let mut host = Host::running(UndoPolicy::Automatic);
+    host.act(stop());
+    host.act(stop());
+    host.returns(failed());
     host.feed(Event::Prepared(Ok(before())));
     assert_eq!(host.feed(ordered()), ["journal halted"]);
+    let finished = host.feed(Event::Acted(Ok(done())));
+    assert_eq!(finished, ["journal undo-outcome", "journal ended", "end failed"], "the next one was not begun");
     let mut host = Host::running(UndoPolicy::Automatic);
     host.returns(resolved());
     assert_eq!(host.feed(ordered()), ["journal halted", "stop-watching", "journal ended", "end cancelled"]);
@@ -410,6 +423,9 @@ fn a_worker_that_dies_or_asks_too_much_ends_the_run() {
     host.call(status());
     host.call(probe());
     assert_eq!(host.ended().1, "the worker died: it asked before it was answered");
+    let mut host = Host::running(UndoPolicy::Automatic);
+    host.call(phase(&"x".repeat(MAX_ARGUMENT_BYTES + 1)));
+    assert_eq!(host.ended().1, "the worker died: it asked with too long a text");
     let mut host = Host::running(UndoPolicy::Automatic);
     for _ in 0..MAX_CHANGING_CALLS {
         host.call(change(playbook::Action::Reload, "r"));

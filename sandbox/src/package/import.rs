@@ -34,7 +34,7 @@ pub enum Import {
 }
 
 /// The interfaces of WASI 0.2 that are served, from nothing: an empty environment, no arguments,
-/// empty input, and output that goes to the run's log.
+/// empty input, a seed that is always the same, and output that goes to the run's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum VirtualWasi {
     /// `wasi:cli/environment`.
@@ -63,9 +63,11 @@ pub enum VirtualWasi {
     Poll,
     /// `wasi:io/streams`.
     Streams,
+    /// `wasi:random/insecure-seed`: a constant, by which hash maps are ordered.
+    InsecureSeed,
 }
 
-const INTERFACES: [(&str, Import); 21] = [
+const INTERFACES: [(&str, Import); 22] = [
     ("fettle:host/types", Import::Types),
     ("fettle:host/clock", Import::Clock),
     ("fettle:host/log", Import::Log),
@@ -87,6 +89,7 @@ const INTERFACES: [(&str, Import); 21] = [
     ("wasi:io/error", Import::Wasi(VirtualWasi::Error)),
     ("wasi:io/poll", Import::Wasi(VirtualWasi::Poll)),
     ("wasi:io/streams", Import::Wasi(VirtualWasi::Streams)),
+    ("wasi:random/insecure-seed", Import::Wasi(VirtualWasi::InsecureSeed)),
 ];
 
 impl Import {
@@ -182,6 +185,39 @@ mod tests {
         ] {
             check(name, None);
         }
+    }
+
+    /// The interfaces that a WIT text declares, `package/name`, without versions.
+    fn declared(wit: &str) -> Vec<String> {
+        let mut package = "";
+        let mut names = Vec::new();
+        for line in wit.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("package ") {
+                package = name.split(['@', ';']).next().unwrap_or_default();
+            } else if let Some(name) = line.strip_prefix("interface ") {
+                names.push(format!("{package}/{}", name.trim_end_matches([' ', '{'])));
+            }
+        }
+        names.sort();
+        names
+    }
+
+    fn known(namespace: &str) -> Vec<String> {
+        let names = INTERFACES.iter().map(|(name, _)| (*name).to_owned());
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(namespace)).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_may_be_imported_is_what_the_interface_files_declare() {
+        let host = include_str!("../../../wasm-sdk/wit/host.wit");
+        assert_eq!(declared(host), known("fettle:host/"));
+        assert!(host.starts_with(&format!("package {HOST_PACKAGE};")));
+        let playbook = include_str!("../../../wasm-sdk/wit/playbook.wit");
+        assert_eq!(declared(playbook), ["fettle:host/playbook"]);
+        assert!(playbook.starts_with(&format!("package {HOST_PACKAGE};")) && is_playbook("fettle:host/playbook@0.1.0"));
+        assert_eq!(declared(include_str!("../../wit/virtual-wasi.wit")), known("wasi:"));
     }
 
     #[test]

@@ -335,6 +335,32 @@ fn what_a_playbook_writes_to_standard_error_becomes_debug_lines_even_before_a_tr
 }
 
 #[test]
+fn the_seed_of_hash_maps_is_no_randomness() {
+    let component = r#"
+      (import "wasi:random/insecure-seed@0.2.6" (instance $random
+        (export "insecure-seed" (func (result (tuple u64 u64))))))
+      (core func $seed (canon lower (func $random "insecure-seed") (memory (core memory $libc "memory"))))
+      (core instance $host (export "seed" (func $seed)))"#;
+    let core = r#"(import "host" "seed" (func $seed (param i32)))"#;
+    let run = r"(call $seed (i32.const 256))
+      (if (i64.ne (i64.or (i64.load (i32.const 256)) (i64.load (i32.const 264))) (i64.const 0)) (then (unreachable)))";
+    check(Parts { component, core, with: HOST, run, ..Parts::default() }, &nothing_done());
+}
+
+#[test]
+fn a_revision_of_any_length_does_not_reach_the_host() {
+    let run = r"(local.set $a (call $web))
+      (call $restart (local.get $a) (i32.const 4096) (i32.const 129) (i32.const 256))";
+    let (execution, asked) =
+        self::run(Parts { component: SERVICES, core: SERVICES_CORE, with: HOST, run, ..Parts::default() }, limits());
+    assert!(
+        matches!(&execution.claim, Err(Stop::Trap { message }) if message.ends_with("is too long")),
+        "{execution:?}"
+    );
+    assert_eq!(asked.len(), 1, "only the label was opened");
+}
+
+#[test]
 fn a_claim_is_cleaned_and_cut() {
     let core = r#"(data (i32.const 16) "all\0dgood\00")"#;
     let run = r"(i32.store8 (i32.const 72) (i32.const 0))

@@ -226,6 +226,13 @@ fn disable_flag_turns_off_what_is_on_until_the_holds_end() {
 }
 
 #[test]
+fn restart_service_is_written_in_under_thirty_lines() {
+    let source =
+        std::fs::read_to_string(crate::built::folder("restart-service").join("src/lib.rs")).expect("it is there");
+    assert!(source.lines().count() < 30, "{} lines", source.lines().count());
+}
+
+#[test]
 fn a_standard_playbook_imports_only_what_it_uses() {
     let fettle = |name: &str| -> Vec<Import> {
         let package = package(name);

@@ -72,6 +72,17 @@ fn disable_flag_does_what_its_scenarios_say_whatever_fails_and_wherever_it_crash
 }
 
 #[test]
+fn the_scenario_that_is_explained_to_authors_is_one() {
+    let readme = fs::read_to_string(folder("README.md")).expect("it is there");
+    let text = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its example");
+    let component = Component::new(&package("restart-service")).expect("it compiles");
+    let scenario = Scenario::from_toml(text, component.manifest()).expect("it is sound");
+    let mut executor = |trigger: &Trigger, host: Host<'_>| component.execute(trigger, host);
+    let report = scenario::run(&scenario, component.manifest(), &mut executor).expect("it ends");
+    assert_eq!(report.differences(&scenario, None), [""; 0]);
+}
+
+#[test]
 fn every_action_that_a_standard_playbook_asks_for_is_exercised_by_a_scenario() {
     for name in STANDARD {
         let package = package(name);

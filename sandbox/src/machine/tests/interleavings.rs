@@ -7,6 +7,7 @@
 
 use super::*;
 use crate::call::Effect;
+use crate::journal::Halt;
 use fettle_model::run::{Step, StepOutcome};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -226,6 +227,8 @@ impl Outside {
         let is_undo = matches!(self.durable[intent], Entry::UndoIntent { .. });
         let halted = before.iter().any(|entry| matches!(entry, Entry::Halted { .. }));
         assert!(is_undo || !halted, "the component acts after the run was halted");
+        assert!(!before.iter().any(is_order), "something is begun after the run was stopped");
+        assert_eq!(self.now.boot, boot(1), "the permit is of another boot");
         let effects = before.iter().any(|entry| matches!(entry, Entry::Intent { .. }));
         if !effects {
             let last = before.iter().rev().find(|entry| matches!(entry, Entry::Checked { .. } | Entry::Resumed { .. }));
@@ -288,10 +291,7 @@ impl Outside {
         match record.ending {
             Ending::Succeeded => assert_eq!(record.confirmed, Some(Status::Passing)),
             Ending::Superseded => assert_eq!(effects, 0),
-            Ending::Cancelled => assert_eq!(
-                all(|entry| matches!(entry, Entry::Halted { cause: crate::journal::Halt::Ordered { .. }, .. })),
-                1
-            ),
+            Ending::Cancelled => assert_eq!(all(is_order), 1),
             Ending::Reverted => {
                 assert!(record.undone.iter().all(|step| matches!(step.outcome, StepOutcome::Done { .. })));
             }
@@ -329,6 +329,10 @@ impl Outside {
             assert!(intended || refused, "step {} has no intent", step.number);
         }
     }
+}
+
+fn is_order(entry: &Entry<SimDeed>) -> bool {
+    matches!(entry, Entry::Halted { cause: Halt::Ordered { .. }, .. })
 }
 
 fn undoes(entry: &Entry<SimDeed>) -> Option<u32> {
