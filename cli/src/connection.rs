@@ -76,7 +76,7 @@ impl Connection {
     pub async fn execute(&mut self, command: &Command) -> Result<CommandReply, Failure> {
         let request = within(ANSWER_WITHIN, document(command)?);
         let reply = self.client.execute(request).await;
-        read(&reply.map_err(|status| self.failed(&status))?.into_inner())
+        read(&reply.map_err(|status| self.failed(&status, Asked::Change))?.into_inner())
     }
 
     /// Has a command carried out that answers with its place in the log, and says so in words.
@@ -96,7 +96,7 @@ impl Connection {
     pub async fn query(&mut self, query: &Query) -> Result<QueryReply, Failure> {
         let request = within(ANSWER_WITHIN, document(query)?);
         let reply = self.client.query(request).await;
-        read(&reply.map_err(|status| self.failed(&status))?.into_inner())
+        read(&reply.map_err(|status| self.failed(&status, Asked::Question))?.into_inner())
     }
 
     /// Brings a package with its publisher's envelope.
@@ -108,7 +108,7 @@ impl Connection {
         let mut parts = vec![part(playbook_part::Part::Publication(publication))];
         parts.extend(package.chunks(CHUNK_BYTES).map(|chunk| part(playbook_part::Part::Data(chunk.to_vec()))));
         let reply = self.client.publish_playbook(within(PUBLISH_WITHIN, tokio_stream::iter(parts))).await;
-        read(&reply.map_err(|status| self.failed(&status))?.into_inner())
+        read(&reply.map_err(|status| self.failed(&status, Asked::Change))?.into_inner())
     }
 
     /// Begins to export the whole log.
@@ -119,12 +119,12 @@ impl Connection {
         let reply = tokio::time::timeout(ANSWER_WITHIN, self.client.export_log(ExportLogRequest {}))
             .await
             .map_err(|_| silent(&self.address))?;
-        let parts = reply.map_err(|status| self.failed(&status))?.into_inner();
+        let parts = reply.map_err(|status| self.failed(&status, Asked::Question))?.into_inner();
         Ok(Export { parts, address: self.address.clone() })
     }
 
-    fn failed(&self, status: &Status) -> Failure {
-        failed(status, &self.address)
+    fn failed(&self, status: &Status, asked: Asked) -> Failure {
+        failed(status, &self.address, asked)
     }
 }
 
@@ -144,7 +144,7 @@ impl Export {
         let part = tokio::time::timeout(ANSWER_WITHIN, self.parts.message())
             .await
             .map_err(|_| silent(&self.address))?
-            .map_err(|status| failed(&status, &self.address))?;
+            .map_err(|status| failed(&status, &self.address, Asked::Question))?;
         Ok(part.map(|part| part.data))
     }
 }
@@ -178,7 +178,16 @@ pub fn unexpected<T>(asked: &str) -> Result<T, Failure> {
     Err(Failure::new(Exit::Internal, message, "use the command line of the control plane's version"))
 }
 
-fn failed(status: &Status, address: &str) -> Failure {
+/// What a lost answer leaves open.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    /// Nothing: it can be asked again.
+    Question,
+    /// Whether it was done.
+    Change,
+}
+
+fn failed(status: &Status, address: &str, asked: Asked) -> Failure {
     if let Ok(problem) = serde_json::from_slice::<Problem>(status.details()) {
         return problem.into();
     }
@@ -191,10 +200,10 @@ fn failed(status: &Status, address: &str) -> Failure {
             Failure::new(Exit::Denied, format!("{address} denied it: {said}"), "use the profile of a person who may")
         }
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted | Code::ResourceExhausted => {
-            unavailable(address, said)
+            unavailable(address, said, asked)
         }
         // A connection that breaks in the middle has no code of its own.
-        Code::Unknown if status.source().is_some() => unavailable(address, &chain(status)),
+        Code::Unknown if status.source().is_some() => unavailable(address, &chain(status), asked),
         Code::Ok
         | Code::Unknown
         | Code::InvalidArgument
@@ -212,8 +221,11 @@ fn failed(status: &Status, address: &str) -> Failure {
     }
 }
 
-fn unavailable(address: &str, said: &str) -> Failure {
-    let remedy = "whether it was done is not known: look before you repeat it";
+fn unavailable(address: &str, said: &str, asked: Asked) -> Failure {
+    let remedy = match asked {
+        Asked::Question => "try again; look into the control plane's own log",
+        Asked::Change => "whether it was done is not known: look before you repeat it",
+    };
     Failure::new(Exit::Unavailable, format!("the control plane at {address} did not answer: {said}"), remedy)
 }
 

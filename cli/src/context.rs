@@ -40,7 +40,7 @@ impl Context {
         };
         let profile = Profile::load(folder)?;
         if let Some(warning) = profile.check_validity(self.now)? {
-            terminal::note(&warning);
+            terminal::warn(&warning, self.format);
         }
         Ok(profile)
     }

@@ -43,16 +43,42 @@ impl Failure {
     /// The document for programs: the form of the API's problems.
     #[must_use]
     pub fn document(&self) -> String {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            code: &'a str,
-            message: &'a str,
-            remedy: &'a str,
-        }
-        let document = Document { code: self.exit.as_str(), message: &self.message, remedy: &self.remedy };
-        // Three strings are always JSON.
-        serde_json::to_string(&document).unwrap_or_default()
+        document(self.exit.as_str(), &self.message, &self.remedy)
     }
+}
+
+/// Something that is told beside an answer, and will be a failure later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What is about to be wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Warning {
+    /// The document for programs: like a failure's, with the code `warning`.
+    #[must_use]
+    pub fn document(&self) -> String {
+        document("warning", &self.message, &self.remedy)
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "warning: {}\nremedy: {}", plain_lines(&self.message), plain_lines(&self.remedy))
+    }
+}
+
+fn document(code: &str, message: &str, remedy: &str) -> String {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        code: &'a str,
+        message: &'a str,
+        remedy: &'a str,
+    }
+    // Three strings are always JSON.
+    serde_json::to_string(&Document { code, message, remedy }).unwrap_or_default()
 }
 
 impl fmt::Display for Failure {

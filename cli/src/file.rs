@@ -1,6 +1,7 @@
 //! Files that a person names: read within a bound, written whole or not at all.
 //!
-//! The rim: of this crate only this module, [`crate::profile`] and the readers of bundles touch files.
+//! The rim: of this crate only this module, [`crate::profile`], the reader of bundles and the finder of
+//! scenarios touch files.
 
 use crate::exit::Exit;
 use crate::failure::Failure;

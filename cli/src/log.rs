@@ -37,8 +37,9 @@ pub enum LogCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Write the verification policy: the keys that an auditor pins. Keep it apart from the log, and
-    /// compare it with what the control plane printed when it was made.
+    /// Write the verification policy: the keys that an auditor pins.
+    ///
+    /// Keep it apart from the log, and compare it with what the control plane printed when it was made.
     Policy {
         /// The file.
         #[arg(long, value_name = "FILE")]

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 /// What to do with playbooks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlaybookCommand {
-    /// Make a publisher's key: the secret goes into a file of mode 0600, the public key is printed.
+    /// Make a publisher's key; the public half is printed.
     Keygen {
         /// The key file; never overwritten.
         #[arg(long, value_name = "FILE")]
@@ -36,8 +36,10 @@ pub(crate) enum PlaybookCommand {
         /// Its name; the newest admitted version is shown first.
         playbook: PlaybookName,
     },
-    /// Run a playbook's scenarios here, against simulated hosts: as written, with every error at every
-    /// call, and with a crash at every record of the journal. Exits 1 when anything is wrong.
+    /// Run a playbook's scenarios here, against simulated hosts; exits 1 when anything is wrong.
+    ///
+    /// Each is run as written, with every error at every call, and with a crash at every record of the
+    /// journal.
     #[command(after_help = test::HELP)]
     Test(test::Test),
     /// Earn evidence: inject one of the playbook's declared faults on a staging host, and let it heal.

@@ -8,7 +8,7 @@
 //! `fettle-controlplane init` makes the first one, `fettle person add` the others.
 
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Warning};
 use crate::file;
 use crate::when::{instant, span};
 use fettle_certs::identity::Identity;
@@ -101,7 +101,7 @@ impl Profile {
     ///
     /// # Errors
     /// When the certificate is not valid now.
-    pub fn check_validity(&self, now: UnixMillis) -> Result<Option<String>, Failure> {
+    pub fn check_validity(&self, now: UnixMillis) -> Result<Option<Warning>, Failure> {
         check_validity(&self.holder(), &self.identity.holder().validity, now)
     }
 }
@@ -116,16 +116,16 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<Option<String>, Failure> {
+fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<Option<Warning>, Failure> {
     match validity.check(now) {
         Ok(()) => {
             let left = validity.not_after.since(now);
-            Ok((left < soon(validity)).then(|| {
-                format!(
-                    "warning: the certificate of {holder} ends in {}\nremedy: {RENEW}; an operator may as well, \
-                     while the old one is good: fettle person add {holder} --role operator --out NEW-PROFILE",
-                    span(left)
-                )
+            Ok((left < soon(validity)).then(|| Warning {
+                message: format!("the certificate of {holder} ends in {}", span(left)),
+                remedy: format!(
+                    "{RENEW}; an operator may as well, while the old one is good: \
+                     fettle person add {holder} --role operator --out NEW-PROFILE"
+                ),
             }))
         }
         Err(OutsideValidity::Late { since }) => {
@@ -153,7 +153,7 @@ mod tests {
 
     const DAY: u64 = 86_400_000;
 
-    fn check(now: u64) -> Result<Option<String>, Failure> {
+    fn check(now: u64) -> Result<Option<Warning>, Failure> {
         let validity = Validity { not_before: UnixMillis(10 * DAY), not_after: UnixMillis(20 * DAY) };
         check_validity("alice", &validity, UnixMillis(now))
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_certificate_that_ends_soon_is_a_warning_and_one_that_ended_a_failure_with_a_remedy() {
         assert_eq!(check(17 * DAY), Ok(None));
-        let warning = check(19 * DAY).expect("valid").expect("a warning");
+        let warning = check(19 * DAY).expect("valid").expect("a warning").to_string();
         assert!(warning.starts_with("warning: the certificate of alice ends in 1d\nremedy: on the"), "{warning}");
         let late = check(21 * DAY).expect_err("it ended");
         assert_eq!(late.exit, Exit::Denied);

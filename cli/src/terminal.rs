@@ -2,7 +2,7 @@
 
 use crate::answer::Answer;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Warning};
 use std::io::{self, ErrorKind, Write as _};
 
 /// For whom the output is.
@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Write as _};
 pub enum Format {
     /// Tables and sentences.
     People,
-    /// One JSON document on standard output; a failure is one on standard error.
+    /// One JSON document on standard output; a failure or a warning is one on standard error.
     Programs,
 }
 
@@ -49,7 +49,23 @@ pub fn print(text: &str) -> Option<Exit> {
     }
 }
 
-/// Prints a line beside the answer: progress, warnings, failures.
+/// Prints a warning beside the answer.
+pub fn warn(warning: &Warning, format: Format) {
+    match format {
+        Format::People => note(&warning.to_string()),
+        Format::Programs => note(&warning.document()),
+    }
+}
+
+/// Prints a line for people who wait; programs get the answer alone.
+pub fn progress(line: &str, format: Format) {
+    match format {
+        Format::People => note(line),
+        Format::Programs => {}
+    }
+}
+
+/// Prints a line beside the answer.
 #[expect(clippy::let_underscore_must_use, reason = "there is nowhere left to say that standard error is gone")]
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

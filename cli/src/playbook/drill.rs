@@ -48,7 +48,8 @@ pub(super) async fn run(command: StartDrill, context: &Context) -> Result<Answer
         let text = format!("drill {drill} of {playbook} on {host} has begun\n");
         return Answer::new(&reply, text);
     }
-    terminal::note(&format!("drill {drill} of {playbook} on {host} has begun; waiting for its end"));
+    let begun = format!("drill {drill} of {playbook} on {host} has begun; waiting for its end");
+    terminal::progress(&begun, context.format);
     // Looking again costs nothing; when the command is ended, the drill goes on.
     let view = tokio::time::timeout(WAIT_AT_MOST, ended(&mut connection, drill)).await.map_err(|_| {
         let message = format!("drill {drill} did not end in time");

@@ -73,6 +73,16 @@ fn every_problem_has_its_exit_code_its_message_and_its_remedy() {
 }
 
 #[test]
+fn a_lost_answer_leaves_open_whether_a_change_was_made() {
+    let stand_in = StandIn::start(|_| Said::Gone);
+    let ended = stand_in.fettle(&["host", "list"]).expect(9);
+    assert!(ended.err.contains("did not answer: shutting down\nremedy: try again"), "{}", ended.err);
+    let ended = stand_in.fettle(&["stop", "global", "--why", "x"]).expect(9);
+    assert!(ended.err.contains("remedy: whether it was done is not known: look"), "{}", ended.err);
+    stand_in.fettle(&["log", "export", "--out", "b"]).expect(9);
+}
+
+#[test]
 fn an_answer_of_another_kind_is_a_fault_and_not_a_panic() {
     let stand_in = StandIn::start(no_hosts);
     let ended = stand_in.fettle(&["service", "list"]).expect(10);
@@ -100,6 +110,9 @@ fn a_certificate_that_soon_ends_is_a_warning_beside_the_answer() {
     let ended = fettle(stand_in.folder.path(), &["--profile", "aging", "host", "list"]).expect(0);
     assert!(ended.err.starts_with("warning: the certificate of alice ends in 59m"), "{}", ended.err);
     assert!(ended.err.contains("remedy: on the control plane's host run"), "{}", ended.err);
+    let ended = fettle(stand_in.folder.path(), &["--profile", "aging", "host", "list", "--json"]).expect(0);
+    let warning: serde_json::Value = serde_json::from_str(&ended.err).expect("a document");
+    assert_eq!(warning["code"], "warning");
 }
 
 #[test]

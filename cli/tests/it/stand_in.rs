@@ -45,6 +45,8 @@ pub(crate) enum Said {
     /// Pieces of a bundle; an error breaks the stream there.
     Bundle(Vec<Result<Vec<u8>, Problem>>),
     Problem(Problem),
+    /// It goes away instead of an answer.
+    Gone,
 }
 
 pub(crate) fn problem(code: ProblemCode) -> Problem {
@@ -71,6 +73,7 @@ impl Service {
             Said::Reply(reply) => serde_json::to_vec(&reply),
             Said::Answer(answer) => serde_json::to_vec(&answer),
             Said::Problem(problem) => return Err(status(&problem)),
+            Said::Gone => return Err(Status::unavailable("shutting down")),
             Said::Bundle(_) => unreachable!("a bundle is no document"),
         };
         Ok(Response::new(Document { json: json.expect("JSON") }))
@@ -116,6 +119,7 @@ impl Operators for Service {
                 Ok(Response::new(tokio_stream::iter(parts)))
             }
             Said::Problem(problem) => Err(status(&problem)),
+            Said::Gone => Err(Status::unavailable("shutting down")),
             Said::Reply(_) | Said::Answer(_) => unreachable!("a document is no bundle"),
         }
     }
