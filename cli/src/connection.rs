@@ -288,3 +288,45 @@ fn refused_handshake(address: &str, problem: &HandshakeProblem) -> Failure {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::time::UnixMillis;
+
+    #[test]
+    fn every_reason_of_a_refused_handshake_has_its_exit_and_its_remedy() {
+        let then = UnixMillis(0);
+        for (problem, exit, remedy) in [
+            (HandshakeProblem::PeerExpired { not_after: then, late: CONNECT_WITHIN }, Exit::Unavailable, "restart"),
+            (HandshakeProblem::PeerNotYetValid { not_before: then, early: CONNECT_WITHIN }, Exit::Unavailable, "clock"),
+            (HandshakeProblem::PeerUnknownAuthority, Exit::Denied, "profile.toml"),
+            (HandshakeProblem::PeerRefused(fettle_certs::peer::PeerRefused::Pin), Exit::Denied, "profile.toml"),
+            (HandshakeProblem::OwnExpired, Exit::Denied, "fettle-controlplane operator"),
+            (HandshakeProblem::OwnRefused, Exit::Denied, "fettle person add"),
+        ] {
+            let failure = refused_handshake("cp:7445", &problem);
+            assert_eq!(failure.exit, exit, "{problem:?}");
+            assert!(failure.message.contains("cp:7445") && failure.remedy.contains(remedy), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_status_without_details_ends_by_its_code() {
+        for (code, exit) in [
+            (Code::PermissionDenied, Exit::Denied),
+            (Code::Unauthenticated, Exit::Denied),
+            (Code::DeadlineExceeded, Exit::Unavailable),
+            (Code::Unimplemented, Exit::Internal),
+            (Code::Unknown, Exit::Internal),
+        ] {
+            assert_eq!(failed(&Status::new(code, "said"), "cp:7445", Asked::Question).exit, exit, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_too_large_is_not_sent() {
+        let failure = document(&"x".repeat(MAX_DOCUMENT_BYTES)).expect_err("two quotes too many");
+        assert_eq!(failure.exit, Exit::Invalid);
+    }
+}

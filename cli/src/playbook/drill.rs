@@ -38,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The control plane gives it up then; this only guards against one that does not.
 const WAIT_AT_MOST: Duration = Duration::from_mins(75);
 
+/// Looks in a row without an answer: a restart of the control plane takes seconds, these are 30.
+const MISSES_AT_MOST: u32 = 120;
+
 pub(super) async fn run(command: StartDrill, context: &Context) -> Result<Answer, Failure> {
     let StartDrill { playbook, host, remediation, drill, wait } = command;
     let mut connection = context.connect().await?;
@@ -60,12 +63,15 @@ pub(super) async fn run(command: StartDrill, context: &Context) -> Result<Answer
 }
 
 async fn ended(connection: &mut Connection, drill: DrillId) -> Result<DrillView, Failure> {
+    let mut misses = 0;
     loop {
-        let QueryReply::Drill { drill: view } = connection.query(&Query::Drill { drill }).await? else {
-            return unexpected("a drill");
-        };
-        if view.result.is_some() {
-            return Ok(*view);
+        match connection.query(&Query::Drill { drill }).await {
+            Ok(QueryReply::Drill { drill: view }) if view.result.is_some() => return Ok(*view),
+            Ok(QueryReply::Drill { .. }) => misses = 0,
+            Ok(_) => return unexpected("a drill"),
+            // The drill outlives a restart of the control plane, and so does the wait for it.
+            Err(failure) if failure.exit == Exit::Unavailable && misses < MISSES_AT_MOST => misses += 1,
+            Err(failure) => return Err(failure),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

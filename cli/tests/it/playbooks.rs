@@ -105,6 +105,22 @@ fn a_drill_that_is_awaited_ends_with_its_result() {
     assert!(ended.out.contains("the check never failed"), "{}", ended.out);
 }
 
+#[test]
+fn a_wait_outlives_a_restart_of_the_control_plane() {
+    let looks = AtomicU32::new(0);
+    let proved = drilling(DrillResult::Proved);
+    let view =
+        proved.fettle(&["playbook", "drill", "by-hand", "--host", "h", "--remediation", "r", "--wait", "--json"]);
+    let view: QueryReply = view.expect(0).json();
+    let stand_in = StandIn::start(move |asked| match asked {
+        Asked::Query(Query::Drill { .. }) if looks.fetch_add(1, Ordering::SeqCst) < 3 => Said::Gone,
+        Asked::Query(Query::Drill { .. }) => Said::Answer(view.clone()),
+        _ => Said::Reply(CommandReply::Drill { drill: DrillId::from_uuid(Uuid::from_u128(5)) }),
+    });
+    stand_in.fettle(&["playbook", "drill", "by-hand", "--host", "h", "--remediation", "r", "--wait"]).expect(0);
+    assert_eq!(stand_in.asked().len(), 5);
+}
+
 /// The component does nothing and says so, so the check stays critical.
 const SCENARIO: &str = r#"
 title = "nothing is done"
