@@ -75,6 +75,9 @@ pub enum Probe {
         /// Text that the first 64 KiB of the body must contain.
         #[serde(default)]
         expect_body: Option<String>,
+        /// What it means when nobody answers.
+        #[serde(default)]
+        no_answer: NoAnswer,
     },
     /// Connect to `host:port`.
     Tcp {
@@ -116,6 +119,18 @@ pub enum Probe {
         /// The name under which the agent's own configuration registers it.
         command: CheckName,
     },
+}
+
+/// What an HTTP probe says of a service that does not answer at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoAnswer {
+    /// It is broken.
+    #[default]
+    Critical,
+    /// Nothing: the check is about what is answered, and another check is about whether. So one fault,
+    /// a dead process, is not answered by two remediations.
+    Unknown,
 }
 
 /// A value that is the same on all hosts, or one that each host's own configuration gives.

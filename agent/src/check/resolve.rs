@@ -94,9 +94,12 @@ pub fn resolve_check(
         })
     };
     let probe = match &check.probe {
-        Probe::Http { url, expect_status, expect_body } => {
-            Probe::Http { url: fill(url)?, expect_status: expect_status.clone(), expect_body: expect_body.clone() }
-        }
+        Probe::Http { url, expect_status, expect_body, no_answer } => Probe::Http {
+            url: fill(url)?,
+            expect_status: expect_status.clone(),
+            expect_body: expect_body.clone(),
+            no_answer: *no_answer,
+        },
         Probe::Tcp { address } => Probe::Tcp { address: fill(address)? },
         Probe::Process { pid_file } => Probe::Process { pid_file: fill(pid_file)? },
         Probe::SystemdUnit { unit } => Probe::SystemdUnit { unit: fill(unit)? },
@@ -184,7 +187,8 @@ mod tests {
         let reference = || HostValue("{host.address}".to_owned());
         let filled = || HostValue("10.0.0.7:80".to_owned());
         let must = fettle_model::check::Presence::Exist;
-        let http = |url| Probe::Http { url, expect_status: vec![204], expect_body: Some("{ok}".to_owned()) };
+        let no_answer = fettle_model::check::NoAnswer::Unknown;
+        let http = |url| Probe::Http { url, expect_status: vec![204], expect_body: Some("{ok}".to_owned()), no_answer };
         for (before, after) in [
             (http(reference()), http(filled())),
             (Probe::Tcp { address: reference() }, Probe::Tcp { address: filled() }),

@@ -29,6 +29,7 @@ impl<'a> Keys<'a> {
             url,
             expect_status,
             expect_body,
+            no_answer,
             address,
             pid_file,
             unit,
@@ -44,6 +45,7 @@ impl<'a> Keys<'a> {
             ("url", url.as_ref().map(Spanned::span)),
             ("expect-status", expect_status.as_ref().map(Spanned::span)),
             ("expect-body", expect_body.as_ref().map(Spanned::span)),
+            ("no-answer", no_answer.as_ref().map(Spanned::span)),
             ("address", address.as_ref().map(Spanned::span)),
             ("pid-file", pid_file.as_ref().map(Spanned::span)),
             ("unit", unit.as_ref().map(Spanned::span)),
@@ -118,7 +120,8 @@ fn probe(raw: &RawCheck, keys: &mut Keys<'_>) -> Option<Probe> {
         ProbeKind::Http => {
             let expect_status = keys.optional("expect-status", raw.expect_status.as_ref()).unwrap_or_default();
             let expect_body = keys.optional("expect-body", raw.expect_body.as_ref());
-            Some(Probe::Http { url: keys.required("url", raw.url.as_ref())?, expect_status, expect_body })
+            let no_answer = keys.optional("no-answer", raw.no_answer.as_ref()).unwrap_or_default();
+            Some(Probe::Http { url: keys.required("url", raw.url.as_ref())?, expect_status, expect_body, no_answer })
         }
         ProbeKind::Tcp => Some(Probe::Tcp { address: keys.required("address", raw.address.as_ref())? }),
         ProbeKind::Process => Some(Probe::Process { pid_file: keys.required("pid-file", raw.pid_file.as_ref())? }),

@@ -1,7 +1,7 @@
 //! The files as serde reads them: kebab-case keys, unknown keys refused, places kept where a later
 //! complaint may point.
 
-use crate::check::{HostValue, Presence};
+use crate::check::{HostValue, NoAnswer, Presence};
 use crate::guard::{Amount, Guard};
 use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
 use crate::remediation::Mode;
@@ -57,6 +57,7 @@ pub(super) struct RawCheck {
     pub(super) url: Option<Spanned<HostValue>>,
     pub(super) expect_status: Option<Spanned<Vec<u16>>>,
     pub(super) expect_body: Option<Spanned<String>>,
+    pub(super) no_answer: Option<Spanned<NoAnswer>>,
     pub(super) address: Option<Spanned<HostValue>>,
     pub(super) pid_file: Option<Spanned<HostValue>>,
     pub(super) unit: Option<Spanned<HostValue>>,

@@ -1,7 +1,7 @@
 //! What people get to read when a file is wrong, and what a sound file becomes.
 
 use super::*;
-use crate::check::Probe;
+use crate::check::{NoAnswer, Probe};
 use crate::guard::Amount;
 use crate::remediation::Mode;
 
@@ -96,6 +96,20 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     assert_eq!(remediations[0].guard.min_healthy, Amount::Percent(50));
     assert_eq!(remediations[0].mode_in(&"production".parse().expect("a name")), Mode::Auto);
     assert_eq!(remediations[0].mode_in(&"staging".parse().expect("a name")), Mode::Observe);
+}
+
+#[test]
+fn an_http_check_may_leave_silence_to_another_check() {
+    let parsed = |text: &str| {
+        parse(&[Source { file: "web.toml", text }]).map(|parsed| parsed.services[0].checks[0].probe.clone())
+    };
+    let said = |probe: Result<Probe, _>| match probe {
+        Ok(Probe::Http { no_answer, .. }) => Some(no_answer),
+        Ok(_) | Err::<_, Vec<Diagnostic>>(_) => None,
+    };
+    assert_eq!(said(parsed(SERVICE)), Some(NoAnswer::Critical));
+    assert_eq!(said(parsed(&format!("{SERVICE}no-answer = \"unknown\"\n"))), Some(NoAnswer::Unknown));
+    assert_eq!(said(parsed(&format!("{SERVICE}no-answer = \"passing\"\n"))), None, "silence is never health");
 }
 
 #[test]

@@ -107,7 +107,8 @@ fn explain(stage: &Stage) {
         if let Ok(host) = stage.host(host) {
             let (root, address) = (host.root(), host.listen());
             println!("    curl http://{address}/     # {}", host.name());
-            println!("    kill -9 $(head -1 {0}/service.pid); ln -sfn releases/1.5.0 {0}/current", root.display());
+            println!("    kill -9 $(head -1 {}/service.pid)", root.display());
+            println!("    ln -sfn releases/1.5.0 {}/current", root.display());
         }
     }
     println!("Logs: {}", stage.logs().display());

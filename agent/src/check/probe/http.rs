@@ -5,6 +5,7 @@ use super::tls::{Trust, secure};
 use crate::check::observation::Verdict;
 use crate::check::reason::Reason;
 use bytes::Bytes;
+use fettle_model::check::{NoAnswer, Status};
 use http::header::{ACCEPT, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::uri::Scheme;
 use http::{Request, StatusCode, Uri};
@@ -30,17 +31,21 @@ pub(in crate::check) struct Http {
     host: HeaderValue,
     target: Uri,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    expect_status: Vec<u16>,
-    expect_body: Option<String>,
+    wanted: Wanted,
+}
+
+/// What an answer must be, and what it means that there is none.
+pub(super) struct Wanted {
+    /// Codes that pass; empty means 200 to 299.
+    pub(super) status: Vec<u16>,
+    /// Text that the body must have.
+    pub(super) body: Option<String>,
+    /// What silence means.
+    pub(super) no_answer: NoAnswer,
 }
 
 impl Http {
-    pub(super) fn prepare(
-        url: &str,
-        expect_status: &[u16],
-        expect_body: Option<&str>,
-        trust: &Trust,
-    ) -> Result<Self, Reason> {
+    pub(super) fn prepare(url: &str, wanted: Wanted, trust: &Trust) -> Result<Self, Reason> {
         let url: Uri = url.parse().map_err(|error| Reason::of_error("the check's URL", &error))?;
         let senseless = |what: &str| Reason::new(&format!("the check's URL {what}"));
         let authority = url.authority().ok_or_else(|| senseless("names no host"))?;
@@ -63,14 +68,15 @@ impl Http {
             host: HeaderValue::from_str(authority.as_str()).map_err(|_| senseless("has an odd host"))?,
             target: target.parse().map_err(|error| Reason::of_error("the check's URL", &error))?,
             tls,
-            expect_status: expect_status.to_vec(),
-            expect_body: expect_body.map(str::to_owned),
+            wanted,
         })
     }
 
     pub(super) async fn probe(&self) -> Verdict {
         let stream = match dial(&self.address).await {
             Ok(stream) => stream,
+            // That this host could not even ask stays what it is.
+            Err(verdict) if verdict.status == Status::Critical => return self.silence(verdict.reason.as_str()),
             Err(verdict) => return verdict,
         };
         let answer = match &self.tls {
@@ -80,7 +86,15 @@ impl Http {
                 Err(reason) => Err(reason),
             },
         };
-        answer.unwrap_or_else(|reason| Verdict::critical(&format!("{}: {reason}", self.address)))
+        answer.unwrap_or_else(|reason| self.silence(&format!("{}: {reason}", self.address)))
+    }
+
+    /// The verdict when there is no answer.
+    pub(super) fn silence(&self, reason: &str) -> Verdict {
+        match self.wanted.no_answer {
+            NoAnswer::Critical => Verdict::critical(reason),
+            NoAnswer::Unknown => Verdict::unknown(reason),
+        }
     }
 
     async fn exchange(&self, stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<Verdict, Reason> {
@@ -113,21 +127,21 @@ impl Http {
         if !self.expects(status) {
             return Ok(Verdict::critical(&format!("{status}, expected {}", self.expected())));
         }
-        match &self.expect_body {
+        match &self.wanted.body {
             None => Ok(Verdict::passing(&status.to_string())),
             Some(text) => search(response.into_body(), text, status).await,
         }
     }
 
     fn expects(&self, status: StatusCode) -> bool {
-        if self.expect_status.is_empty() { status.is_success() } else { self.expect_status.contains(&status.as_u16()) }
+        if self.wanted.status.is_empty() { status.is_success() } else { self.wanted.status.contains(&status.as_u16()) }
     }
 
     fn expected(&self) -> String {
-        if self.expect_status.is_empty() {
+        if self.wanted.status.is_empty() {
             return "200 to 299".to_owned();
         }
-        self.expect_status.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ")
+        self.wanted.status.iter().map(u16::to_string).collect::<Vec<_>>().join(" or ")
     }
 }
 

@@ -67,9 +67,10 @@ impl Prober {
     /// Parses the definition. Call it inside a tokio runtime.
     pub(super) fn prepare(check: &Check, surroundings: &Surroundings, looks: &Looks) -> Self {
         let prepared = match &check.probe {
-            Probe::Http { url, expect_status, expect_body } => {
-                http::Http::prepare(&url.0, expect_status, expect_body.as_deref(), &surroundings.trust)
-                    .map(|http| Self::Http(Box::new(http)))
+            Probe::Http { url, expect_status, expect_body, no_answer } => {
+                let wanted =
+                    http::Wanted { status: expect_status.clone(), body: expect_body.clone(), no_answer: *no_answer };
+                http::Http::prepare(&url.0, wanted, &surroundings.trust).map(|http| Self::Http(Box::new(http)))
             }
             Probe::Tcp { address } => Ok(Self::Tcp(tcp::Tcp::new(&address.0))),
             Probe::Process { pid_file } => process::Process::prepare(&pid_file.0, looks.clone()).map(Self::Process),
@@ -127,9 +128,8 @@ impl Prober {
     fn overdue(&self, limit: Duration) -> Verdict {
         let limit = HumanDuration(limit);
         match self {
-            Self::Http(_) | Self::Tcp(_) | Self::Command(_) => {
-                Verdict::critical(&format!("timed out: no answer within {limit}"))
-            }
+            Self::Http(http) => http.silence(&format!("timed out: no answer within {limit}")),
+            Self::Tcp(_) | Self::Command(_) => Verdict::critical(&format!("timed out: no answer within {limit}")),
             Self::Process(_) | Self::SystemdUnit(_) | Self::Resource(_) | Self::File(_) | Self::Senseless(_) => {
                 Verdict::unknown(&format!("timed out: the host did not tell within {limit}"))
             }

@@ -3,7 +3,7 @@
 use super::*;
 use ::http::{Request, Response};
 use bytes::Bytes;
-use fettle_model::check::HostValue;
+use fettle_model::check::{HostValue, NoAnswer};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -96,6 +96,7 @@ fn http(url: String, expect_status: &[u16], expect_body: Option<&str>) -> Probe 
         url: HostValue(url),
         expect_status: expect_status.to_vec(),
         expect_body: expect_body.map(str::to_owned),
+        no_answer: NoAnswer::Critical,
     }
 }
 
@@ -182,6 +183,27 @@ async fn a_refused_connection_and_a_silent_server_are_critical() {
     drop(silent);
     expect(&prober.probe_within(LONG).await, Status::Critical, &format!("{address}: "));
     expect(&prober.probe_within(LONG).await, Status::Critical, "refused");
+}
+
+#[tokio::test]
+async fn a_check_of_what_is_answered_says_nothing_of_a_service_that_does_not_answer() {
+    let only_answers = |address: &dyn std::fmt::Display| Probe::Http {
+        url: HostValue(format!("http://{address}/down")),
+        expect_status: Vec::new(),
+        expect_body: None,
+        no_answer: NoAnswer::Unknown,
+    };
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let mut asking = prober(only_answers(&address));
+    expect(&asking.probe_within(Duration::from_millis(50)).await, Status::Unknown, "timed out");
+    drop(silent);
+    asking.probe_within(LONG).await;
+    expect(&asking.probe_within(LONG).await, Status::Unknown, "refused");
+    let closed = raw_server(b"", Close::AtOnce).await;
+    expect(&prober(only_answers(&closed)).probe_within(LONG).await, Status::Unknown, "no HTTP answer");
+    let (broken, _seen) = server(None).await;
+    expect(&prober(only_answers(&broken)).probe_within(LONG).await, Status::Critical, "503");
 }
 
 fn identity_for(name: &str) -> (TlsAcceptor, RootCertStore) {

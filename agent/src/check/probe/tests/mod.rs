@@ -50,7 +50,12 @@ fn expect(verdict: &Verdict, status: Status, reason: &str) {
 #[tokio::test]
 async fn a_definition_without_meaning_on_this_host_is_unknown_with_its_reason() {
     let value = |text: &str| fettle_model::check::HostValue(text.to_owned());
-    let http = |url: &str| Probe::Http { url: value(url), expect_status: Vec::new(), expect_body: None };
+    let http = |url: &str| Probe::Http {
+        url: value(url),
+        expect_status: Vec::new(),
+        expect_body: None,
+        no_answer: fettle_model::check::NoAnswer::Critical,
+    };
     let must = fettle_model::check::Presence::Exist;
     for (probe, reason) in [
         (http("ftp://127.0.0.1/"), "neither http:// nor https://"),
