@@ -192,7 +192,7 @@ fn profile(
 /// # Errors
 /// When the file cannot be written.
 pub fn write_profile(folder: &Path, address: &str) -> Result<(), InitError> {
-    let text = format!("# Where the control plane's operators' API is.\naddress = {:?}\n", address);
+    let text = format!("# Where the control plane's operators' API is.\naddress = {address:?}\n");
     write_private(&folder.join(PROFILE), text.as_bytes()).map_err(InitError::Store)
 }
 

@@ -113,9 +113,12 @@ impl Agents for AgentsService {
                 return Err(internal(anyhow::anyhow!("a rotation was answered with {other:?}")));
             }
         }
-        let generation = done.entries.iter().find_map(|entry| match &entry.signed.record().body {
-            Body::CertificateIssued(issued) => Some(issued.generation.0),
-            _ => None,
+        let generation = done.entries.iter().find_map(|entry| {
+            if let Body::CertificateIssued(issued) = &entry.signed.record().body {
+                Some(issued.generation.0)
+            } else {
+                None
+            }
         });
         let generation = generation.ok_or_else(|| internal(anyhow::anyhow!("a rotation left no record")))?;
         tracing::info!(%host, generation, "a certificate was rotated");

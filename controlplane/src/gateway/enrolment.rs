@@ -67,9 +67,10 @@ async fn enrol(shared: &Shared, peer: &Peer, request: &EnrolRequest) -> Result<B
         let now = shared.wall();
         let token = shared.vault.token(request.draft.token).await.map_err(internal)?;
         let token = token.ok_or_else(|| Status::unauthenticated("the join token is unknown, or expired long ago"))?;
-        let proven = request.check(&token.verifier, &peer.binding).map_err(unproven)?;
+        let proven = request.check(&token.verifier, &peer.binding).map_err(|error| unproven(&error))?;
         let (used, answer) = token.used.unzip();
-        match (redeem(token.expires_at, used.as_ref(), now, digest).map_err(unredeemed)?, answer) {
+        let redemption = redeem(token.expires_at, used.as_ref(), now, digest).map_err(|error| unredeemed(&error))?;
+        match (redemption, answer) {
             (Redemption::First, None) => {
                 let answer = Box::new(prepare(shared, &proven).await?);
                 let used = TokenUse { at: now, request: digest };
@@ -149,7 +150,7 @@ async fn is_enrolled(shared: &Shared, host: HostId) -> Result<bool, Status> {
     shared.leader.inspect(move |view| view.core.state().host(host).is_some()).await.map_err(gone)
 }
 
-fn unproven(error: EnrolRefused) -> Status {
+fn unproven(error: &EnrolRefused) -> Status {
     let with_cause = format!("{:#}", anyhow::Error::from(error.clone()));
     match error {
         EnrolRefused::Mac | EnrolRefused::RecordKeyProof => Status::unauthenticated(with_cause),
@@ -157,11 +158,11 @@ fn unproven(error: EnrolRefused) -> Status {
     }
 }
 
-fn unredeemed(error: TokenRefused) -> Status {
+fn unredeemed(error: &TokenRefused) -> Status {
     let text = |at| format!("{error} at {}; create a new one", utc(at));
     match error {
         TokenRefused::Expired => Status::unauthenticated("the join token has expired; create a new one"),
-        TokenRefused::UsedByAnother { at } | TokenRefused::UsedUp { at } => Status::unauthenticated(text(at)),
+        TokenRefused::UsedByAnother { at } | TokenRefused::UsedUp { at } => Status::unauthenticated(text(*at)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everybody else sends it a [`Job`] over a bounded channel and waits for the answer, which comes only
 //! after the batch with its records is durable and covered by a published checkpoint. Jobs that wait
 //! together are decided one after the other and appended as one batch: one fsync of the journal and one
-//! of the checkpoint for all of them. The thread owns the state, the journal, the log and the permit key.
+//! of the checkpoint for all of them. A batch for which nobody is in a hurry waits a moment for more. The thread owns the state, the journal, the log and the permit key.
 //!
 //! The state runs ahead of the journal by the batch in hand. If the append fails, or its outcome is
 //! unknown, the thread ends with its state and so does the process: nothing was told to anybody, and the
@@ -82,8 +82,11 @@ pub enum Job {
         reply: oneshot::Sender<Done>,
     },
     /// Look at the state and the log; changes nothing.
-    Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
+    Inspect(Look),
 }
+
+/// A look at the state and the log.
+pub type Look = Box<dyn FnOnce(&View<'_>) + Send>;
 
 /// What an inspection sees: one moment between two batches.
 #[derive(Debug, Clone, Copy)]

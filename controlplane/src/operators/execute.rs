@@ -116,9 +116,8 @@ async fn create_token(
     let secret = JoinToken::from_random(token, *mint::secret().map_err(internal)?);
     let valid_for = Duration::from_millis(ttl_ms);
     let done = decided(caller, PersonRequest::CreateToken { token, environment, host, valid_for }).await?;
-    let created = done.entries.iter().find_map(|entry| match &entry.signed.record().body {
-        Body::TokenCreated(created) => Some(created.expires_at),
-        _ => None,
+    let created = done.entries.iter().find_map(|entry| {
+        if let Body::TokenCreated(created) = &entry.signed.record().body { Some(created.expires_at) } else { None }
     });
     let expires_at = created.ok_or_else(|| internal(anyhow::anyhow!("a token left no record")))?;
     // Crash here: the token is in the log and enrols nobody; the person makes another.

@@ -27,7 +27,6 @@ fn by(person: Option<&PersonName>) -> String {
 }
 
 /// What a record says, in one line.
-#[expect(clippy::too_many_lines, reason = "one match over every kind of record, a line or two each")]
 pub(super) fn of(state: &State, body: &Body) -> String {
     match body {
         Body::LogOpened(opened) => format!("the log {} was opened", opened.origin),

@@ -1,6 +1,6 @@
 //! An agent as the control plane sees it: an identity, a record key, a chain of signed records.
 
-use crate::site::{Person, Site, name};
+use crate::site::{Person, Site, fresh, name};
 use crate::wire;
 use fettle_audit::checkpoint::LogVerifier;
 use fettle_audit::key::{PublicKey, SigningKey};
@@ -50,7 +50,7 @@ impl Applicant {
         let key = PrivateKey::generate().expect("a key");
         let csr = certificate_request(&key).expect("a request");
         let mut record_seed = [7; 32];
-        record_seed[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());
+        record_seed[..16].copy_from_slice(fresh().as_bytes());
         Self { token, host, environment, key, csr, record_seed }
     }
 
@@ -63,7 +63,7 @@ impl Applicant {
             environment: name(self.environment),
             csr: self.csr.clone(),
             record_key: *key.public().as_bytes(),
-            nonce: *uuid::Uuid::new_v4().as_bytes().repeat(2).first_chunk().expect("32 bytes"),
+            nonce: *fresh().as_bytes().repeat(2).first_chunk().expect("32 bytes"),
         };
         let proof = key.sign(&draft.record_key_statement(binding));
         draft.prove(*proof.as_bytes(), &self.token.verifier(), binding)

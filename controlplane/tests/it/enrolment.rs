@@ -1,7 +1,7 @@
 //! Enrolment over real TLS.
 
 use crate::agent::{Agent, Applicant, send, token};
-use crate::site::Site;
+use crate::site::{Site, fresh};
 use crate::wire;
 use fettle_certs::token::JoinToken;
 use fettle_model::id::TokenId;
@@ -97,7 +97,7 @@ async fn who_does_not_have_the_token_is_refused_and_the_token_stays_good() {
     let guessed = JoinToken::from_random(real.id(), [1; 32]);
     let refused = Applicant::new(guessed, "s1", "staging").enrol(&site).await.expect_err("a guess");
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
-    let unknown = JoinToken::from_random(TokenId::from_uuid(uuid::Uuid::new_v4()), [1; 32]);
+    let unknown = JoinToken::from_random(TokenId::from_uuid(fresh()), [1; 32]);
     let refused = Applicant::new(unknown, "s1", "staging").enrol(&site).await.expect_err("unknown");
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
     Applicant::new(real, "s1", "staging").enrol(&site).await.expect("the real one");

@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, description};
 use crate::publishing::{Playbook, publisher_key};
-use crate::site::{Person, Site, name, now, service};
+use crate::site::{Person, Site, fresh, name, now, service};
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
@@ -26,8 +26,8 @@ fn transition(epoch: u64, from: Status, to: Status) -> Body {
 fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
     let target = |label: &str, target| BoundTarget { label: name(label), target };
     PermitRequest {
-        request: name(&uuid::Uuid::new_v4().to_string()),
-        run: name(&uuid::Uuid::new_v4().to_string()),
+        request: name(&fresh().to_string()),
+        run: name(&fresh().to_string()),
         host: agent.host,
         boot: name(&Agent::hello().boot),
         sent_at: fettle_model::time::BootInstant(1_000),

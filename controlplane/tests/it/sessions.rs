@@ -54,36 +54,28 @@ async fn a_second_session_replaces_the_first() {
     second.until(|message| matches!(message, to_agent::Message::Head(_)).then_some(())).await;
 }
 
+/// The head that answers a heartbeat, and its proof.
+async fn head(agent: &Agent, session: &mut Session, held: u64) -> (Checkpoint, Vec<Vec<u8>>) {
+    session.beat(held).await;
+    let head = session.until(|message| match message {
+        to_agent::Message::Head(head) => Some(head),
+        _ => None,
+    });
+    let head = head.await;
+    let note = String::from_utf8(head.checkpoint).expect("text");
+    (Checkpoint::open(&note, &agent.log).expect("the log's"), head.consistency)
+}
+
 #[tokio::test]
 async fn a_heartbeat_is_answered_with_the_head_and_the_proof_that_it_continues_the_last() {
     let site = Site::new().await;
     let mut agent = Agent::enrolled(&site, "s1", "staging").await;
     let (mut session, _) = agent.session(&site).await;
-    let head = async |session: &mut Session, held: u64| {
-        session.beat(held).await;
-        let head = session.until(|message| match message {
-            to_agent::Message::Head(head) => Some(head),
-            _ => None,
-        });
-        let head = head.await;
-        let note = String::from_utf8(head.checkpoint).expect("text");
-        (Checkpoint::open(&note, &agent.log).expect("the log's"), head.consistency)
-    };
-    let (first, proof) = head(&mut session, 0).await;
+    let (first, proof) = head(&agent, &mut session, 0).await;
     assert!(proof.is_empty());
     session.send(agent.record(description("s1", "staging"))).await;
     session.acknowledged(1).await;
-    let head = async |session: &mut Session, held: u64| {
-        session.beat(held).await;
-        let head = session.until(|message| match message {
-            to_agent::Message::Head(head) => Some(head),
-            _ => None,
-        });
-        let head = head.await;
-        let note = String::from_utf8(head.checkpoint).expect("text");
-        (Checkpoint::open(&note, &agent.log).expect("the log's"), head.consistency)
-    };
-    let (second, proof) = head(&mut session, first.size.0).await;
+    let (second, proof) = head(&agent, &mut session, first.size.0).await;
     assert!(second.size > first.size);
     let proof: Vec<Hash> = proof.into_iter().map(|hash| Hash::from_bytes(hash.try_into().expect("32 bytes"))).collect();
     verify_consistency(first.size, &first.root, second.size, &second.root, &proof).expect("it continues");
@@ -105,7 +97,7 @@ async fn a_revoked_host_is_cut_off_and_stays_out() {
 }
 
 #[track_caller]
-fn ended(reason: (u64, String), expected: (u64, &str)) {
+fn ended(reason: &(u64, String), expected: (u64, &str)) {
     assert_eq!((reason.0, reason.1.as_str()), expected);
 }
 
@@ -120,21 +112,21 @@ async fn a_record_that_is_not_what_it_says_ends_the_session() {
     flipped.envelope[middle] ^= 1;
     let (mut session, _) = agent.session(&site).await;
     session.send(flipped).await;
-    ended(session.rejected().await, (1, "bad-record"));
+    ended(&session.rejected().await, (1, "bad-record"));
 
     let (mut session, _) = agent.session(&site).await;
     session.send(other.record(description("s2", "staging"))).await;
-    ended(session.rejected().await, (1, "bad-record"));
+    ended(&session.rejected().await, (1, "bad-record"));
 
     // The first was never accepted, so the second does not follow.
     let (mut session, _) = agent.session(&site).await;
     session.send(agent.record(description("s1", "staging"))).await;
-    ended(session.rejected().await, (2, "broken-chain"));
+    ended(&session.rejected().await, (2, "broken-chain"));
 
     let mut fresh = Agent::enrolled(&site, "s3", "staging").await;
     let (mut session, _) = fresh.session(&site).await;
     session.send(fresh.record(Body::AutomationStopped(Box::new(stop())))).await;
-    ended(session.rejected().await, (1, "bad-record"));
+    ended(&session.rejected().await, (1, "bad-record"));
     assert!(!site.alice().await.kinds().await.contains(&Kind::AutomationStopped));
 }
 

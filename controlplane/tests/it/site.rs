@@ -18,7 +18,7 @@ use fettle_model::service::Service;
 use fettle_proto::operator::{Command, CommandReply, LogRow, MAX_DOCUMENT_BYTES, Problem, Query, QueryReply};
 use fettle_proto::v1::operators_client::OperatorsClient;
 use fettle_proto::v1::{Document, ExportLogRequest, PlaybookPart};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -34,8 +34,13 @@ where
 }
 
 pub(crate) fn now() -> fettle_model::time::UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-    fettle_model::time::UnixMillis(fettle_model::time::whole_millis(since))
+    Clocks::start().now().wall
+}
+
+/// A fresh id.
+#[expect(clippy::disallowed_methods, reason = "a test mints its own ids")]
+pub(crate) fn fresh() -> uuid::Uuid {
+    uuid::Uuid::new_v4()
 }
 
 /// A control plane that serves.
@@ -100,7 +105,7 @@ impl Site {
         let key = PrivateKey::generate().expect("a key");
         let csr = certificate_request(&key).expect("a request");
         let proven = ProvenKey::from_csr(&csr).expect("our own request");
-        let serial = Serial::from_random(*uuid::Uuid::new_v4().as_bytes());
+        let serial = Serial::from_random(*fresh().as_bytes());
         let issued = authority.issue(&proven, &Template { subject, life: Life::DAY }, now(), serial).expect("issued");
         Identity::new(vec![issued.der], key, authority.root().clone()).expect("an identity")
     }
