@@ -4,6 +4,7 @@
 //! links no engine for that. What the component claims is never a fact: the effector has seen every
 //! call itself.
 
+use crate::text::one_line;
 use fettle_model::id::{IncidentId, RunId};
 use fettle_model::remediation::Parameters;
 use fettle_model::run::Claim;
@@ -131,6 +132,27 @@ pub enum Stop {
 
 /// Longest message of a trap.
 pub const MAX_TRAP_BYTES: usize = 1_024;
+
+impl Stop {
+    /// The stop with its text in single lines of at most [`MAX_TRAP_BYTES`]. The engine gives no
+    /// others; the effector does not rely on the worker.
+    #[must_use]
+    pub fn cleaned(self) -> Self {
+        let line = |text: String| one_line(&text, MAX_TRAP_BYTES);
+        match self {
+            Self::Trap { message } => Self::Trap { message: line(message) },
+            Self::NotStarted { message } => Self::NotStarted { message: line(message) },
+            Self::ForbiddenImport { name } => Self::ForbiddenImport { name: line(name) },
+            Self::BadReply { call } => Self::BadReply { call: line(call) },
+            Self::OutOfFuel
+            | Self::Deadline
+            | Self::MemoryLimit
+            | Self::TableLimit
+            | Self::HostCallLimit
+            | Self::HostGone => self,
+        }
+    }
+}
 
 /// The host cannot be asked any more: the effector closed the pipe, or ends the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 use super::charter::Work;
 use super::event::{Action, Event, Now};
 use super::{Broken, Charter, MAX_RESUMES, Machine, State, Unsettled, What};
+use crate::execution::Stop;
 use crate::journal::{Dangling, Deed, Entry, Fate, Halt, Look, Replay, Undoing, VERSION, cleaned, record};
 use crate::journal::{next_inverse, undone};
 use crate::text::one_line;
@@ -101,7 +102,7 @@ impl<D: Deed> Machine<D> {
             Event::Acted(result) => self.acted(&mut turn, result, kind)?,
             Event::LookedAfterCrash(look) => self.looked_after_crash(&mut turn, look, kind)?,
             Event::WorkerReturned(execution) => {
-                let claim = execution.claim.map(cleaned);
+                let claim = execution.claim.map(cleaned).map_err(Stop::cleaned);
                 self.returned(&mut turn, claim, execution.fuel_used)?;
             }
             Event::WorkerDied { detail } => {

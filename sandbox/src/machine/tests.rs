@@ -441,6 +441,18 @@ fn a_worker_that_dies_or_asks_too_much_ends_the_run() {
 }
 
 #[test]
+fn what_the_worker_says_is_cleaned_before_it_is_journalled() {
+    let noise = || format!("line\nforged\u{1b}[2J{}", "x".repeat(5_000));
+    for claim in [Ok(Claim::Escalate { summary: noise() }), Err(Stop::Trap { message: noise() })] {
+        let mut host = Host::running(UndoPolicy::Automatic);
+        host.returns(claim);
+        let Entry::Returned { claim, .. } = &host.durable[2] else { panic!("{:?}", host.durable[2]) };
+        let shown = format!("{claim:?}");
+        assert!(shown.contains("line forged [2Jxxx") && shown.len() < 1_200, "{shown}");
+    }
+}
+
+#[test]
 fn a_replay_that_asks_for_something_else_or_ends_early_is_in_doubt() {
     let resumed = || {
         let mut host = Host::running(UndoPolicy::Automatic);
