@@ -1,4 +1,12 @@
 //! Runs the component itself in scenarios: the glue between [`Executor`](super::Executor) and the engine.
+//!
+//! `fettle playbook test` and the playbooks' own tests go this way; neither reads a file through it:
+//!
+//! ```text
+//! component + playbook.toml --Package::build--> Package --Component::new--> Component
+//! scenarios/x.toml --Scenario::from_toml--> Scenario
+//! both --run--> Report (differences), --faults--> Findings, --crashes--> Findings
+//! ```
 
 use crate::call::{Call, Reply};
 use crate::engine::{CompileError, Engine, EngineUnavailable, LoadError, Playbook};
