@@ -55,7 +55,13 @@ impl Agent {
     fn start_with(&mut self, hold: Option<u32>) -> anyhow::Result<()> {
         ensure!(self.process.is_none(), "the agent runs already");
         let mut command = Place::Loopback.command(&programs::program(programs::AGENT)?);
-        command.arg("run").arg("--config").arg(&self.config).env("FETTLE_LOG", "info").env("RUST_BACKTRACE", "1");
+        command
+            .arg("run")
+            .arg("--same-user")
+            .arg("--config")
+            .arg(&self.config)
+            .env("FETTLE_LOG", "info")
+            .env("RUST_BACKTRACE", "1");
         if let Some(at) = hold {
             command.env("FETTLE_HOLD_AT", at.to_string());
         }
@@ -115,6 +121,14 @@ impl Agent {
             bail!("the agent ended with {status}: {}", process.report());
         }
         Ok(())
+    }
+
+    /// How often it said that a check changed to this status.
+    pub fn changes_to(&self, status: &str) -> anyhow::Result<usize> {
+        let path = self.logs.join(format!("{}.log", self.log_name));
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let told = |line: &&str| line.contains("a check changed") && line.contains(&format!("to=\"{status}\""));
+        Ok(text.lines().filter(told).count())
     }
 
     /// The last lines of its log.

@@ -3,17 +3,22 @@
 use crate::programs::{self, Place};
 use crate::signs;
 use anyhow::{Context as _, bail};
+use rustix::process::Signal;
 use serde::Deserialize;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use xtask::process::{self, Child};
 
 /// How long a start may take: some 50 ms, on a busy machine some hundred times that.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long an orderly end may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer stays true while nothing is appended: whether an agent is connected is no record.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// The trust domain of every test.
 pub const TRUST_DOMAIN: &str = "e2e.example";
 /// The first operator of every test.
@@ -58,6 +63,24 @@ pub struct Addresses {
     pub operators: SocketAddr,
 }
 
+/// Tells when it is worth asking a control plane again: a process is started for each question.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    seen: Option<(SystemTime, Instant)>,
+}
+
+impl Pulse {
+    /// Whether something was appended since the last time, or that is long ago.
+    pub fn beats(&mut self, control_plane: &ControlPlane) -> anyhow::Result<bool> {
+        let changed = control_plane.last_change()?;
+        let stale = self.seen.is_none_or(|(at, asked)| at != changed || asked.elapsed() >= ASK_AGAIN);
+        if stale {
+            self.seen = Some((changed, Instant::now()));
+        }
+        Ok(stale)
+    }
+}
+
 /// A control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -65,6 +88,23 @@ pub struct ControlPlane {
     state: PathBuf,
     logs: PathBuf,
     process: Option<Child>,
+    beat: Beat,
+}
+
+/// Whether a control plane's process, whichever it is now, holds itself. Shared with those who ask it.
+#[derive(Debug, Clone, Default)]
+pub struct Beat {
+    pid: Arc<AtomicU32>,
+}
+
+impl Beat {
+    /// Whether it does.
+    pub fn is_held(&self) -> anyhow::Result<bool> {
+        match self.pid.load(Ordering::Relaxed) {
+            0 => Ok(false),
+            pid => signs::is_held(pid),
+        }
+    }
 }
 
 impl ControlPlane {
@@ -78,7 +118,7 @@ impl ControlPlane {
             command.arg(format!("--{port}")).arg(format!("{address}:{}", programs::own_port()));
         }
         process::output(&mut command).context("make the control plane's folder")?;
-        Ok(Self { place: place.clone(), state, logs: folder.to_owned(), process: None })
+        Ok(Self { place: place.clone(), state, logs: folder.to_owned(), process: None, beat: Beat::default() })
     }
 
     /// Starts it and waits until it listens, or, when it is to be held, until it does either.
@@ -95,6 +135,7 @@ impl ControlPlane {
         }
         let mut process = Child::spawn("control-plane", &mut command, &self.logs)?;
         let pid = process.id();
+        self.beat.pid.store(pid, Ordering::Relaxed);
         process.wait_until("the control plane listens", START_PATIENCE, || {
             Ok((listening.exists() || signs::is_held(pid)?).then_some(()))
         })?;
@@ -104,16 +145,18 @@ impl ControlPlane {
 
     /// Whether it has stopped itself at its hold point.
     pub fn is_held(&self) -> anyhow::Result<bool> {
-        self.process.as_ref().map_or(Ok(false), |process| signs::is_held(process.id()))
+        self.beat.is_held()
     }
 
     /// Ends it with SIGKILL.
     pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.beat.pid.store(0, Ordering::Relaxed);
         self.process.take().context("the control plane does not run")?.kill().map(drop)
     }
 
     /// Ends it in order.
     pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.beat.pid.store(0, Ordering::Relaxed);
         let mut process = self.process.take().context("the control plane does not run")?;
         let status = process.stop(STOP_PATIENCE)?;
         if !status.success() {
@@ -134,14 +177,20 @@ impl ControlPlane {
         self.state.join("operator")
     }
 
+    /// Whether it holds itself, for those who ask it.
+    #[must_use]
+    pub(crate) fn beat(&self) -> Beat {
+        self.beat.clone()
+    }
+
     /// Where it runs.
     #[must_use]
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// When anything in its folder last changed: whoever waits for a record looks again after this.
-    pub fn pulse(&self) -> anyhow::Result<SystemTime> {
+    /// When anything in its folder last changed.
+    fn last_change(&self) -> anyhow::Result<SystemTime> {
         let mut newest = SystemTime::UNIX_EPOCH;
         for entry in fs::read_dir(&self.state).context("list the control plane's folder")? {
             // A temporary file may be gone again.
@@ -156,5 +205,16 @@ impl ControlPlane {
     #[must_use]
     pub fn report(&self) -> String {
         process::tail(&self.logs.join("control-plane.log")).unwrap_or_else(|error| format!("{error:#}"))
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // A held one would not see the SIGTERM that ends it.
+        if let Some(process) = &mut self.process
+            && let Err(error) = process.signal(Signal::CONT)
+        {
+            eprintln!("{error:#}");
+        }
     }
 }

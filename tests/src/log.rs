@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_model::id::RunId;
-use fettle_model::permit::Permit;
+use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::record::{Body, Record};
 use fettle_model::run::{Change, RunRecord, StepOutcome};
 use serde::Deserialize;
@@ -74,24 +74,41 @@ impl Log {
         })
     }
 
-    /// Fails unless every permit that was granted came to exactly one end: a run's record, or the
-    /// agent's refusal; and no run ended without a permit.
+    /// Fails unless every permit that was granted came to exactly one end: its run's account, or, where
+    /// it never began, the agent's refusal; and no run ended without a permit. A permit that was
+    /// delivered again after its run is refused as a replay, and that ends nothing.
     pub fn every_permit_has_one_end(&self) -> anyhow::Result<()> {
-        let mut ends: BTreeMap<RunId, usize> = self.permits().map(|permit| (permit.run, 0)).collect();
+        let mut ends: BTreeMap<RunId, Ends> = self.permits().map(|permit| (permit.run, Ends::default())).collect();
         for record in &self.records {
-            let run = match &record.body {
-                Body::RunEnded(run) => Some(run.run),
-                Body::PermitRejected(rejected) => rejected.run,
-                _ => None,
-            };
-            if let Some(run) = run {
-                *ends.get_mut(&run).with_context(|| format!("run {run} ended without a permit"))? += 1;
+            match &record.body {
+                Body::RunEnded(run) => {
+                    ends.get_mut(&run.run)
+                        .with_context(|| format!("run {} ended without a permit", run.run))?
+                        .accounts += 1;
+                }
+                Body::PermitRejected(rejected) => {
+                    let known = rejected.run.and_then(|run| ends.get_mut(&run));
+                    let known = known.with_context(|| format!("{rejected:?} is of no permit"))?;
+                    match rejected.because {
+                        PermitRejection::Replayed => known.replays += 1,
+                        _ => known.refusals += 1,
+                    }
+                }
+                _ => {}
             }
         }
-        let wrong: Vec<_> = ends.iter().filter(|(_, ends)| **ends != 1).collect();
-        ensure!(wrong.is_empty(), "runs and the number of their ends: {wrong:?}");
+        let one_end = |ends: &Ends| matches!((ends.accounts, ends.refusals, ends.replays), (1, 0, _) | (0, 1, 0));
+        let wrong: Vec<_> = ends.iter().filter(|(_, ends)| !one_end(ends)).collect();
+        ensure!(wrong.is_empty(), "runs and their ends: {wrong:?}");
         Ok(())
     }
+}
+
+#[derive(Debug, Default)]
+struct Ends {
+    accounts: usize,
+    refusals: usize,
+    replays: usize,
 }
 
 /// How often a run may have changed anything, by its own account.

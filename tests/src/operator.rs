@@ -1,18 +1,23 @@
 //! A person at the command line: runs the real `fettle` with `--json` and reads what it prints.
 
+use crate::control_plane::{Beat, ControlPlane};
 use crate::programs::{self, Place};
 use crate::remedy::Remedy;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use fettle_model::check::Status;
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::RunId;
 use fettle_proto::operator::{
-    CommandReply, HostRow, PlaybookRow, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
+    BreakerRow, CommandReply, HostRow, PlaybookRow, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
+use xtask::process::wait_until;
 
 /// The publisher of every test.
 pub const PUBLISHER: &str = "e2e";
@@ -26,26 +31,50 @@ pub struct Token {
 
 #[derive(Deserialize)]
 struct Key {
-    key: String,
+    public_key: String,
 }
+
+#[derive(Deserialize)]
+struct Standing {
+    breakers: Vec<BreakerRow>,
+}
+
+/// How long one command may take: a drill some seconds, on a busy machine ten times that.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A person with a profile.
 #[derive(Debug, Clone)]
 pub struct Operator {
     place: Place,
     profile: PathBuf,
+    beat: Beat,
 }
 
 impl Operator {
-    /// The person whose profile is in this folder.
+    /// The person whose profile is in this folder, towards this control plane.
     #[must_use]
-    pub fn new(place: &Place, profile: &Path) -> Self {
-        Self { place: place.clone(), profile: profile.to_owned() }
+    pub fn new(control_plane: &ControlPlane, profile: &Path) -> Self {
+        Self { place: control_plane.place().clone(), profile: profile.to_owned(), beat: control_plane.beat() }
     }
 
     /// `fettle` with these arguments, whatever comes of it.
     pub fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        self.command(arguments)?.output().context("start fettle")
+        let mut command = self.command(arguments)?;
+        let what = || format!("fettle {}", arguments.join(" "));
+        let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let mut process = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn().with_context(what)?;
+        let ended = wait_until("it ends", PATIENCE, || {
+            // A control plane that holds itself answers nobody.
+            ensure!(!self.beat.is_held()?, "the control plane is held");
+            Ok(process.try_wait()?)
+        });
+        let ended = ended.with_context(what);
+        if ended.is_err() {
+            process.kill().with_context(what)?;
+            process.wait().with_context(what)?;
+        }
+        let status = ended?;
+        Ok(Output { status, stdout: contents(&mut stdout)?, stderr: contents(&mut stderr)? })
     }
 
     /// `fettle --json` with these arguments; what it printed. Any other end than success is an error.
@@ -53,8 +82,8 @@ impl Operator {
         let arguments = [&["--json"], arguments].concat();
         let output = self.run(&arguments)?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("fettle {} ended with {}: {}", arguments.join(" "), output.status, said.trim_end());
+            let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            bail!("fettle {} ended with {}: {}{}", arguments.join(" "), output.status, printed, said.trim_end());
         }
         serde_json::from_slice(&output.stdout).with_context(|| {
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -68,7 +97,9 @@ impl Operator {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
             Some(code) if code != 0 => Ok((code, said)),
-            Some(_) | None => bail!("fettle {} was to be refused, and ended with {}: {said}", arguments.join(" "), output.status),
+            Some(_) | None => {
+                bail!("fettle {} was to be refused, and ended with {}: {said}", arguments.join(" "), output.status)
+            }
         }
     }
 
@@ -98,7 +129,7 @@ impl Operator {
 
     /// Runs, newest first.
     pub fn runs(&self) -> anyhow::Result<Vec<RunRow>> {
-        match self.json(&["run", "list"])? {
+        match self.json(&["run", "list", "--limit", "500"])? {
             QueryReply::Runs { runs } => Ok(runs),
             other => bail!("runs were asked for: {other:?}"),
         }
@@ -137,8 +168,8 @@ impl Operator {
     /// Makes a publisher's key in a file and has it trusted; returns its public half.
     pub fn make_publisher(&self, file: &Path) -> anyhow::Result<String> {
         let made: Key = self.json(&["playbook", "keygen", "--out", &file.display().to_string()])?;
-        self.done(&["publisher", "trust", PUBLISHER, &made.key])?;
-        Ok(made.key)
+        self.done(&["publisher", "trust", PUBLISHER, &made.public_key])?;
+        Ok(made.public_key)
     }
 
     /// Packs a component with its manifest; returns the package's path.
@@ -164,7 +195,9 @@ impl Operator {
     pub fn apply(&self, files: &[&Path]) -> anyhow::Result<()> {
         let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
         let arguments: Vec<&str> = std::iter::once("apply").chain(files.iter().map(String::as_str)).collect();
-        self.done(&arguments)
+        let answer: serde_json::Value = self.json(&arguments)?;
+        ensure!(answer["outcome"] == "applied", "a configuration was applied: {answer}");
+        Ok(())
     }
 
     /// Starts a drill and waits until it proved the playbook.
@@ -176,6 +209,18 @@ impl Operator {
             Some(DrillResult::Proved) => Ok(()),
             other => bail!("the drill of {playbook} on {host}: {other:?}"),
         }
+    }
+
+    /// The breakers that are not closed.
+    pub fn breakers(&self) -> anyhow::Result<Vec<BreakerRow>> {
+        let standing: Standing = self.json(&["status"])?;
+        Ok(standing.breakers)
+    }
+
+    /// Gives a person a role, with a profile in a new folder.
+    pub fn add_person(&self, person: &str, role: &str, profile: &Path) -> anyhow::Result<()> {
+        let out = profile.display().to_string();
+        self.json::<serde_json::Value>(&["person", "add", person, "--role", role, "--out", &out]).map(drop)
     }
 
     /// A command that is answered by a position in the log.
@@ -199,4 +244,11 @@ impl Operator {
         command.arg("--profile").arg(&self.profile).args(arguments);
         Ok(command)
     }
+}
+
+fn contents(file: &mut File) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -34,10 +34,8 @@ pub struct Shop {
 impl Shop {
     /// Makes its folder and starts it.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
-        let shop = Self {
-            root: root.to_owned(),
-            address: SocketAddr::from((programs::own_address(), programs::own_port())),
-        };
+        let shop =
+            Self { root: root.to_owned(), address: SocketAddr::from((programs::own_address(), programs::own_port())) };
         for (id, health) in [(GOOD, "ok"), (BAD, "fail")] {
             let release = root.join("releases").join(id);
             fs::create_dir_all(&release).with_context(|| format!("make {}", release.display()))?;
@@ -45,9 +43,11 @@ impl Shop {
         }
         fs::write(root.join("known-good"), format!("{GOOD}\n"))?;
         fs::write(shop.starts_file(), "")?;
-        shop.script("start", "echo started >> \"$ROOT/starts\"")?;
-        shop.script("stop", ":")?;
-        shop.script("status", ":")?;
+        shop.script("start", "echo started >> \"$ROOT/starts\"", "start")?;
+        shop.script("stop", ":", "stop")?;
+        shop.script("status", ":", "status")?;
+        // It follows its release and its flags by itself: nothing is to be done.
+        shop.script("reload", ":", "status")?;
         shop.activate(GOOD)?;
         shop.set_flag("off")?;
         shop.service("start")?;
@@ -152,13 +152,13 @@ impl Shop {
         process::output(&mut self.command(name)?).map(drop)
     }
 
-    /// A script that first does `first` and then becomes the service's command of its name.
-    fn script(&self, name: &str, first: &str) -> anyhow::Result<()> {
+    /// A script that first does `first` and then runs a command of the service.
+    fn script(&self, name: &str, first: &str, command: &str) -> anyhow::Result<()> {
         let program = programs::program(programs::DEMO_SERVICE)?;
         let (root, program) = (self.root.display().to_string(), program.display().to_string());
         ensure!(!root.contains('\'') && !program.contains('\''), "a quote in a path");
         let text = format!(
-            "#!/bin/sh\nset -eu\nROOT='{root}'\n{first}\n'{program}' {name} --root \"$ROOT\" --listen {}\n",
+            "#!/bin/sh\nset -eu\nROOT='{root}'\n{first}\n'{program}' {command} --root \"$ROOT\" --listen {}\n",
             self.address
         );
         let path = self.root.join(name);

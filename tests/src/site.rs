@@ -5,7 +5,7 @@
 //! Everything ends with the site, whatever happens.
 
 use crate::agent::Agent;
-use crate::control_plane::{ControlPlane, Hold, TRUST_DOMAIN};
+use crate::control_plane::{ControlPlane, Hold, Pulse, TRUST_DOMAIN};
 use crate::log::Log;
 use crate::operator::{Operator, PUBLISHER};
 use crate::programs::{self, Place};
@@ -21,16 +21,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use xtask::process;
 
 /// How long anything may take that is waited for: a run takes some 2 s, on a busy machine ten times that;
 /// an agent may ask again after 15 s, and wait 30 s for the lease of a lost permit.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a look at the control plane's view stays true while nothing is appended: whether an
-/// agent is connected is no record.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// The staging host, on which drills run.
 pub const STAGING: &str = "staging-1";
 
@@ -48,7 +45,8 @@ pub struct Plan<'a> {
 }
 
 /// A guard under which one failure after the other can be caused and healed.
-pub const LOOSE: &str = r#"{ min-healthy = 0, max-attempts = 1000, cooldown = "1ms", healthy-for = "1ms", max-failures = 1000 }"#;
+pub const LOOSE: &str =
+    r#"{ min-healthy = 0, max-attempts = 1000, cooldown = "1ms", healthy-for = "1ms", max-failures = 1000 }"#;
 
 /// One host of a site.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl Site {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
         let mut control_plane = ControlPlane::init(&Place::Loopback, folder.path(), programs::own_address())?;
         control_plane.start(Hold::Never)?;
-        let operator = Operator::new(&Place::Loopback, &control_plane.profile());
+        let operator = Operator::new(&control_plane, &control_plane.profile());
         Ok(Self { hosts: Vec::new(), control_plane, operator, publisher_key: String::new(), folder })
     }
 
@@ -216,13 +214,15 @@ impl Site {
             let service = remedy.service();
             write!(
                 text,
-                "\n[service.{service}]\nmanager = \"command\"\nstart = [\"{}\"]\nstop = [\"{}\"]\nstatus = [\"{}\"]\n\
+                "\n[service.{service}]\nmanager = \"command\"\nstart = [\"{}\"]\nstop = [\"{}\"]\n\
+                 reload = [\"{}\"]\nstatus = [\"{}\"]\n\
                  pid-file = \"{}\"\nreleases = {{ root = \"{}\" }}\n\n\
                  [service.{service}.flags.{FLAG}]\nfile = \"{}\"\nkey = \"{FLAG}\"\n\n\
                  [service.{service}.host-values]\naddress = \"{}\"\n\n\
-                 [ceiling.{service}]\nactions = [\"restart\", \"stop\", \"activate\", \"set\"]\n",
+                 [ceiling.{service}]\nactions = [\"restart\", \"reload\", \"activate\", \"set\"]\n",
                 shop.file("start"),
                 shop.file("stop"),
+                shop.file("reload"),
                 shop.file("status"),
                 shop.file("service.pid"),
                 shop.root().display(),
@@ -245,14 +245,11 @@ impl Site {
         patience: Duration,
         mut look: impl FnMut(&mut Self) -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
-        let mut seen: Option<(SystemTime, Instant)> = None;
+        let mut pulse = Pulse::default();
         process::wait_until(what, patience, || {
-            let pulse = self.control_plane.pulse()?;
-            let fresh = seen.is_some_and(|(at, looked)| at == pulse && looked.elapsed() < LOOK_AGAIN);
-            if fresh {
+            if !pulse.beats(&self.control_plane)? {
                 return Ok(None);
             }
-            seen = Some((pulse, Instant::now()));
             for host in &mut self.hosts {
                 host.agent.must_run()?;
             }
@@ -271,10 +268,9 @@ impl Site {
             let ended = site.operator.runs()?.into_iter().filter(|row| row.host.as_str() == host).find_map(|row| {
                 match row.state {
                     RunState::Ended { ending, .. } if !before.contains(&row.run) => Some((row, ending)),
-                    RunState::Ended { .. }
-                    | RunState::InFlight
-                    | RunState::Rejected { .. }
-                    | RunState::Unresolved => None,
+                    RunState::Ended { .. } | RunState::InFlight | RunState::Rejected { .. } | RunState::Unresolved => {
+                        None
+                    }
                 }
             });
             Ok(ended)
@@ -287,14 +283,44 @@ impl Site {
         self.wait(&what, PATIENCE, |site| Ok((site.operator.status(host, remedy)? == Some(wanted)).then_some(())))
     }
 
-    /// Waits until nothing is wrong: no run in progress, every check passing.
-    pub fn wait_until_quiet(&mut self) -> anyhow::Result<()> {
-        self.wait("no run is in progress and every check passes", PATIENCE, |site| {
-            let busy = site.operator.hosts()?.iter().any(|row| row.running.is_some());
-            let checks: Vec<_> = site.operator.services()?.into_iter().flat_map(|row| row.checks).collect();
-            let healthy = checks.iter().all(|check| check.status == Some(Status::Passing));
-            Ok((!busy && healthy).then_some(()))
-        })
+    /// Whether nothing is wrong: no run in progress, and every check passes.
+    pub fn is_quiet(&self) -> anyhow::Result<bool> {
+        let busy = self.operator.hosts()?.iter().any(|row| row.running.is_some());
+        let checks: Vec<_> = self.operator.services()?.into_iter().flat_map(|row| row.checks).collect();
+        Ok(!busy && checks.iter().all(|check| check.status == Some(Status::Passing)))
+    }
+
+    /// Whether a run that was not there before has succeeded, and nothing is wrong.
+    pub fn is_mended_since(&self, before: &BTreeSet<RunId>) -> anyhow::Result<bool> {
+        let succeeded = |row: &RunRow| {
+            !before.contains(&row.run) && matches!(row.state, RunState::Ended { ending: Ending::Succeeded, .. })
+        };
+        Ok(self.operator.runs()?.iter().any(succeeded) && self.is_quiet()?)
+    }
+
+    /// Waits until nothing is wrong. A breaker that failures of the test's own making opened is closed
+    /// by hand, and the host is asked to try again, as a person would do it.
+    pub fn wait_until_quiet_resuming(&mut self, host: &str, remedy: Remedy) -> anyhow::Result<()> {
+        self.wait("nothing is wrong any more", PATIENCE, |site| {
+            if site.is_quiet()? {
+                return Ok(Some(()));
+            }
+            if site.close_breakers()? > 0 {
+                site.operator.done(&["run", "start", host, &remedy.check_ref()])?;
+            }
+            Ok(None)
+        })?;
+        self.close_breakers().map(drop)
+    }
+
+    /// Closes every breaker by hand; says how many were open.
+    fn close_breakers(&self) -> anyhow::Result<usize> {
+        let breakers = self.operator.breakers()?;
+        for breaker in &breakers {
+            let scope = breaker.scope.to_string();
+            self.operator.done(&["resume", &scope, "--why", "these failures were the test's"])?;
+        }
+        Ok(breakers.len())
     }
 
     /// Exports the log, has the command line verify it, and reads it.

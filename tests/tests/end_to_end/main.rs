@@ -1,0 +1,12 @@
+//! End to end: the built programs as processes, on loopback and on throw-away hosts.
+
+mod agent_crashes;
+mod configuration;
+mod control_plane_crashes;
+mod healing;
+mod hostile;
+mod outage;
+mod real_host;
+mod roles;
+mod stopping;
+mod superseded;

@@ -1,0 +1,36 @@
+//! `fettle stop` stops, `fettle resume` lets it go on.
+
+use anyhow::ensure;
+use fettle_model::refusal::Reason;
+use fettle_model::run::Ending;
+use fettle_proto::operator::WhyDecision;
+use fettle_tests::remedy::{Pace, Remedy};
+use fettle_tests::site::{LOOSE, PATIENCE, Plan, Site};
+
+const HOST: &str = "prod-1";
+const PLAN: Plan<'_> = Plan { remedies: &[Remedy::Restart], production: &[HOST], pace: Pace::Quick, guard: LOOSE };
+
+#[test]
+fn a_stopped_scope_is_refused_with_its_reason_until_it_is_resumed() -> anyhow::Result<()> {
+    Site::test(&PLAN, |site| {
+        let before = site.run_ids()?;
+        site.operator.done(&["stop", "service:till", "--why", "a test of stopping"])?;
+        site.host(HOST)?.shop(Remedy::Restart)?.kill()?;
+        let refusal = site.wait("the refusal is told", PATIENCE, |site| {
+            let why = site.operator.why(&Remedy::Restart.check_ref(), HOST)?;
+            Ok(match why.decision {
+                Some(WhyDecision::Refused { refusal, .. }) => Some(refusal),
+                Some(WhyDecision::Granted { .. }) | None => None,
+            })
+        })?;
+        ensure!(refusal.reasons.iter().any(|reason| matches!(reason, Reason::Stopped { .. })), "{refusal:?}");
+        ensure!(site.host(HOST)?.shop(Remedy::Restart)?.starts()? == 0, "something acted");
+        ensure!(site.run_ids()? == before, "a run was granted");
+
+        site.operator.done(&["resume", "service:till", "--why", "the test goes on"])?;
+        let (row, ending) = site.wait_for_run(HOST, &before)?;
+        ensure!(ending == Ending::Succeeded, "{row:?}");
+        ensure!(site.host(HOST)?.shop(Remedy::Restart)?.starts()? == 1);
+        site.verified_log()?.every_permit_has_one_end()
+    })
+}
