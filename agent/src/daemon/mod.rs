@@ -60,6 +60,8 @@ pub(crate) fn wall_clock() -> UnixMillis {
 /// # Errors
 /// When the effector cannot be understood.
 pub async fn serve() -> Result<(), DaemonError> {
+    // Only the name in lists of processes: the program was started through a link.
+    rustix::thread::set_name(c"fettle-daemon").ok();
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).map_err(DaemonError::Tie)?;
     let (mut from_effector, to_effector) = pipe().map_err(DaemonError::NoPipe)?.into_split();
     let ToDaemon::Start(start) = receive(&mut from_effector, MAX_DAEMON_FRAME).await.map_err(DaemonError::Pipe)? else {

@@ -295,8 +295,16 @@ impl Effector {
             .requests
             .values()
             .any(|request| matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted));
+        let injecting = self.active.as_ref().is_some_and(|active| {
+            matches!(&active.permit.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted)
+        });
+        if asked || injecting {
+            // The answer says whether, and when, it is asked for again.
+            self.drill_wanted = None;
+            return Ok(());
+        }
         let quiet = self.link == LinkState::Down || self.log == LogView::Forked || self.active.is_some();
-        if asked || quiet || at > now {
+        if quiet || at > now {
             return Ok(());
         }
         let Some(known) = self.drill.as_ref().filter(|known| known.drill == wanted && known.deadline > now) else {

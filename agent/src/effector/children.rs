@@ -71,6 +71,7 @@ pub fn start(role: Role, separation: Separation) -> std::io::Result<Child> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     let mut command = Command::new("/proc/self/exe");
     command
+        .arg0("fettle-agent")
         .arg(role.subcommand())
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())

@@ -60,6 +60,8 @@ enum JobError {
 /// # Errors
 /// When the job could not be begun, or the effector went away.
 pub fn serve() -> Result<(), WorkerError> {
+    // Only the name in lists of processes: the program was started through a link.
+    rustix::thread::set_name(c"fettle-worker").ok();
     let pipe = std::io::stdin().as_fd().try_clone_to_owned().map_err(WorkerError::NoPipe)?;
     let mut pipe = UnixStream::from(pipe);
     // The engine is set up before the lock: it asks the system what processor this is.

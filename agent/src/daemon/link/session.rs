@@ -194,7 +194,10 @@ impl Session<'_> {
             to_agent::Message::Acknowledged(ack) => {
                 LinkEvent::Acknowledged(AgentSequence(ack.sequence), text(ack.published)?)
             }
-            to_agent::Message::Published(published) => LinkEvent::Published(text(published.document)?),
+            // What is no text cannot verify either: the effector refuses it and records that.
+            to_agent::Message::Published(published) => {
+                LinkEvent::Published(String::from_utf8_lossy(&published.document).into_owned())
+            }
             to_agent::Message::Head(head) => LinkEvent::Head(
                 text(head.checkpoint)?,
                 head.consistency.iter().map(|hash| STANDARD.encode(hash)).collect(),
