@@ -1,10 +1,19 @@
 //! The binary `fettle`: hands arguments and the home folder to the library, and its exit code to the system.
 
+use fettle_cli::cli;
+use fettle_cli::exit::Exit;
+use fettle_cli::terminal;
 use std::process::ExitCode;
+use tokio::runtime::Builder;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let home = std::env::home_dir();
-    let exit = runtime.block_on(fettle_cli::cli::main(std::env::args_os(), home));
-    Ok(ExitCode::from(exit.code()))
+fn main() -> ExitCode {
+    let exit = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli::main(std::env::args_os(), std::env::home_dir())),
+        Err(error) => {
+            terminal::note(&format!("error: the system gives no event loop: {error}\nremedy: raise its limits"));
+            // Not 1, which would be a verdict.
+            Exit::Unavailable
+        }
+    };
+    ExitCode::from(exit.code())
 }
