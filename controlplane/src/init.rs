@@ -6,7 +6,8 @@
 
 use crate::authority::{Authority as Policies, InvalidPolicies};
 use crate::config::{Advertise, Config, Listen};
-use crate::core::{Command, Initialise};
+use crate::console::{self, ConsoleError};
+use crate::core::{Command, Initialise, NewCertificate};
 use crate::leader::{self, Clocks, Gone, LeaderError, Opened, StartError};
 use crate::mint::{self, NoRandomness};
 use crate::state_dir::{StateDir, StateError};
@@ -106,6 +107,9 @@ pub enum InitError {
     /// A name of ours is none.
     #[error("the process's name is none")]
     Name(#[source] InvalidSpiffeId),
+    /// The certificate could not be noted for the log.
+    #[error("the certificate could not be noted for the log")]
+    Console(#[source] ConsoleError),
     /// The person has no role, so a profile would be worth nothing.
     #[error("{person} has no role here; people with roles: {known}")]
     NoRole {
@@ -229,7 +233,8 @@ async fn open_log(
     Ok(keys)
 }
 
-/// Writes a fresh profile for a person who has a role, beside a control plane that may be running.
+/// Writes a fresh profile for a person who has a role, beside a control plane that may be running, and notes
+/// the certificate for the log.
 ///
 /// # Errors
 /// When the person has no role, or something cannot be read or written.
@@ -246,5 +251,9 @@ pub fn fresh_profile(
     }
     let authority = load_authority(&state.authority()).map_err(InitError::Store)?;
     let address = crate::server::operators_address(state);
-    profile(&authority, person, &address, out, clocks.now().wall)
+    let holder = profile(&authority, person, &address, out, clocks.now().wall)?;
+    let (serial, not_after) = (holder.serial.to_string(), holder.validity.not_after);
+    let certificate = NewCertificate { serial, not_after };
+    console::note(state, &console::Noted { person: person.clone(), certificate }).map_err(InitError::Console)?;
+    Ok(holder)
 }

@@ -6,6 +6,7 @@
 //! | [`authority`] | Cedar |
 //! | [`journal`], [`log`], [`leader`] | records, their tree, and the one thread that decides and appends |
 //! | [`config`], [`state_dir`], [`init`] | files, and how they come to be |
+//! | [`console`] | certificates issued at the console, on their way into the log |
 //! | [`vault`] | what is secret or passing and so not in the log: token verifiers, answers to enrolments |
 //! | [`packages`] | playbooks' bytes by digest |
 //! | [`gateway`] | agents: enrolment, sessions, packages, rotation |
@@ -15,6 +16,7 @@
 
 pub mod authority;
 pub mod config;
+pub mod console;
 pub mod core;
 pub mod gateway;
 pub mod init;

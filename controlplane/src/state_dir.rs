@@ -9,6 +9,7 @@
 //! log/                journal, checkpoint, tiles
 //! vault.db            token verifiers and answers to enrolments
 //! playbooks/          packages by digest
+//! console/            certificates issued at the console whose records are not in the log yet
 //! listening.json      where it listens, while it does
 //! lock                held by the process that serves
 //! ```
@@ -128,6 +129,12 @@ impl StateDir {
         self.root.join("playbooks")
     }
 
+    /// Certificates issued at the console whose records are not in the log yet.
+    #[must_use]
+    pub fn console(&self) -> PathBuf {
+        self.root.join("console")
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn listening(&self) -> PathBuf {
@@ -139,7 +146,7 @@ impl StateDir {
     /// # Errors
     /// When one cannot be made.
     pub fn make(&self) -> Result<(), StateError> {
-        for path in [self.root.clone(), self.log(), self.playbooks()] {
+        for path in [self.root.clone(), self.log(), self.playbooks(), self.console()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|source| StateError::Io {
                 doing: "made",
                 path,

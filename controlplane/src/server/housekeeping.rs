@@ -1,9 +1,11 @@
-//! What has to be done from time to time: the own certificate renewed, old tokens forgotten.
+//! What has to be done from time to time: the own certificate renewed, old tokens forgotten, certificates of
+//! the console brought into the log.
 //!
 //! The control plane holds the authority, so it certifies itself: at half of a certificate's life it makes
 //! the next, and every connection from then on is shown that one.
 
 use super::ServeError;
+use crate::console;
 use crate::gateway::Shared;
 use crate::init::own_identity;
 use crate::mint;
@@ -25,6 +27,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// The own identity and the TLS configurations that show it.
 pub(super) struct Certificates {
     authority: Arc<Authority>,
+    state: StateDir,
     store: IdentityStore,
     identity: Identity,
     spread: u32,
@@ -43,7 +46,7 @@ impl Certificates {
         };
         let (mutual, enrolment) = configurations(&identity).map_err(ServeError::Tls)?;
         let (mutual, enrolment) = (watch::Sender::new(mutual), watch::Sender::new(enrolment));
-        Ok(Self { authority, store, identity, spread, mutual, enrolment })
+        Ok(Self { authority, state: state.clone(), store, identity, spread, mutual, enrolment })
     }
 
     /// For the ports of those with an identity.
@@ -68,6 +71,12 @@ impl Certificates {
             let now = shared.wall();
             if is_due(&self.identity, self.spread, now) {
                 self.renew(now);
+            }
+            if let Err(error) = console::bring_in(&self.state, &shared.leader).await {
+                tracing::error!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "a console's note is not in the log"
+                );
             }
             if let Err(error) = shared.vault.forget_old(now).await {
                 tracing::error!(

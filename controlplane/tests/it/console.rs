@@ -1,11 +1,15 @@
 //! The commands at the control plane's own console.
 
 use crate::site::{Person, Site, name, plan};
+use fettle_audit::bundle::Line;
+use fettle_audit::envelope::Envelope;
 use fettle_certs::store::IdentityStore;
 use fettle_controlplane::init::{InitError, fresh_profile, init};
 use fettle_controlplane::leader::Clocks;
 use fettle_controlplane::state_dir::StateDir;
+use fettle_model::record::{Body, Record};
 use fettle_proto::operator::Query;
+use std::time::Duration;
 
 #[tokio::test]
 async fn nothing_is_overwritten() {
@@ -29,6 +33,23 @@ async fn a_person_with_a_role_gets_a_fresh_profile_beside_a_control_plane_that_r
     let identity = IdentityStore::at(&out).load().expect("loaded").expect("an identity");
     let alice = Person::connect(site.listening.operators, &identity).await;
     alice.query(Query::Hosts).await.expect("she is let in");
+    // The next look brings it into the log; a restart looks at once.
+    let site = site.down().await.up().await;
+    let serial = identity.holder().serial.to_string();
+    let alice = Person::connect(site.listening.operators, &identity).await;
+    let certified = async || {
+        let bundle = alice.export().await.expect("a bundle");
+        records(&bundle).into_iter().any(|body| match body {
+            Body::CertificateIssued(issued) => issued.serial == serial,
+            _ => false,
+        })
+    };
+    let soon = tokio::time::timeout(Duration::from_secs(20), async {
+        while !certified().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    soon.await.expect("the log says that she was let in");
     let refused = fresh_profile(&site.state, &name("bob"), &out, &Clocks::start()).expect_err("no role");
     assert!(matches!(&refused, InitError::NoRole { known, .. } if known == "alice"), "{refused:?}");
 }
@@ -41,4 +62,19 @@ async fn the_first_profile_names_the_port_that_the_system_chose() {
     let text = std::fs::read(site.state.listening()).expect("read");
     let told: fettle_controlplane::server::Listening = serde_json::from_slice(&text).expect("JSON");
     assert_eq!(told, site.listening);
+}
+
+/// What the records of a bundle say.
+fn records(bundle: &[u8]) -> Vec<Body> {
+    let lines = bundle.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .filter_map(|line| match Line::parse(line).expect("a line") {
+            Line::Record { envelope, .. } => {
+                let envelope = Envelope::parse(envelope.to_vec()).expect("an envelope");
+                let record: Record = serde_json::from_slice(envelope.unverified_payload()).expect("a record");
+                Some(record.body)
+            }
+            Line::Header { .. } | Line::Checkpoint { .. } => None,
+        })
+        .collect()
 }

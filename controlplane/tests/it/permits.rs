@@ -1,16 +1,23 @@
 //! What an agent asks for and is told, over its session.
 
-use crate::agent::{Agent, description};
+use crate::agent::{Agent, Session, description};
 use crate::publishing::{Playbook, publisher_key};
 use crate::site::{Person, Site, fresh, name, now, service};
+use fettle_audit::policy::Policy;
+use fettle_audit::verify::{Verdict, verify_bundle};
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
-use fettle_model::permit::{BoundTarget, PermitRequest, Purpose, Target};
+use fettle_model::digest::DocumentDigest;
+use fettle_model::evidence::{DrillResult, Fault, FaultKind};
+use fettle_model::guard::{Amount, Guard};
+use fettle_model::host::Binding;
+use fettle_model::permit::{BoundTarget, Permit, PermitRequest, Purpose, Target};
 use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
-use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, WhyDecision};
+use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, RunState, WhyDecision};
 use fettle_proto::v1::{Hello, nudge, to_agent};
 use std::collections::BTreeMap;
 
@@ -23,8 +30,16 @@ fn transition(epoch: u64, from: Status, to: Status) -> Body {
     Body::TransitionSeen(Box::new(Transition { of: web(), epoch, from, to, at: now(), reason: "a test".to_owned() }))
 }
 
-fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
+/// What the owner bound.
+fn targets() -> Vec<BoundTarget> {
     let target = |label: &str, target| BoundTarget { label: name(label), target };
+    vec![
+        target("web", Target::SystemdUnit { unit: "web.service".to_owned() }),
+        target("health", Target::Health { check: web() }),
+    ]
+}
+
+fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
     PermitRequest {
         request: name(&fresh().to_string()),
         run: name(&fresh().to_string()),
@@ -33,10 +48,7 @@ fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
         sent_at: fettle_model::time::BootInstant(1_000),
         purpose: Purpose::Remediate { check: web(), epoch: TransitionEpoch(1), remediation: name("restart-web") },
         playbook: Some(playbook.digest()),
-        targets: vec![
-            target("web", Target::SystemdUnit { unit: "web.service".to_owned() }),
-            target("health", Target::Health { check: web() }),
-        ],
+        targets: targets(),
         configuration: ConfigurationGeneration(1),
     }
 }
@@ -58,7 +70,8 @@ fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
         playbook: PlaybookVersion { name: name("restart-web"), digest: playbook.digest() },
         parameters: Parameters::default(),
         modes: BTreeMap::from([(name("staging"), mode)]),
-        guard: fettle_model::guard::Guard::default(),
+        // A group of one: every minimum above 0 would refuse its only host.
+        guard: Guard { min_healthy: Amount::Count(0), ..Guard::default() },
     };
     Command::SetConfiguration {
         services: vec![service()],
@@ -210,4 +223,123 @@ async fn a_wish_and_a_drill_are_told_to_their_host_only() {
     session.until(nudged).await;
     bystander.beat(0).await;
     assert!(matches!(bystander.hear().await, to_agent::Message::Head(_)), "it is none of the other host's business");
+}
+
+fn ended(permit: &Permit) -> Body {
+    Body::RunEnded(Box::new(RunRecord {
+        run: permit.run,
+        permit: permit.permit,
+        request: permit.request,
+        host: permit.host,
+        purpose: permit.purpose.clone(),
+        playbook: permit.playbook.clone(),
+        started_at: now(),
+        ended_at: now(),
+        ending: Ending::Succeeded,
+        summary: "done".to_owned(),
+        claim: Some(Claim::Resolved { summary: "done".to_owned() }),
+        confirmed: None,
+        steps: Vec::new(),
+        undone: Vec::new(),
+        said: Vec::new(),
+        resumed: 0,
+        fuel: 1,
+        journal: DocumentDigest::of(b"journal"),
+    }))
+}
+
+/// The permit that the agent asks for with this request.
+async fn permitted(agent: &mut Agent, session: &mut Session, asked: PermitRequest) -> Permit {
+    session.send(agent.record(Body::PermitRequested(Box::new(asked.clone())))).await;
+    match agent.believed(&session.published().await).body {
+        Body::PermitGranted(permit) => {
+            assert_eq!((permit.request, permit.run, permit.host), (asked.request, asked.run, agent.host));
+            *permit
+        }
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_drill_earns_evidence_and_its_log_verifies() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let playbook = configured(&alice).await;
+    let (mut session, _) = agent.session_with(&site, Hello { configuration: 1, ..Agent::hello() }).await;
+    session.published().await;
+    let mut described = description("s1", "staging");
+    if let Body::HostDescribed(host) = &mut described {
+        let (playbook, service) = (name("restart-web"), name("web"));
+        host.bindings.push(Binding { playbook, service, targets: targets() });
+    }
+    session.send(agent.record(described)).await;
+    session.send(agent.record(transition(1, Status::Unknown, Status::Passing))).await;
+    session.acknowledged(2).await;
+    let start = Command::StartDrill {
+        playbook: name("restart-web"),
+        host: name("s1"),
+        remediation: name("restart-web"),
+        drill: 0,
+    };
+    let CommandReply::Drill { drill } = alice.execute(start).await.expect("it starts") else {
+        unreachable!("another answer");
+    };
+    assert!(matches!(agent.believed(&session.published().await).body, Body::DrillStarted(_)));
+
+    let fault = Fault { kind: FaultKind::StopService, on: name("web") };
+    let asked = request(&agent, &playbook);
+    let target = asked.targets.first().cloned().expect("the service");
+    let inject = PermitRequest {
+        purpose: Purpose::InjectFault { drill, fault },
+        playbook: None,
+        targets: vec![target],
+        ..request(&agent, &playbook)
+    };
+    let injection = permitted(&mut agent, &mut session, inject).await;
+    session.send(agent.record(ended(&injection))).await;
+    session.send(agent.record(transition(2, Status::Passing, Status::Critical))).await;
+    let purpose = Purpose::Remediate { check: web(), epoch: TransitionEpoch(2), remediation: name("restart-web") };
+    let healing = permitted(&mut agent, &mut session, PermitRequest { purpose, ..asked }).await;
+    assert_eq!(healing.drill, Some(drill));
+    session.send(agent.record(ended(&healing))).await;
+    session.send(agent.record(transition(3, Status::Critical, Status::Passing))).await;
+    session.acknowledged(agent.sequence.0).await;
+
+    let QueryReply::Drill { drill } = alice.query(Query::Drill { drill }).await.expect("a drill") else {
+        unreachable!("another answer");
+    };
+    assert_eq!(drill.result, Some(DrillResult::Proved));
+    let QueryReply::Run { run } = alice.query(Query::Run { run: healing.run }).await.expect("a run") else {
+        unreachable!("another answer");
+    };
+    assert_eq!(run.permit, healing);
+    assert!(matches!(run.row.state, RunState::Ended { ending: Ending::Succeeded, .. }), "{:?}", run.row.state);
+    assert!(run.record.is_some_and(|record| record.ending == Ending::Succeeded));
+    let policy: Policy = alice.policy().await.parse().expect("a policy");
+    let report = verify_bundle(&alice.export().await.expect("a bundle"), &policy);
+    assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
+}
+
+#[tokio::test]
+async fn whoever_was_refused_is_nudged_when_the_reason_is_gone_at_once_or_when_it_connects() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let playbook = configured(&alice).await;
+    let (mut session, _) = agent.session_with(&site, Hello { configuration: 1, ..Agent::hello() }).await;
+    session.published().await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.send(agent.record(transition(1, Status::Passing, Status::Critical))).await;
+    let asked = request(&agent, &playbook);
+    session.send(agent.record(Body::PermitRequested(Box::new(asked)))).await;
+    assert!(matches!(agent.believed(&session.published().await).body, Body::PermitRefused(_)));
+    alice.done(configuration(&playbook, Mode::Observe, 1)).await;
+    let about = nudge::About::Remediate("web/http".to_owned());
+    let nudged = |message| {
+        matches!(message, to_agent::Message::Nudge(nudge) if nudge.about.as_ref() == Some(&about)).then_some(())
+    };
+    session.until(nudged).await;
+    let (mut late, _) = agent.session_with(&site, Hello { configuration: 2, ..Agent::hello() }).await;
+    late.until(nudged).await;
 }

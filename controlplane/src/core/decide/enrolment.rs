@@ -15,9 +15,11 @@ use fettle_model::identity::{Principal, SpiffeId};
 use fettle_model::name::{EnvironmentName, HostName};
 use fettle_model::record::{Body, CertificateIssued, HostEnrolled, HostStateSet};
 use fettle_model::time::UnixMillis;
+use serde::{Deserialize, Serialize};
 
 /// A certificate that the rim would issue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewCertificate {
     /// Its serial number in lower-case hexadecimal.
     pub serial: String,

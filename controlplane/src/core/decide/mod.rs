@@ -14,7 +14,7 @@ use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
 use agent::{AgentRecord, RecordRefusal};
-use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, RotateCertificate};
+use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, RotateCertificate};
 use fettle_model::counter::LogPosition;
 use fettle_model::id::IncidentId;
 use fettle_model::identity::Role;
@@ -37,6 +37,14 @@ pub enum Command {
     DeadCertificate(DeadCertificate),
     /// Do what a person asks.
     Person(Box<PersonCommand>),
+    /// Record that a person got a certificate at the control plane's own console. Whoever is there holds the
+    /// authority's key, so there is nothing to decide; the log must say that it happened.
+    CertifiedAtConsole {
+        /// Who.
+        person: PersonName,
+        /// The certificate.
+        certificate: NewCertificate,
+    },
     /// Record that a person was refused a question, which needs no decision here: Cedar has answered.
     Refuse(ActionRefused),
     /// Look whether a time has come: a lost run's slot, a drill's deadline. One thing per command;
@@ -121,6 +129,9 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
         Command::RotateCertificate(rotate) => enrolment::rotate(state, rotate),
         Command::DeadCertificate(dead) => enrolment::dead(state, dead),
         Command::Person(command) => people::decide(state, now, command),
+        Command::CertifiedAtConsole { person, certificate } => {
+            Decision::own(people::certified(state, person, certificate).into_iter().collect())
+        }
         Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
         Command::Tick { incident } => tick::decide(state, reclaims, now, *incident),
     }

@@ -354,7 +354,7 @@ fn unless(known: bool, body: Body) -> Vec<Body> {
 }
 
 /// The record of a person's next certificate; `None` before the log is open, when nobody has a role.
-fn certified(state: &State, person: &PersonName, certificate: &NewCertificate) -> Option<Body> {
+pub(super) fn certified(state: &State, person: &PersonName, certificate: &NewCertificate) -> Option<Body> {
     let subject =
         SpiffeId { trust_domain: state.log()?.trust_domain.clone(), principal: Principal::Person(person.clone()) };
     Some(Body::CertificateIssued(Box::new(CertificateIssued {
