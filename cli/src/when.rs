@@ -6,10 +6,26 @@ use std::time::Duration;
 /// An instant in UTC, to the second: `2026-11-26 22:18:01Z`.
 #[must_use]
 pub(crate) fn instant(at: UnixMillis) -> String {
+    formatted(at, "%Y-%m-%d %H:%M:%SZ")
+}
+
+/// The day of an instant in UTC: `2026-11-26`.
+#[must_use]
+pub(crate) fn day(at: UnixMillis) -> String {
+    formatted(at, "%Y-%m-%d")
+}
+
+/// The time of an instant within its day in UTC, to the millisecond: `22:18:01.250`.
+#[must_use]
+pub(crate) fn time_of_day(at: UnixMillis) -> String {
+    formatted(at, "%H:%M:%S%.3f")
+}
+
+fn formatted(at: UnixMillis, format: &str) -> String {
     i64::try_from(at.0)
         .ok()
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
-        .map_or_else(|| format!("{} ms", at.0), |stamp| stamp.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+        .map_or_else(|| format!("{} ms", at.0), |stamp| stamp.strftime(format).to_string())
 }
 
 /// How far an instant is from now: `3m 10s ago`, `in 2h 5m`, `now`.
@@ -56,6 +72,8 @@ mod tests {
     fn an_instant_is_utc_to_the_second() {
         assert_eq!(instant(UnixMillis(1_795_731_481_999)), "2026-11-26 22:18:01Z");
         assert_eq!(instant(UnixMillis(u64::MAX)), "18446744073709551615 ms");
+        assert_eq!(day(UnixMillis(1_795_731_481_999)), "2026-11-26");
+        assert_eq!(time_of_day(UnixMillis(1_795_731_481_050)), "22:18:01.050");
     }
 
     #[test]

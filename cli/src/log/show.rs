@@ -2,25 +2,28 @@
 
 use crate::plain::{cut, plain};
 use crate::table::{count, facts, table};
-use crate::when::instant;
+use crate::when::{day, instant, time_of_day};
 use fettle_proto::operator::LogRow;
 
-/// Longest summary in a table: what is left of 100 columns.
-const SUMMARY_COLUMNS: usize = 200;
+/// Longest summary in a table: four lines of it.
+const SUMMARY_CHARACTERS: usize = 200;
 
 pub(super) fn records(size: u64, rows: &[LogRow]) -> String {
+    // The day stands above the table where it is the same for all: that leaves more for the summaries.
+    let only_day = rows.first().map(|row| day(row.at)).filter(|first| rows.iter().all(|row| day(row.at) == *first));
+    let time = |at| if only_day.is_some() { time_of_day(at) } else { instant(at) };
     let cells = rows.iter().map(|row| {
         [
             row.position.to_string(),
-            instant(row.at),
+            time(row.at),
             row.author.clone(),
             row.kind.as_str().to_owned(),
-            cut(&row.summary, SUMMARY_COLUMNS),
+            cut(&row.summary, SUMMARY_CHARACTERS),
         ]
     });
-    let mut text = table(["POSITION", "TIME", "AUTHOR", "KIND", "SUMMARY"], cells.collect(), "no records there");
-    text.push_str(&format!("\nthe log has {}\n", count(size, "record")));
-    text
+    let heading = only_day.as_ref().map_or_else(String::new, |day| format!("{day}, times in UTC\n\n"));
+    let table = table(["POSITION", "TIME", "AUTHOR", "KIND", "SUMMARY"], cells.collect(), "no records there");
+    format!("{heading}{table}\nthe log has {}\n", count(size, "record"))
 }
 
 pub(super) fn record(row: &LogRow, key: &str, record: &serde_json::Value) -> String {
@@ -70,6 +73,15 @@ mod tests {
         let text = records(121, &rows);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn records_of_several_days_carry_their_day() {
+        let mut later = row(119, Kind::RoleGranted, "control plane", "bob is auditor");
+        later.at = UnixMillis(later.at.0 + 86_400_000);
+        let text = records(120, &[row(118, Kind::RoleGranted, "control plane", "alice is operator"), later]);
+        assert!(text.contains("118       2026-11-26 22:18:01Z"), "{text}");
+        assert!(text.contains("119       2026-11-27 22:18:01Z"), "{text}");
     }
 
     #[test]
