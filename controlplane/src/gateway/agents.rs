@@ -108,6 +108,7 @@ impl Agents for AgentsService {
             | Outcome::AlreadyKnown { .. }
             | Outcome::Answered { .. }
             | Outcome::AlreadyInitialised
+            | Outcome::TooLarge
             | Outcome::RecordRefused(_)
             | Outcome::PersonRefused(_)) => {
                 return Err(internal(anyhow::anyhow!("a rotation was answered with {other:?}")));

@@ -141,6 +141,7 @@ async fn conclude(
         | Outcome::AlreadyKnown { .. }
         | Outcome::Answered { .. }
         | Outcome::AlreadyInitialised
+        | Outcome::TooLarge
         | Outcome::RecordRefused(_)
         | Outcome::PersonRefused(_)) => Err(internal(anyhow::anyhow!("an enrolment was answered with {other:?}"))),
     }

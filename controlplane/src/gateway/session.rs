@@ -300,6 +300,10 @@ impl Session {
             Outcome::Answered { answer } => Some(answer),
             Outcome::AlreadyKnown { answer } => answer,
             Outcome::RecordRefused(refusal) => return Err(refused(sequence, &refusal)),
+            Outcome::TooLarge => {
+                let (problem, why) = (SessionProblem::BadRecord, "what follows from it is too large".to_owned());
+                return Err(End::Record { sequence: sequence.0, problem, why });
+            }
             Outcome::AlreadyInitialised | Outcome::EnrolmentRefused(_) | Outcome::PersonRefused(_) => {
                 return Err(End::Protocol("a record was answered as something else"));
             }

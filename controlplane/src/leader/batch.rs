@@ -15,6 +15,7 @@ use fettle_model::counter::{LeaderEpoch, LogPosition};
 use fettle_model::id::{HostId, IncidentId, PermitId};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Author, Body, Kind, Record};
+use fettle_model::time::UnixMillis;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -39,9 +40,6 @@ pub enum LeaderError {
     /// The checkpoint could not be published.
     #[error("a checkpoint could not be published")]
     Log(#[source] LogError),
-    /// A record of our own could not be sealed.
-    #[error("a record could not be sealed")]
-    Seal(#[source] SealError),
     /// The thread's timer could not be made.
     #[error("the leader's timer could not be made")]
     Runtime(#[source] std::io::Error),
@@ -219,25 +217,23 @@ impl Thread {
     fn decide(
         &mut self,
         command: &Command,
-        mut agents: Option<SignedRecord>,
+        agents: Option<SignedRecord>,
         reply: Option<oneshot::Sender<Done>>,
         in_hand: &mut InHand,
     ) -> Result<usize, LeaderError> {
         let now = self.clocks.now();
         let Decision { append, outcome } = self.core.decide(now, command);
         let start = in_hand.records.len();
-        for record in append {
-            let signed = match record {
-                // The core lists the agent's own record at most once, and only where there is one.
-                Append::AgentEnvelope => match agents.take() {
-                    Some(signed) => signed,
-                    None => continue,
-                },
-                Append::Own(body) => {
-                    let record = Record { author: Author::ControlPlane, at: now.wall, body };
-                    SignedRecord::seal(record, &self.permit_key).map_err(LeaderError::Seal)?
-                }
-            };
+        // All are sealed before any is applied: the decision stands as a whole or not at all. What somebody
+        // sent must not end the process because its answer does not fit.
+        let (sealed, outcome) = match self.seal(append, agents, now.wall) {
+            Ok(sealed) => (sealed, outcome),
+            Err(error) => {
+                tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "a decision was not taken");
+                (Vec::new(), Outcome::TooLarge)
+            }
+        };
+        for signed in sealed {
             let entry = core::Entry {
                 position: self.core.state().next_position(),
                 envelope: signed.envelope().digest(),
@@ -254,6 +250,26 @@ impl Thread {
             in_hand.waiting.push(Waiting { reply, outcome, entries });
         }
         Ok(appended)
+    }
+
+    fn seal(
+        &self,
+        append: Vec<Append>,
+        mut agents: Option<SignedRecord>,
+        at: UnixMillis,
+    ) -> Result<Vec<SignedRecord>, SealError> {
+        let mut sealed = Vec::with_capacity(append.len());
+        for record in append {
+            match record {
+                // The core lists the agent's own record at most once, and only where there is one.
+                Append::AgentEnvelope => sealed.extend(agents.take()),
+                Append::Own(body) => {
+                    let record = Record { author: Author::ControlPlane, at, body };
+                    sealed.push(SignedRecord::seal(record, &self.permit_key)?);
+                }
+            }
+        }
+        Ok(sealed)
     }
 
     fn commit(&mut self, in_hand: InHand) -> Result<(), LeaderError> {

@@ -98,6 +98,9 @@ pub(super) async fn decided(caller: &Caller<'_>, request: PersonRequest) -> Resu
     match &done.outcome {
         Outcome::Done | Outcome::Unchanged => Ok(done),
         Outcome::PersonRefused(refusal) => Err(refused(refusal)),
+        Outcome::TooLarge => {
+            Err(invalid("the record of it would be too large", "give less: a record has at most 8 MiB"))
+        }
         other @ (Outcome::AlreadyKnown { .. }
         | Outcome::Answered { .. }
         | Outcome::AlreadyInitialised

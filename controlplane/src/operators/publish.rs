@@ -10,6 +10,7 @@ use crate::core::PersonRequest;
 use crate::gateway::{gone, internal};
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::PublicKey;
+use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::{MAX_PACKAGE_BYTES, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::PlaybookAdmitted;
 use fettle_proto::operator::{CommandReply, Problem, ProblemCode};
@@ -31,20 +32,21 @@ pub(super) async fn publish(caller: &Caller<'_>, mut parts: Streaming<PlaybookPa
     };
     let (publication, key, envelope) = believed(caller, publication).await?;
     let bytes = package(&mut parts).await?;
+    let digest = PlaybookDigest::of(&bytes);
+    if digest != publication.digest {
+        return Err(differs(format!("the package has the digest {digest}, not {}", publication.digest)));
+    }
     let package = checked(bytes).await?.map_err(|error| {
         invalid(format!("{:#}", anyhow::Error::from(error)), "see: fettle playbook pack, which checks the same")
     })?;
     let about = &package.manifest().playbook;
-    if package.digest() != publication.digest {
-        return Err(differs(format!("the package has the digest {}, not {}", package.digest(), publication.digest)));
-    }
     if about.name != publication.name || about.version != publication.version {
         return Err(differs(format!(
             "the package is {} {}, not {} {}",
             about.name, about.version, publication.name, publication.version
         )));
     }
-    let (name, digest) = (publication.name.clone(), publication.digest);
+    let name = publication.name.clone();
     let admission = PlaybookAdmitted {
         digest,
         manifest: package.manifest().clone(),

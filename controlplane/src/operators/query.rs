@@ -6,7 +6,6 @@ use crate::authority::Reading;
 use crate::core::{State, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
 use crate::gateway::{Shared, gone, internal};
-use crate::journal::MAX_BATCH;
 use crate::leader::View;
 use fettle_model::counter::LogPosition;
 use fettle_model::host::HostState;
@@ -17,6 +16,9 @@ use fettle_proto::operator::{
     Connection, HostRow, LogRow, MAX_ROWS, Query, QueryReply, RunDetail, WhyCheck, WhyDecision,
 };
 use tonic::Status;
+
+/// Records read at once for a list: their envelopes, which a list does not show, are not all held together.
+const LOG_PAGE: usize = 32;
 
 /// What a question reads.
 pub(super) const fn reading(query: &Query) -> Reading {
@@ -171,7 +173,7 @@ fn log(view: &View<'_>, from: Option<LogPosition>, limit: usize) -> Result<Query
     let until = size.min(from.saturating_add(limit_as_size));
     let mut records = Vec::new();
     while from < until {
-        let page = usize::try_from(until - from).unwrap_or(MAX_BATCH).min(MAX_BATCH);
+        let page = usize::try_from(until - from).unwrap_or(LOG_PAGE).min(LOG_PAGE);
         let rows = view.rows(LogPosition(from), page).map_err(internal)?;
         if rows.is_empty() {
             break;

@@ -8,6 +8,7 @@ use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::root::Root;
 use fettle_model::breaker::Scope;
+use fettle_model::check::{HostValue, Probe};
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::identity::Role;
 use fettle_model::record::Kind;
@@ -92,6 +93,27 @@ async fn a_configuration_replaces_only_the_one_that_was_seen() {
     };
     assert_eq!((generation.0, services), (1, vec![service()]), "the running configuration stays");
     alice.done(set(Vec::new(), 1)).await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_record_is_refused_and_the_control_plane_goes_on() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut service = service();
+    let mut check = service.checks.first().cloned().expect("a check");
+    if let Probe::Http { url, .. } = &mut check.probe {
+        *url = HostValue(format!("http://127.0.0.1:1/{}", "a".repeat(8_000_000)));
+    }
+    service.checks = vec![check];
+    let set = Command::SetConfiguration {
+        services: vec![service],
+        remediations: Vec::new(),
+        replaces: ConfigurationGeneration(0),
+    };
+    let problem = alice.execute(set).await.expect_err("too large");
+    assert_eq!(problem.code, ProblemCode::Invalid, "{problem:?}");
+    alice.done(stop()).await;
+    assert_eq!(alice.kinds().await, [Kind::LogOpened, Kind::RoleGranted, Kind::AutomationStopped]);
 }
 
 #[tokio::test]

@@ -100,6 +100,8 @@ pub enum Outcome {
         /// The position of the permit or refusal.
         answer: LogPosition,
     },
+    /// A record that would follow is too large; nothing was appended. Only the leader says so, which seals them.
+    TooLarge,
     /// The log is open already.
     AlreadyInitialised,
     /// The agent's record is not taken.
