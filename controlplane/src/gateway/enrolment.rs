@@ -4,6 +4,7 @@
 //! written before, so that a crash between the two neither wastes the token nor uses it twice. The same
 //! request within [`fettle_certs::token::REPEAT_WINDOW`] gets the same certificate.
 
+use super::pace::Pace;
 use super::{Shared, as_new, gone, internal};
 use crate::core::{Command, Enrol, EnrolmentRefusal, NewCertificate, Outcome};
 use crate::mint;
@@ -21,19 +22,29 @@ use fettle_model::id::HostId;
 use fettle_proto::enrolment::{IdentityDocument, MAX_DOCUMENT_BYTES};
 use fettle_proto::v1::enrolment_server::{Enrolment, EnrolmentServer};
 use fettle_proto::v1::{EnrolReply, EnrolRequest as EnrolMessage};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tonic::{Request, Response, Status};
 
 /// The enrolment port's only service.
 #[derive(Debug)]
 pub struct EnrolmentService {
     shared: Shared,
+    /// Its lock is held for a look-up, never across a wait.
+    pace: Mutex<Pace>,
 }
 
 impl EnrolmentService {
     /// The service as tonic takes it.
     #[must_use]
     pub fn server(shared: Shared) -> EnrolmentServer<Self> {
-        EnrolmentServer::new(Self { shared }).max_decoding_message_size(MAX_DOCUMENT_BYTES)
+        EnrolmentServer::new(Self { shared, pace: Mutex::default() }).max_decoding_message_size(MAX_DOCUMENT_BYTES)
+    }
+}
+
+impl EnrolmentService {
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        // Every change is one statement; a panic between them leaves nothing half done.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,6 +52,8 @@ impl EnrolmentService {
 impl Enrolment for EnrolmentService {
     async fn enrol(&self, request: Request<EnrolMessage>) -> Result<Response<EnrolReply>, Status> {
         let peer = Peer::of(&request)?;
+        let (address, now) = (peer.address.ip(), self.shared.clocks.now().monotonic);
+        self.pace().may_try(address, now).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let request: EnrolRequest = serde_json::from_slice(&request.into_inner().document)
             .map_err(|error| Status::invalid_argument(format!("the enrolment document is malformed: {error}")))?;
         let (host, token) = (request.draft.host.clone(), request.draft.token);
@@ -50,6 +63,7 @@ impl Enrolment for EnrolmentService {
                 Ok(Response::new(EnrolReply { document: answer.document.into_bytes() }))
             }
             Err(status) => {
+                self.pace().failed(address, now);
                 tracing::warn!(%host, %token, address = %peer.address, why = status.message(), "an enrolment was refused");
                 Err(status)
             }

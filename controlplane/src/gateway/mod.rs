@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `enrolment` | the enrolment port: a join token becomes an identity |
+//! | `pace` | how many enrolments of one address may fail |
 //! | `admission` | whose certificate it is, whether it is live, and whether Cedar lets it |
 //! | `agents` | the agents' service: sessions, packages, rotation |
 //! | `session` | one agent's stream |
@@ -13,6 +14,7 @@
 mod admission;
 mod agents;
 mod enrolment;
+mod pace;
 mod session;
 pub mod switchboard;
 

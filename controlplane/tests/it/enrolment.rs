@@ -104,6 +104,21 @@ async fn who_does_not_have_the_token_is_refused_and_the_token_stays_good() {
 }
 
 #[tokio::test]
+async fn an_address_from_which_many_attempts_failed_has_to_wait() {
+    let site = Site::new().await;
+    let real = token(&site.alice().await, "staging", None, MINUTE).await;
+    let guess = Applicant::new(JoinToken::from_random(real.id(), [1; 32]), "s1", "staging");
+    let mut refused = guess.enrol(&site).await.expect_err("a guess");
+    for _ in 0..200 {
+        if refused.code() == Code::ResourceExhausted {
+            break;
+        }
+        refused = guess.enrol(&site).await.expect_err("a guess");
+    }
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+}
+
+#[tokio::test]
 async fn an_expired_token_enrols_nobody() {
     let site = Site::new().await;
     let applicant = Applicant::new(token(&site.alice().await, "staging", None, MINUTE).await, "s1", "staging");
