@@ -35,6 +35,8 @@ const HOSTS: &[Program] = &[
     Program { name: "curl", package: "curl" },
     Program { name: "unshare", package: "util-linux" },
     Program { name: "nsenter", package: "util-linux" },
+    Program { name: "mount", package: "mount" },
+    Program { name: "strip", package: "binutils" },
 ];
 
 /// Whether the tests on throw-away hosts are to run.
