@@ -28,6 +28,7 @@ mod signs;
 pub mod site;
 pub mod two_faced;
 pub mod unit;
+mod witness;
 
 pub use host::Host;
 pub use network::Network;

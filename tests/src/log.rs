@@ -60,18 +60,18 @@ impl Log {
 
     /// The permits that were granted.
     pub fn permits(&self) -> impl Iterator<Item = &Permit> {
-        self.records.iter().filter_map(|record| match &record.body {
-            Body::PermitGranted(permit) => Some(&**permit),
-            _ => None,
-        })
+        self.records
+            .iter()
+            .filter_map(|record| if let Body::PermitGranted(permit) = &record.body { Some(&**permit) } else { None })
     }
 
     /// The accounts of runs that ended.
     pub fn runs(&self) -> impl Iterator<Item = &RunRecord> {
-        self.records.iter().filter_map(|record| match &record.body {
-            Body::RunEnded(run) => Some(&**run),
-            _ => None,
-        })
+        self.records.iter().filter_map(
+            |record| {
+                if let Body::RunEnded(run) = &record.body { Some(&**run) } else { None }
+            },
+        )
     }
 
     /// Fails unless every permit that was granted came to exactly one end: its run's account, or, where
@@ -80,21 +80,19 @@ impl Log {
     pub fn every_permit_has_one_end(&self) -> anyhow::Result<()> {
         let mut ends: BTreeMap<RunId, Ends> = self.permits().map(|permit| (permit.run, Ends::default())).collect();
         for record in &self.records {
-            match &record.body {
-                Body::RunEnded(run) => {
-                    ends.get_mut(&run.run)
-                        .with_context(|| format!("run {} ended without a permit", run.run))?
-                        .accounts += 1;
+            if let Body::RunEnded(run) = &record.body {
+                let known =
+                    ends.get_mut(&run.run).with_context(|| format!("run {} ended without a permit", run.run))?;
+                known.accounts += 1;
+            }
+            if let Body::PermitRejected(rejected) = &record.body {
+                let known = rejected.run.and_then(|run| ends.get_mut(&run));
+                let known = known.with_context(|| format!("{rejected:?} is of no permit"))?;
+                if rejected.because == PermitRejection::Replayed {
+                    known.replays += 1;
+                } else {
+                    known.refusals += 1;
                 }
-                Body::PermitRejected(rejected) => {
-                    let known = rejected.run.and_then(|run| ends.get_mut(&run));
-                    let known = known.with_context(|| format!("{rejected:?} is of no permit"))?;
-                    match rejected.because {
-                        PermitRejection::Replayed => known.replays += 1,
-                        _ => known.refusals += 1,
-                    }
-                }
-                _ => {}
             }
         }
         let one_end = |ends: &Ends| matches!((ends.accounts, ends.refusals, ends.replays), (1, 0, _) | (0, 1, 0));

@@ -105,58 +105,58 @@ impl Operator {
 
     /// All hosts.
     pub fn hosts(&self) -> anyhow::Result<Vec<HostRow>> {
-        match self.json(&["host", "list"])? {
-            QueryReply::Hosts { hosts } => Ok(hosts),
-            other => bail!("hosts were asked for: {other:?}"),
-        }
+        let QueryReply::Hosts { hosts } = self.json(&["host", "list"])? else {
+            bail!("hosts were asked for: fettle answered something else")
+        };
+        Ok(hosts)
     }
 
     /// All services with the health of their checks.
     pub fn services(&self) -> anyhow::Result<Vec<ServiceRow>> {
-        match self.json(&["service", "list"])? {
-            QueryReply::Services { services } => Ok(services),
-            other => bail!("services were asked for: {other:?}"),
-        }
+        let QueryReply::Services { services } = self.json(&["service", "list"])? else {
+            bail!("services were asked for: fettle answered something else")
+        };
+        Ok(services)
     }
 
     /// The status of a remedy's check on a host; `None` when it never reported.
     pub fn status(&self, host: &str, remedy: Remedy) -> anyhow::Result<Option<Status>> {
         let services = self.services()?;
         let checks = services.iter().filter(|row| row.service.as_str() == remedy.service()).flat_map(|row| &row.checks);
-        let found = checks.filter(|row| row.host.as_str() == host && row.check.as_str() == remedy.check());
-        Ok(found.last().and_then(|row| row.status))
+        let mut found = checks.filter(|row| row.host.as_str() == host && row.check.as_str() == remedy.check());
+        Ok(found.next_back().and_then(|row| row.status))
     }
 
     /// Runs, newest first.
     pub fn runs(&self) -> anyhow::Result<Vec<RunRow>> {
-        match self.json(&["run", "list", "--limit", "500"])? {
-            QueryReply::Runs { runs } => Ok(runs),
-            other => bail!("runs were asked for: {other:?}"),
-        }
+        let QueryReply::Runs { runs } = self.json(&["run", "list", "--limit", "500"])? else {
+            bail!("runs were asked for: fettle answered something else")
+        };
+        Ok(runs)
     }
 
     /// One run.
     pub fn run_detail(&self, run: RunId) -> anyhow::Result<RunDetail> {
-        match self.json(&["run", "show", &run.to_string()])? {
-            QueryReply::Run { run } => Ok(*run),
-            other => bail!("a run was asked for: {other:?}"),
-        }
+        let QueryReply::Run { run } = self.json(&["run", "show", &run.to_string()])? else {
+            bail!("a run was asked for: fettle answered something else")
+        };
+        Ok(*run)
     }
 
     /// Why automation did or did not act.
     pub fn why(&self, check: &str, host: &str) -> anyhow::Result<WhyCheck> {
-        match self.json(&["why", &format!("{check}@{host}")])? {
-            QueryReply::Why { why } => Ok(*why),
-            other => bail!("the why was asked for: {other:?}"),
-        }
+        let QueryReply::Why { why } = self.json(&["why", &format!("{check}@{host}")])? else {
+            bail!("the why was asked for: fettle answered something else")
+        };
+        Ok(*why)
     }
 
     /// Admitted playbooks.
     pub fn playbooks(&self) -> anyhow::Result<Vec<PlaybookRow>> {
-        match self.json(&["playbook", "list"])? {
-            QueryReply::Playbooks { playbooks } => Ok(playbooks),
-            other => bail!("playbooks were asked for: {other:?}"),
-        }
+        let QueryReply::Playbooks { playbooks } = self.json(&["playbook", "list"])? else {
+            bail!("playbooks were asked for: fettle answered something else")
+        };
+        Ok(playbooks)
     }
 
     /// Creates a join token in a file.
@@ -185,10 +185,12 @@ impl Operator {
     /// Publishes a package.
     pub fn publish(&self, package: &Path, key: &Path) -> anyhow::Result<()> {
         let (package, key) = (package.display().to_string(), key.display().to_string());
-        match self.json(&["playbook", "publish", "--package", &package, "--key", &key, "--publisher", PUBLISHER])? {
-            CommandReply::Playbook { .. } => Ok(()),
-            other => bail!("a playbook was published: {other:?}"),
-        }
+        let CommandReply::Playbook { .. } =
+            self.json(&["playbook", "publish", "--package", &package, "--key", &key, "--publisher", PUBLISHER])?
+        else {
+            bail!("a playbook was published: fettle answered something else")
+        };
+        Ok(())
     }
 
     /// Replaces the configuration.
@@ -205,10 +207,8 @@ impl Operator {
         let drill =
             self.json(&["playbook", "drill", playbook, "--host", host, "--remediation", remediation, "--wait"])?;
         let QueryReply::Drill { drill } = drill else { bail!("a drill was awaited: {drill:?}") };
-        match drill.result {
-            Some(DrillResult::Proved) => Ok(()),
-            other => bail!("the drill of {playbook} on {host}: {other:?}"),
-        }
+        ensure!(drill.result == Some(DrillResult::Proved), "the drill of {playbook} on {host}: {drill:?}");
+        Ok(())
     }
 
     /// The breakers that are not closed.
@@ -225,10 +225,10 @@ impl Operator {
 
     /// A command that is answered by a position in the log.
     pub fn done(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        match self.json(arguments)? {
-            CommandReply::Done { .. } => Ok(()),
-            other => bail!("fettle {}: {other:?}", arguments.join(" ")),
-        }
+        let CommandReply::Done { .. } = self.json(arguments)? else {
+            bail!("fettle {}: fettle answered something else", arguments.join(" "))
+        };
+        Ok(())
     }
 
     /// Exports the log and the policy that verifies it.

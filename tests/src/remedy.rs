@@ -142,4 +142,13 @@ impl Remedy {
             Self::Disable => shop.get("/healthz/feature") == Some(200),
         })
     }
+
+    /// How many effects of this remedy were witnessed.
+    pub fn witnessed(self, shop: &Shop) -> anyhow::Result<usize> {
+        match self {
+            Self::Restart => shop.starts(),
+            Self::Rollback => shop.activations(),
+            Self::Disable => shop.flaggings(),
+        }
+    }
 }

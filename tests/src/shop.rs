@@ -1,11 +1,13 @@
 //! One demo service on a loopback host: what is broken, healed, and counted.
 //!
-//! Its start command is a script that appends a line to a file before it starts the service. That
-//! file is the tests' witness of effects: no program under test writes or reads it.
+//! Its start command is a script that appends a line to a file before it starts the service, and its
+//! folder is watched: the tests' witnesses of effects, which no program under test reads or writes.
 
 use crate::programs;
+use crate::witness::Witness;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -21,6 +23,10 @@ pub const GOOD: &str = "r1";
 pub const BAD: &str = "r2";
 /// The flag whose feature fails.
 pub const FLAG: &str = "new-checkout";
+/// The link that names the current release.
+const CURRENT: &str = "current";
+/// The file of its flags.
+const FLAGS: &str = "flags.json";
 /// How long one request may take: the service answers from two small files.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -29,13 +35,21 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Shop {
     root: PathBuf,
     address: SocketAddr,
+    witness: Witness,
+    activated_here: Cell<usize>,
+    flagged_here: Cell<usize>,
 }
 
 impl Shop {
     /// Makes its folder and starts it.
     pub fn open(root: &Path) -> anyhow::Result<Self> {
-        let shop =
-            Self { root: root.to_owned(), address: SocketAddr::from((programs::own_address(), programs::own_port())) };
+        let shop = Self {
+            root: root.to_owned(),
+            address: SocketAddr::from((programs::own_address(), programs::own_port())),
+            witness: Witness::of(root)?,
+            activated_here: Cell::default(),
+            flagged_here: Cell::default(),
+        };
         for (id, health) in [(GOOD, "ok"), (BAD, "fail")] {
             let release = root.join("releases").join(id);
             fs::create_dir_all(&release).with_context(|| format!("make {}", release.display()))?;
@@ -78,6 +92,16 @@ impl Shop {
         Ok(text.lines().count())
     }
 
+    /// How often a release was made the current one by anybody but this fixture.
+    pub fn activations(&self) -> anyhow::Result<usize> {
+        Ok(self.witness.renamed_to(CURRENT)? - self.activated_here.get())
+    }
+
+    /// How often the flags were exchanged by anybody but this fixture.
+    pub fn flaggings(&self) -> anyhow::Result<usize> {
+        Ok(self.witness.renamed_to(FLAGS)? - self.flagged_here.get())
+    }
+
     /// Kills its process as an out-of-memory killer does.
     pub fn kill(&self) -> anyhow::Result<()> {
         let pid = self.pid()?.context("it runs")?;
@@ -94,12 +118,14 @@ impl Shop {
     pub fn activate(&self, id: &str) -> anyhow::Result<()> {
         let next = self.root.join("next");
         symlink(Path::new("releases").join(id), &next).context("make a link")?;
-        fs::rename(next, self.root.join("current")).context("make it the current one")
+        fs::rename(next, self.root.join(CURRENT)).context("make it the current one")?;
+        self.activated_here.update(|count| count + 1);
+        Ok(())
     }
 
     /// The current release.
     pub fn current(&self) -> anyhow::Result<String> {
-        let target = fs::read_link(self.root.join("current")).context("read the current release")?;
+        let target = fs::read_link(self.root.join(CURRENT)).context("read the current release")?;
         let name = target.file_name().context("the link names a release")?;
         Ok(name.to_string_lossy().into_owned())
     }
@@ -111,7 +137,9 @@ impl Shop {
             r#"{{"flags":{{"{FLAG}":{{"state":"ENABLED","variants":{{"on":true,"off":false}},"defaultVariant":"{variant}"}}}}}}"#
         );
         fs::write(&next, text).context("write the flags")?;
-        fs::rename(next, self.root.join("flags.json")).context("exchange the flags")
+        fs::rename(next, self.root.join(FLAGS)).context("exchange the flags")?;
+        self.flagged_here.update(|count| count + 1);
+        Ok(())
     }
 
     /// The status of a page; `None` when nobody answers.

@@ -1,8 +1,8 @@
 //! The control plane is away: checks run, transitions are kept and arrive, nothing acts.
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use fettle_model::check::Status;
-use fettle_model::record::{Author, Body};
+use fettle_model::record::Body;
 use fettle_tests::control_plane::Hold;
 use fettle_tests::remedy::{Pace, Remedy};
 use fettle_tests::site::{LOOSE, PATIENCE, Plan, Site};
@@ -30,7 +30,7 @@ fn without_a_control_plane_checks_run_and_transitions_are_kept_and_nothing_acts(
         site.control_plane.start(Hold::Never)?;
         site.wait_until_connected()?;
         site.wait_for_status(HOST, Remedy::Restart, Status::Passing)?;
-        let log = site.wait("both transitions have arrived", PATIENCE, |site| {
+        site.wait("both transitions have arrived", PATIENCE, |site| {
             let log = site.verified_log()?;
             let seen = |status: Status| {
                 log.records()
@@ -38,10 +38,8 @@ fn without_a_control_plane_checks_run_and_transitions_are_kept_and_nothing_acts(
                     .skip(earlier)
                     .any(|record| matches!(&record.body, Body::TransitionSeen(transition) if transition.to == status))
             };
-            Ok((seen(Status::Critical) && seen(Status::Passing)).then_some(log))
+            Ok((seen(Status::Critical) && seen(Status::Passing)).then_some(()))
         })?;
-        let authors = log.records().iter().filter(|record| matches!(record.author, Author::Agent { .. }));
-        authors.last().context("agents have written")?;
         ensure!(site.run_ids()? == before, "a run was granted for a fault that had passed");
         Ok(())
     })

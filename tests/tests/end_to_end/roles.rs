@@ -37,9 +37,9 @@ fn an_author_and_an_auditor_are_refused_what_is_not_theirs_and_that_is_recorded(
         let log = site.verified_log()?;
         let records = log.records().iter();
         let by: Vec<_> = records
-            .filter_map(|record| match &record.body {
-                Body::ActionRefused(refused) => Some((refused.by.as_str().to_owned(), refused.action.clone())),
-                _ => None,
+            .filter_map(|record| {
+                let Body::ActionRefused(refused) = &record.body else { return None };
+                Some((refused.by.as_str().to_owned(), refused.action.clone()))
             })
             .collect();
         for (person, count) in [("author", 2), ("auditor", 3)] {
