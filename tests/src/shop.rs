@@ -27,8 +27,31 @@ pub const FLAG: &str = "new-checkout";
 const CURRENT: &str = "current";
 /// The file of its flags.
 const FLAGS: &str = "flags.json";
+/// Waits while the gate is shut, for half a minute at most: a script must not outlive a test that was killed.
+const GATE: &str = r#"gate() {
+  left=1500
+  while [ -e "$ROOT/gate-$1" ] && [ "$left" -gt 0 ]; do left=$((left - 1)); sleep 0.02; done
+}"#;
 /// How long one request may take: the service answers from two small files.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A place in the start command at which it can be made to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// It was counted, and the service does not run yet.
+    BeforeStart,
+    /// The service runs, and the command has not ended.
+    AfterStart,
+}
+
+impl Gate {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::BeforeStart => "gate-before",
+            Self::AfterStart => "gate-after",
+        }
+    }
+}
 
 /// A demo service with its folder. Ends with this value.
 #[derive(Debug)]
@@ -57,11 +80,11 @@ impl Shop {
         }
         fs::write(root.join("known-good"), format!("{GOOD}\n"))?;
         fs::write(shop.starts_file(), "")?;
-        shop.script("start", "echo started >> \"$ROOT/starts\"", "start")?;
-        shop.script("stop", ":", "stop")?;
-        shop.script("status", ":", "status")?;
+        shop.script("start", "echo started >> \"$ROOT/starts\"\ngate before", "start", "gate after")?;
+        shop.script("stop", ":", "stop", ":")?;
+        shop.script("status", ":", "status", ":")?;
         // It follows its release and its flags by itself: nothing is to be done.
-        shop.script("reload", ":", "status")?;
+        shop.script("reload", ":", "status", ":")?;
         shop.activate(GOOD)?;
         shop.set_flag("off")?;
         shop.service("start")?;
@@ -107,6 +130,16 @@ impl Shop {
         let pid = self.pid()?.context("it runs")?;
         crate::signs::signal(pid, Signal::KILL)?;
         process::wait_until("the service is gone", ANSWER_PATIENCE, || Ok(self.pid()?.is_none().then_some(())))
+    }
+
+    /// From now on the start command waits at this gate.
+    pub fn shut(&self, gate: Gate) -> anyhow::Result<()> {
+        fs::write(self.root.join(gate.file()), "").context("shut a gate")
+    }
+
+    /// Lets the start command go on.
+    pub fn open_up(&self, gate: Gate) -> anyhow::Result<()> {
+        fs::remove_file(self.root.join(gate.file())).context("open a gate")
     }
 
     /// Starts it, not by its counted command: as a person does who was faster.
@@ -180,13 +213,13 @@ impl Shop {
         process::output(&mut self.command(name)?).map(drop)
     }
 
-    /// A script that first does `first` and then runs a command of the service.
-    fn script(&self, name: &str, first: &str, command: &str) -> anyhow::Result<()> {
+    /// A script that does `first`, runs a command of the service, and does `then`.
+    fn script(&self, name: &str, first: &str, command: &str, then: &str) -> anyhow::Result<()> {
         let program = programs::program(programs::DEMO_SERVICE)?;
         let (root, program) = (self.root.display().to_string(), program.display().to_string());
         ensure!(!root.contains('\'') && !program.contains('\''), "a quote in a path");
         let text = format!(
-            "#!/bin/sh\nset -eu\nROOT='{root}'\n{first}\n'{program}' {command} --root \"$ROOT\" --listen {}\n",
+            "#!/bin/sh\nset -eu\nROOT='{root}'\n{GATE}\n{first}\n'{program}' {command} --root \"$ROOT\" --listen {}\n{then}\n",
             self.address
         );
         let path = self.root.join(name);

@@ -4,11 +4,14 @@
 //! starts it again, and looks at what became of the run and of the service.
 
 use anyhow::{Context as _, bail, ensure};
+use fettle_model::run::Ending;
 use fettle_proto::operator::RunState;
 use fettle_tests::agent::Part;
 use fettle_tests::log::{Effects, effects};
 use fettle_tests::remedy::{Pace, Remedy};
+use fettle_tests::shop::Gate;
 use fettle_tests::site::{LOOSE, PATIENCE, Plan, Site};
+use xtask::process::wait_until;
 
 const HOST: &str = "prod-1";
 /// Far more records than a run of these playbooks writes.
@@ -47,6 +50,44 @@ fn a_daemon_killed_at_any_record_of_a_run_comes_back_and_the_run_ends_once() -> 
 #[test]
 fn a_worker_killed_at_any_record_of_a_run_ends_it_once_and_repeats_nothing() -> anyhow::Result<()> {
     at_every_record(Part::Worker, Remedy::Restart)
+}
+
+#[test]
+fn an_effector_killed_in_the_middle_of_an_effect_looks_and_does_not_repeat_it() -> anyhow::Result<()> {
+    let plan = Plan { remedies: &[Remedy::Restart], production: &[HOST], pace: Pace::Quick, guard: LOOSE };
+    Site::test(&plan, |site| {
+        for gate in [Gate::BeforeStart, Gate::AfterStart] {
+            killed_at(site, gate).with_context(|| format!("killed while the start command waits {gate:?}"))?;
+        }
+        site.verified_log()?.every_permit_has_one_end()
+    })
+}
+
+/// The command that the effector ran is at work when the effector dies, and goes on after it.
+fn killed_at(site: &mut Site, gate: Gate) -> anyhow::Result<()> {
+    let before = site.run_ids()?;
+    let host = site.host(HOST)?;
+    let shop = host.shop(Remedy::Restart)?;
+    let starts = shop.starts()?;
+    shop.shut(gate)?;
+    shop.kill()?;
+    wait_until("the start command is at work", PATIENCE, || {
+        let there = match gate {
+            Gate::BeforeStart => shop.starts()? > starts,
+            Gate::AfterStart => shop.get("/") == Some(200),
+        };
+        Ok(there.then_some(()))
+    })?;
+    host.agent.kill(Part::Effector)?;
+    host.agent.start()?;
+    host.shop(Remedy::Restart)?.open_up(gate)?;
+    let (row, ending) = site.wait_for_run(HOST, &before)?;
+    ensure!(ending == Ending::Succeeded, "looking can tell here: {row:?}");
+    let record = site.operator.run_detail(row.run)?.record.context("it has an account")?;
+    ensure!(record.resumed == 1 && effects(&record) == Effects { made: 1, possible: 1 }, "{record:?}");
+    let happened = site.host(HOST)?.shop(Remedy::Restart)?.starts()? - starts;
+    ensure!(happened == 1, "{happened} starts");
+    site.wait_until_quiet_resuming(HOST, Remedy::Restart)
 }
 
 fn at_every_record(victim: Part, remedy: Remedy) -> anyhow::Result<()> {
