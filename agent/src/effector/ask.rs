@@ -295,9 +295,9 @@ impl Effector {
             .requests
             .values()
             .any(|request| matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted));
-        let injecting = self.active.as_ref().is_some_and(|active| {
-            matches!(&active.permit.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted)
-        });
+        let injecting = self.active.as_ref().is_some_and(
+            |active| matches!(&active.permit.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted),
+        );
         if asked || injecting {
             // The answer says whether, and when, it is asked for again.
             self.drill_wanted = None;

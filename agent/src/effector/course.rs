@@ -21,9 +21,7 @@ impl Effector {
         if self.active.as_ref().is_some_and(|active| active.permit.permit == permit.permit) {
             return Ok(());
         }
-        let decided = self.judge(&permit)?;
-        self.forget(permit.request)?;
-        if let Err(because) = decided {
+        if let Err(because) = self.judge(&permit)? {
             let late = matches!(because, PermitRejection::Expired { .. });
             self.reject(&permit, document, because).await?;
             // The fault is still there, and nothing was done about it.
@@ -54,12 +52,14 @@ impl Effector {
         // From here on no crash makes the permit good again.
         self.store.open_run(&Opening {
             permit: permit.permit,
+            request: permit.request,
             run,
             fence: permit.fence,
             at: now.wall,
             published: document,
             entry: &entry,
         })?;
+        self.requests.remove(&permit.request);
         tracing::info!(%run, "a run begins");
         self.active = Some(self.active_run(machine, permit, hands, 1));
         hold_point();
@@ -121,7 +121,9 @@ impl Effector {
             |published| EnvelopeDigest::of(&published.envelope),
         );
         let rejected = PermitRejected { permit: Some(permit.permit), run: Some(permit.run), envelope, because };
-        self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await
+        // Crash between the two: the request has no answer yet, so the permit comes again and is refused again.
+        self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await?;
+        self.forget(permit.request)
     }
 
     async fn open_hands(&self, permit: &Permit) -> Result<Hands, NotOpened> {

@@ -95,7 +95,7 @@ impl Effector {
             }
             ToEffector::Acknowledged { sequence, published } => self.acknowledged(sequence, &published).await,
             ToEffector::Published { document } => self.published(&document).await,
-            ToEffector::Head { checkpoint, consistency } => self.new_head(checkpoint, &consistency).await,
+            ToEffector::Head { from, checkpoint, consistency } => self.new_head(from, checkpoint, &consistency).await,
             ToEffector::Nudged(nudge) => self.nudged(nudge).await,
             ToEffector::Fetched { digest, package } => self.fetched(digest, package).await,
         }
@@ -185,7 +185,7 @@ impl Effector {
         self.tell_daemon(&ToDaemon::Verified { tree_size, sequence }).await;
     }
 
-    async fn new_head(&mut self, note: String, proof: &[String]) -> Result<(), EffectorError> {
+    async fn new_head(&mut self, from: TreeSize, note: String, proof: &[String]) -> Result<(), EffectorError> {
         let Some(pins) = &self.pins else { return Ok(()) };
         let checkpoint = match pins.checkpoint(&note) {
             Ok(checkpoint) => checkpoint,
@@ -195,7 +195,7 @@ impl Effector {
             }
         };
         let Ok(proof) = proof.iter().map(|hash| hash.parse()).collect::<Result<Vec<_>, _>>() else { return Ok(()) };
-        match continues(self.head.as_ref(), &checkpoint, &proof) {
+        match continues(self.head.as_ref(), from, &checkpoint, &proof) {
             Ok(Progress::None) => Ok(()),
             Ok(Progress::Forward) => {
                 self.store.set_value(Value::Checkpoint, &note)?;

@@ -239,3 +239,6 @@ fn trust(admitted: &PlaybookAdmitted, publishers: &[TrustedPublisher]) -> Trust 
         None => Trust::Untrusted,
     }
 }
+
+#[cfg(test)]
+mod tests;

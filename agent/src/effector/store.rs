@@ -389,6 +389,9 @@ impl Store {
         )?;
         transaction
             .execute("INSERT INTO journal (run, number, entry) VALUES (?1, 0, ?2)", params![run, opening.entry])?;
+        // Its request is answered with the very commit that uses the permit up: before it, the permit comes
+        // again for the asking.
+        transaction.execute("DELETE FROM request WHERE request = ?1", [opening.request.to_string()])?;
         Ok(transaction.commit()?)
     }
 
@@ -555,6 +558,8 @@ pub enum Use {
 pub struct Opening<'a> {
     /// The permit.
     pub permit: PermitId,
+    /// The request that it answers.
+    pub request: RequestId,
     /// The run.
     pub run: RunId,
     /// The permit's fence.

@@ -132,12 +132,18 @@ pub struct Forked {
     pub mismatch: ProofMismatch,
 }
 
-/// Whether `next` continues `held`. An older head than the held one is no fork, only late.
+/// Whether `next` continues `held`, by a proof from the size `from` on. An older head than the held one is
+/// no fork, only late; and so is one that is proven from another head than the held one: it answers a
+/// heartbeat from before, and the next heartbeat names what is held now.
 ///
 /// # Errors
 /// When the proof does not show it.
-pub fn continues(held: Option<&Head>, next: &Checkpoint, proof: &[Hash]) -> Result<Progress, Forked> {
-    let Some(held) = held else { return Ok(Progress::Forward) };
+pub fn continues(held: Option<&Head>, from: TreeSize, next: &Checkpoint, proof: &[Hash]) -> Result<Progress, Forked> {
+    // An empty tree is continued by every tree, and there is no proof of that to send.
+    let Some(held) = held.filter(|held| held.checkpoint.size.0 > 0) else { return Ok(Progress::Forward) };
+    if from != held.checkpoint.size {
+        return Ok(Progress::None);
+    }
     if next.size < held.checkpoint.size {
         return Ok(Progress::None);
     }
@@ -200,5 +206,62 @@ impl Stops {
     #[must_use]
     pub fn newest(&self) -> StopEpoch {
         self.orders.iter().map(|order| order.epoch).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_audit::tree::{Frontier, consistency_proof, leaf_hash};
+
+    /// The head of a log of so many records that say `word`, after one that both logs have.
+    fn head(word: &str, size: u64) -> Head {
+        let mut frontier = Frontier::new();
+        leaves(word, size).for_each(|leaf| frontier.append(leaf));
+        let origin = "fettle.test/log".parse().expect("a name");
+        let checkpoint = Checkpoint { origin, size: frontier.size(), root: frontier.root() };
+        Head { checkpoint, note: String::new() }
+    }
+
+    fn leaves(word: &str, size: u64) -> impl Iterator<Item = Hash> {
+        (0..size).map(move |place| leaf_hash(format!("{word} {place}").as_bytes()))
+    }
+
+    fn proof(word: &str, from: u64, to: u64) -> Vec<Hash> {
+        let mut nodes = std::collections::BTreeMap::new();
+        let mut frontier = Frontier::new();
+        for leaf in leaves(word, to) {
+            frontier.append_with(leaf, |level, index, hash| {
+                nodes.insert((level, index), hash);
+            });
+        }
+        consistency_proof(TreeSize(from), TreeSize(to), |level, index| nodes.get(&(level, index)).copied().ok_or(()))
+            .expect("in range")
+    }
+
+    #[track_caller]
+    fn check(held: Option<&Head>, from: u64, next: &Head, proof: &[Hash], expected: Result<Progress, u64>) {
+        let result = continues(held, TreeSize(from), &next.checkpoint, proof);
+        assert_eq!(result.map_err(|forked| forked.size.0), expected);
+    }
+
+    #[test]
+    fn a_head_is_taken_when_it_continues_the_held_one_and_is_late_or_a_fork_otherwise() {
+        let (one, five, nine) = (head("a", 1), head("a", 5), head("a", 9));
+        check(None, 0, &five, &[], Ok(Progress::Forward));
+        check(Some(&head("a", 0)), 0, &five, &[], Ok(Progress::Forward));
+        check(Some(&five), 5, &nine, &proof("a", 5, 9), Ok(Progress::Forward));
+        check(Some(&five), 5, &five, &[], Ok(Progress::None));
+        check(Some(&five), 5, &one, &[], Ok(Progress::None));
+        // Another log, whatever it shows.
+        check(Some(&five), 5, &head("b", 9), &proof("b", 5, 9), Err(9));
+        check(Some(&five), 5, &head("b", 5), &[], Err(5));
+        check(Some(&five), 5, &nine, &[], Err(9));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_heartbeat_is_no_fork() {
+        // Both heartbeats named one record; the first answer brought five.
+        check(Some(&head("a", 5)), 1, &head("a", 9), &proof("a", 1, 9), Ok(Progress::None));
     }
 }

@@ -199,6 +199,8 @@ pub enum ToEffector {
     },
     /// The log's head with its consistency proof.
     Head {
+        /// The size that the heartbeat named: the proof begins there.
+        from: TreeSize,
         /// The signed checkpoint, note text.
         checkpoint: String,
         /// Hashes, base64.

@@ -77,8 +77,8 @@ pub(crate) enum LinkEvent {
     Acknowledged(AgentSequence, String),
     /// A record that this agent must know.
     Published(String),
-    /// The log's head.
-    Head(String, Vec<String>),
+    /// The log's head, proven from this size on.
+    Head(TreeSize, String, Vec<String>),
     /// A wish.
     Nudged(Nudge),
     /// A package, or none.
@@ -96,7 +96,7 @@ impl LinkEvent {
             Self::Down => ToEffector::LinkDown,
             Self::Acknowledged(sequence, published) => ToEffector::Acknowledged { sequence, published },
             Self::Published(document) => ToEffector::Published { document },
-            Self::Head(checkpoint, consistency) => ToEffector::Head { checkpoint, consistency },
+            Self::Head(from, checkpoint, consistency) => ToEffector::Head { from, checkpoint, consistency },
             Self::Nudged(nudge) => ToEffector::Nudged(nudge),
             Self::Fetched(digest, package) => ToEffector::Fetched { digest, package },
         }

@@ -16,6 +16,7 @@ use fettle_proto::v1::agents_client::AgentsClient;
 use fettle_proto::v1::{
     self, AgentRecord, FetchPlaybookRequest, FromAgent, Heartbeat, Hello, from_agent, nudge, to_agent,
 };
+use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -61,6 +62,8 @@ struct Session<'a> {
     client: AgentsClient<Channel>,
     up: mpsc::Sender<FromAgent>,
     verified: (TreeSize, AgentSequence),
+    /// Sizes that were named in heartbeats without an answer yet; answers come in order.
+    named: VecDeque<TreeSize>,
 }
 
 /// Holds one session until it ends. `delays` begin anew once it stands.
@@ -75,7 +78,7 @@ pub(super) async fn hold(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (up, outgoing) = mpsc::channel(UP);
-    let mut session = Session { link, client, up, verified: (TreeSize(0), AgentSequence(0)) };
+    let mut session = Session { link, client, up, verified: (TreeSize(0), AgentSequence(0)), named: VecDeque::new() };
     session.hello().await?;
     let mut client = session.client.clone();
     let opened = client.session(ReceiverStream::new(outgoing));
@@ -156,8 +159,10 @@ impl Session<'_> {
         self.up.send(FromAgent { message: Some(message) }).await.map_err(|_| SessionError::Closed)
     }
 
-    async fn beat(&self) -> Result<(), SessionError> {
+    async fn beat(&mut self) -> Result<(), SessionError> {
         let (tree_size, sequence) = self.verified;
+        // Silence ends the session before there are more than a handful.
+        self.named.push_back(tree_size);
         self.send(from_agent::Message::Heartbeat(Heartbeat { tree_size: tree_size.0, sequence: sequence.0 })).await
     }
 
@@ -198,10 +203,11 @@ impl Session<'_> {
             to_agent::Message::Published(published) => {
                 LinkEvent::Published(String::from_utf8_lossy(&published.document).into_owned())
             }
-            to_agent::Message::Head(head) => LinkEvent::Head(
-                text(head.checkpoint)?,
-                head.consistency.iter().map(|hash| STANDARD.encode(hash)).collect(),
-            ),
+            to_agent::Message::Head(head) => {
+                let from = self.named.pop_front().ok_or(SessionError::Malformed("a head that was not asked for"))?;
+                let consistency = head.consistency.iter().map(|hash| STANDARD.encode(hash)).collect();
+                LinkEvent::Head(from, text(head.checkpoint)?, consistency)
+            }
             to_agent::Message::Nudge(v1::Nudge { about }) => LinkEvent::Nudged(parse_nudge(about)?),
             to_agent::Message::Rejected(v1::Rejected { sequence, problem }) => {
                 return Err(SessionError::Rejected { sequence, problem });

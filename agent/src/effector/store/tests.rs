@@ -23,7 +23,12 @@ fn append(store: &mut Store, sequence: u64) {
 }
 
 fn opening<'a>(permit: PermitId, run: RunId, fence: u64) -> Opening<'a> {
-    Opening { permit, run, fence: Fence(fence), at: UnixMillis(1), published: "permit", entry: "opened" }
+    let (fence, at) = (Fence(fence), UnixMillis(1));
+    Opening { permit, request: request(1), run, fence, at, published: "permit", entry: "opened" }
+}
+
+fn request(last: u8) -> RequestId {
+    format!("00000000-0000-4000-a000-0000000000{last:02x}").parse().expect("an id")
 }
 
 fn permit(last: u8) -> PermitId {
@@ -68,6 +73,22 @@ fn a_permit_is_used_once_and_its_fence_is_remembered() {
     assert_eq!(store.highest_fence().expect("read"), Fence(7));
     assert!(store.open_run(&opening(permit(1), run(2), 8)).is_err());
     assert_eq!(store.open_runs().expect("read").len(), 1);
+}
+
+#[test]
+fn a_request_waits_for_its_answer_until_the_permit_is_used_up() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    for last in [1, 2] {
+        let (sequence, envelope) = record(last);
+        let id = request(u8::try_from(last).expect("small"));
+        store.append_request(NewRecord { sequence, envelope: &envelope }, id, &id.to_string()).expect("asked");
+    }
+    let mut store = reopened(&path, store);
+    assert_eq!(store.requests().expect("read").len(), 2);
+    store.open_run(&opening(permit(1), run(1), 7)).expect("opened");
+    let store = reopened(&path, store);
+    assert_eq!(store.requests().expect("read"), [request(2).to_string()]);
 }
 
 #[test]

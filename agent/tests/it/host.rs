@@ -1,0 +1,129 @@
+//! A host in a scratch folder: one flag, one check that a test breaks, and an agent that is enrolled already.
+
+use crate::control_plane::{ControlPlane, issue};
+use fettle_agent::effector::store::{Store, Value};
+use fettle_audit::key::{PublicKey, SigningKey};
+use fettle_certs::authority::Subject;
+use fettle_certs::store::{IdentityStore, write_private};
+use fettle_model::id::HostId;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// The agent of one test; killed when it is dropped, and its children with it.
+pub(crate) struct Host {
+    folder: tempfile::TempDir,
+    agent: tokio::process::Child,
+}
+
+const FIRST_SERIAL: u8 = 7;
+
+impl Host {
+    /// Starts an agent whose first certificate lives so long.
+    pub(crate) fn start(control_plane: &ControlPlane, id: HostId, publisher: &PublicKey, life: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("it is there");
+        enrol(&root, control_plane, id, life);
+        fs::write(root.join("probe.sh"), format!("[ -e {}/broken ] && exit 2\nexit 0\n", root.display()))
+            .expect("written");
+        fs::write(root.join("flags.json"), flags("off")).expect("written");
+        fs::write(root.join("agent.toml"), config(&root.display().to_string(), control_plane, publisher))
+            .expect("written");
+        fs::set_permissions(root.join("agent.toml"), fs::Permissions::from_mode(0o600)).expect("its owner may");
+        let agent = tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
+            .args(["run", "--same-user", "--config"])
+            .arg(root.join("agent.toml"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the agent starts");
+        Self { folder, agent }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().expect("it is there").join(name)
+    }
+
+    /// The whole content of the flag's file.
+    pub(crate) fn flags(&self) -> String {
+        fs::read_to_string(self.path("flags.json")).expect("it is there")
+    }
+
+    pub(crate) fn set_flag(&self, variant: &str) {
+        fs::write(self.path("flags.json"), flags(variant)).expect("written");
+    }
+
+    /// Makes the check critical.
+    pub(crate) fn break_it(&self) {
+        fs::write(self.path("broken"), "").expect("written");
+    }
+
+    /// Whether the agent has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.agent.try_wait().expect("it can be asked").is_some()
+    }
+}
+
+/// A file in flagd's format with one flag in this state.
+pub(crate) fn flags(variant: &str) -> String {
+    format!(
+        "{{\"flags\": {{\"checkout\": {{\"state\": \"ENABLED\", \"variants\": {{\"on\": true, \"off\": false}}, \
+         \"defaultVariant\": \"{variant}\"}}}}}}\n"
+    )
+}
+
+/// Leaves in the agent's state what an enrolment leaves there.
+fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life: Duration) {
+    let (effector, daemon) = (root.join("state/effector"), root.join("state/daemon"));
+    for folder in [&effector, &daemon] {
+        fs::create_dir_all(folder).expect("a folder");
+    }
+    let identity = issue(&control_plane.authority, Subject::Agent(id), life, FIRST_SERIAL);
+    IdentityStore::at(daemon.join("identity")).install(&identity).expect("installed");
+    write_private(&daemon.join("generations"), format!("{} 1\n", identity.holder().serial).as_bytes())
+        .expect("written");
+    let seed = [42; 32];
+    write_private(&effector.join("record.key"), &seed).expect("written");
+    let store = Store::open(&effector.join("state.db")).expect("a state");
+    let mut shared = control_plane.shared();
+    shared.record_key = Some(SigningKey::from_seed(&seed).public());
+    store.set_value(Value::LogKey, &shared.log.log_key()).expect("kept");
+    store.set_value(Value::PermitKey, &shared.log.permit_key()).expect("kept");
+    store.set_value(Value::Host, &id.to_string()).expect("kept");
+}
+
+fn config(root: &str, control_plane: &ControlPlane, publisher: &PublicKey) -> String {
+    let (address, pin) = (&control_plane.address, control_plane.authority.ca_pin());
+    format!(
+        r#"[host]
+name = "web-1"
+environment = "staging"
+state-dir = "{root}/state"
+drills = "allowed"
+
+[control-plane]
+address = "{address}"
+enrol-address = "{address}"
+ca-pin = "{pin}"
+trust-domain = "fettle.test"
+
+[[publisher]]
+name = "tests"
+key = "{publisher}"
+
+[service.web]
+manager = "none"
+[service.web.flags.checkout]
+file = "{root}/flags.json"
+key = "checkout"
+
+[ceiling.web]
+actions = ["set"]
+
+[commands.probe]
+argv = ["/bin/sh", "{root}/probe.sh"]
+"#
+    )
+}

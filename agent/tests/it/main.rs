@@ -1,0 +1,10 @@
+//! The agent's program, its three processes and its real files, against a control plane that a test plays:
+//! with real keys, over real TLS, and as wrong as the test wants.
+
+mod control_plane;
+mod host;
+mod log;
+mod permits;
+mod rotation;
+mod stand;
+mod trust;

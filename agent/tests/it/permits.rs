@@ -1,0 +1,191 @@
+//! Permits: what the agent makes of a good one, and of every kind that is not.
+
+use crate::host::flags;
+use crate::stand::{Stand, check, id, parsed};
+use fettle_audit::published::Published;
+use fettle_model::breaker::{Scope, StopOrder};
+use fettle_model::counter::{Fence, StopEpoch};
+use fettle_model::digest::PlaybookDigest;
+use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Target};
+use fettle_model::playbook::Action;
+use fettle_model::record::Body;
+use fettle_model::refusal::{Reason, Refusal};
+use fettle_model::remediation::Mode;
+use fettle_model::run::{Claim, Ending, RunRecord};
+use std::time::Duration;
+
+async fn rejected(stand: &mut Stand) -> PermitRejection {
+    stand
+        .recorded(|body| {
+            if let Body::RunEnded(record) = body {
+                unreachable!("something ran: {record:?}");
+            }
+            if let Body::PermitRejected(rejected) = body { Some(rejected.because.clone()) } else { None }
+        })
+        .await
+}
+
+async fn ended(stand: &mut Stand) -> RunRecord {
+    stand.recorded(|body| if let Body::RunEnded(record) = body { Some((**record).clone()) } else { None }).await
+}
+
+#[tokio::test]
+async fn a_permit_is_good_for_one_run_and_its_replay_does_nothing() {
+    let mut stand = Stand::configured().await;
+    stand.start_drill().await;
+    let request = stand.request().await;
+    let permit = stand.permit(&request);
+    let granted = stand.control_plane.shared().log.say(Body::PermitGranted(Box::new(permit)));
+    stand.control_plane.publish(&granted).await;
+    let record = ended(&mut stand).await;
+    assert_eq!((record.run, record.ending, record.steps.len()), (request.run, Ending::Succeeded, 1), "{record:?}");
+    assert!(stand.host.flags().contains("\"defaultVariant\": \"on\""), "{}", stand.host.flags());
+
+    stand.host.set_flag("off");
+    stand.control_plane.publish(&granted).await;
+    assert_eq!(rejected(&mut stand).await, PermitRejection::Replayed);
+    assert_eq!(stand.host.flags(), flags("off"));
+}
+
+/// A change to a permit, and what the agent says of it.
+type Case = (fn(&mut Permit), PermitRejection);
+
+fn wrong_in_one_respect() -> Vec<Case> {
+    vec![
+        (|permit| permit.host = id(99), PermitRejection::OtherHost),
+        (|permit| permit.boot = id(99), PermitRejection::OtherRequest),
+        (|permit| permit.run = id(99), PermitRejection::OtherRequest),
+        (|permit| permit.fence = Fence(0), PermitRejection::StaleFence { fence: Fence(0), seen: Fence(0) }),
+        (
+            |permit| {
+                if let Some(playbook) = &mut permit.playbook {
+                    playbook.digest = PlaybookDigest::of(b"another");
+                }
+            },
+            PermitRejection::OtherRequest,
+        ),
+        (
+            |permit| {
+                if let Some(target) = permit.targets.first_mut() {
+                    target.target = Target::Flag { file: "/etc/passwd".to_owned(), key: "root".to_owned() };
+                }
+            },
+            PermitRejection::TargetsDiffer { label: parsed("flag") },
+        ),
+        (
+            |permit| {
+                if let Some(target) = permit.targets.first_mut() {
+                    target.actions.insert(Action::Activate);
+                }
+            },
+            PermitRejection::AboveCeiling { label: parsed("flag"), action: Action::Activate },
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_permit_that_is_wrong_in_one_respect_is_refused_and_recorded_and_does_nothing() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    for (change, expected) in wrong_in_one_respect() {
+        let request = stand.request().await;
+        let mut permit = stand.permit(&request);
+        change(&mut permit);
+        stand.say(Body::PermitGranted(Box::new(permit))).await;
+        assert_eq!(rejected(&mut stand).await, expected);
+        stand.nudge().await;
+    }
+    // The control: the same in every respect but the wrong one.
+    let request = stand.request().await;
+    let permit = stand.permit(&request);
+    stand.say(Body::PermitGranted(Box::new(permit))).await;
+    let record = ended(&mut stand).await;
+    assert_eq!((record.run, record.claim), (request.run, Some(Claim::NoAction { summary: String::new() })));
+    assert_eq!(record.ending, Ending::Ineffective, "the check still fails");
+    assert_eq!(stand.host.flags(), flags("off"));
+}
+
+#[tokio::test]
+async fn an_expired_permit_is_refused_and_asked_for_again() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    let mut permit = stand.permit(&request);
+    permit.lease = Duration::ZERO;
+    stand.say(Body::PermitGranted(Box::new(permit))).await;
+    assert!(matches!(rejected(&mut stand).await, PermitRejection::Expired { lease_ms: 0, .. }));
+    let again = stand.request().await;
+    assert_ne!((again.request, again.run), (request.request, request.run));
+}
+
+#[tokio::test]
+async fn a_stop_order_voids_the_permits_from_before_it() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    let permit = stand.permit(&request);
+    let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(1), by: parsed("alice"), why: "a storm".to_owned() };
+    stand.say(Body::AutomationStopped(Box::new(order))).await;
+    stand.say(Body::PermitGranted(Box::new(permit))).await;
+    assert_eq!(rejected(&mut stand).await, PermitRejection::Stopped { epoch: StopEpoch(0), seen: StopEpoch(1) });
+}
+
+#[tokio::test]
+async fn a_permit_without_proof_or_with_a_flipped_bit_is_refused_and_recorded() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    let permit = stand.permit(&request);
+    let granted = stand.control_plane.shared().log.say(Body::PermitGranted(Box::new(permit)));
+    // The control: the one record that the agent could not have been given yet.
+    let stranger = crate::log::Log::new(30).say(Body::PermitGranted(Box::new(stand.permit(&request))));
+    let elsewhere = Published { checkpoint: stranger.checkpoint.clone(), ..granted.clone() };
+    let without_path = Published { inclusion: Vec::new(), ..granted.clone() };
+    for (published, expected) in [
+        (stranger, PermitRejection::BadSignature),
+        (elsewhere, PermitRejection::NotInLog),
+        (without_path, PermitRejection::NotInLog),
+    ] {
+        stand.control_plane.publish(&published).await;
+        assert_eq!(rejected(&mut stand).await, expected);
+    }
+    let sound = granted.to_json().expect("JSON");
+    // 64 places from the first byte to the last; each of the eight bits has its turn.
+    for turn in 0..64_usize {
+        let mut flipped = sound.clone();
+        let place = turn * (sound.len() - 1) / 63;
+        flipped[place] ^= 1 << (turn % 8);
+        stand.control_plane.publish_bytes(flipped).await;
+        let because = rejected(&mut stand).await;
+        assert!(
+            matches!(because, PermitRejection::BadSignature | PermitRejection::NotInLog),
+            "byte {place}, bit {}: {because:?}",
+            turn % 8
+        );
+    }
+    assert_eq!(stand.host.flags(), flags("off"));
+    // The control: unchanged it is good.
+    stand.control_plane.publish_bytes(sound).await;
+    assert_eq!(ended(&mut stand).await.run, request.run);
+}
+
+#[tokio::test]
+async fn a_refusal_because_of_the_mode_is_answered_by_a_plan_that_changes_nothing() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request: PermitRequest = stand.request().await;
+    let refusal = Refusal {
+        request: request.request,
+        run: request.run,
+        host: request.host,
+        check: Some(check()),
+        epoch: None,
+        reasons: vec![Reason::Mode { mode: Mode::Observe, proposal: None }],
+        retry_at: None,
+    };
+    stand.say(Body::PermitRefused(Box::new(refusal))).await;
+    let plan = stand.recorded(|body| if let Body::PlanMade(plan) = body { Some((**plan).clone()) } else { None }).await;
+    assert_eq!((plan.request, plan.run, plan.playbook.clone()), (request.request, request.run, stand.version()));
+    assert_eq!((plan.steps, plan.claim), (Vec::new(), Claim::NoAction { summary: String::new() }));
+    assert_eq!(stand.host.flags(), flags("off"));
+}

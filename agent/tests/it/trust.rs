@@ -1,0 +1,76 @@
+//! What the agent takes from the control plane besides permits, and when it stops to believe it.
+
+use crate::control_plane::Heard;
+use crate::log::Log;
+use crate::stand::{Stand, parsed};
+use fettle_model::breaker::{Scope, StopOrder};
+use fettle_model::counter::StopEpoch;
+use fettle_model::permit::PermitRejection;
+use fettle_model::record::Body;
+
+#[tokio::test]
+async fn a_package_with_other_bytes_is_never_run_and_is_fetched_again() {
+    let mut stand = Stand::new().await;
+    let (digest, sound) = (stand.package.digest(), stand.package.bytes().to_vec());
+    let mut other = sound.clone();
+    *other.last_mut().expect("it has bytes") ^= 1;
+    stand.control_plane.shared().packages.insert(digest, other);
+    stand.configure().await;
+    stand.host.break_it();
+    let fetched = |heard: &Heard| match heard {
+        Heard::Fetched => Some(()),
+        Heard::Recorded(record) => {
+            if let Body::PermitRequested(request) = &record.body {
+                unreachable!("a permit was asked for: {request:?}");
+            }
+            None
+        }
+        Heard::Connected { .. } | Heard::Rotated { .. } => None,
+    };
+    stand.heard(fetched).await;
+    stand.control_plane.shared().packages.insert(digest, sound);
+    // The control: with the right bytes it is compiled and asked for.
+    assert_eq!(stand.request().await.playbook, Some(digest));
+}
+
+#[tokio::test]
+async fn a_log_that_forks_ends_acting_and_is_recorded() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    let permit = stand.permit(&request);
+    let granted = stand.control_plane.shared().log.say(Body::PermitGranted(Box::new(permit)));
+    // From the next heartbeat on it is shown another log under the same key.
+    let mut second = Log::new(10);
+    for epoch in 1..=40 {
+        let (by, why) = (parsed("mallory"), String::new());
+        let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(epoch), by, why };
+        second.say(Body::AutomationStopped(Box::new(order)));
+    }
+    let given = second.checkpoint();
+    stand.control_plane.shared().second = Some(second);
+    let seen = stand.recorded(|body| if let Body::ForkSeen(seen) = body { Some((**seen).clone()) } else { None }).await;
+    assert_eq!(seen.given, given);
+    assert!(!seen.held.is_empty(), "the head that it holds is the other half of the evidence");
+    stand.control_plane.publish(&granted).await;
+    let because = stand
+        .recorded(|body| if let Body::PermitRejected(rejected) = body { Some(rejected.because.clone()) } else { None })
+        .await;
+    assert_eq!(because, PermitRejection::LogForked);
+}
+
+#[tokio::test]
+async fn a_session_that_ends_is_begun_again_with_what_the_agent_holds() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    stand.control_plane.hang_up();
+    let hello = stand
+        .heard(|heard| match heard {
+            Heard::Connected { hello, .. } => Some(hello.clone()),
+            Heard::Recorded(_) | Heard::Fetched | Heard::Rotated { .. } => None,
+        })
+        .await;
+    assert_eq!(hello.configuration, 1);
+    assert_eq!(hello.unanswered, [request.request.to_string()]);
+}
