@@ -151,10 +151,12 @@ impl Session {
         let briefing = self.shared.leader.inspect(move |view| {
             let state = view.core.state();
             let Some(briefing) = views::briefing(state, host) else { return Ok(None) };
-            let views::Briefing { acknowledged, configuration, playbooks, orders, drill, inject, last_record, permit } =
+            let views::Briefing { acknowledged, configuration, playbooks, orders, drill, inject, last_record } =
                 briefing;
+            // A permit too comes only for a request that has no answer yet: the agent keeps its requests, and
+            // one whose answer it has would be a replay.
             let answers = unanswered.iter().filter_map(|request| state.answer(host, *request));
-            let answers: BTreeSet<LogPosition> = answers.map(|answer| answer.stamp.position).chain(permit).collect();
+            let answers: BTreeSet<LogPosition> = answers.map(|answer| answer.stamp.position).collect();
             let newer = state.configuration().generation().0 != held;
             let configuration = configuration.filter(|_| newer);
             let positions = orders.into_iter().chain(playbooks).chain(configuration).chain(drill).chain(answers);

@@ -302,6 +302,31 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     let purpose = Purpose::Remediate { check: web(), epoch: TransitionEpoch(2), remediation: name("restart-web") };
     let healing = permitted(&mut agent, &mut session, PermitRequest { purpose, ..asked }).await;
     assert_eq!(healing.drill, Some(drill));
+    // Whoever lost the permit says so and gets it again; whoever has it does not.
+    let hello = |unanswered: Vec<String>| Hello { configuration: 1, unanswered, ..Agent::hello() };
+    let (mut lost, _) = agent.session_with(&site, hello(vec![healing.request.to_string()])).await;
+    let permit = |published: &[u8]| match agent.believed(published).body {
+        Body::PermitGranted(permit) => Some(*permit),
+        _ => None,
+    };
+    let mut again = None;
+    while again.is_none() {
+        again = permit(&lost.published().await);
+    }
+    assert_eq!(again, Some(healing.clone()));
+    let (holding, _) = agent.session_with(&site, hello(Vec::new())).await;
+    session = holding;
+    session.beat(0).await;
+    session
+        .until(|message| match message {
+            to_agent::Message::Published(published) => {
+                assert_eq!(permit(&published.document), None, "it has the permit");
+                None
+            }
+            to_agent::Message::Head(_) => Some(()),
+            _ => None,
+        })
+        .await;
     session.send(agent.record(ended(&healing))).await;
     session.send(agent.record(transition(3, Status::Critical, Status::Passing))).await;
     session.acknowledged(agent.sequence.0).await;

@@ -1,7 +1,6 @@
 //! What an agent must be told when it connects, and whom to nudge when something changes.
 
 use crate::core::answers::KnownRefusal;
-use crate::core::runs::Run;
 use crate::core::state::State;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{AgentSequence, LogPosition};
@@ -9,7 +8,8 @@ use fettle_model::id::{DrillId, HostId};
 use fettle_model::record::Kind;
 use std::collections::BTreeSet;
 
-/// Positions of the records that an agent must hold, each to be sent with its proof.
+/// Positions of the records that an agent must hold, each to be sent with its proof. Answers to its requests
+/// are not among them: it says itself which it lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Briefing {
     /// The last of its own records that is in the log.
@@ -26,8 +26,6 @@ pub struct Briefing {
     pub inject: Option<DrillId>,
     /// The last record of its chain.
     pub last_record: Option<LogPosition>,
-    /// The permit whose effects may be in progress: the agent may never have received it.
-    pub permit: Option<LogPosition>,
 }
 
 /// What an agent must be told when it connects; `None` for an unknown host.
@@ -43,7 +41,6 @@ pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
         drill: state.drills.on_host(host).map(|running| running.started.position),
         inject: waiting_drill(state, host),
         last_record: known.last_record.map(|stamp| stamp.position),
-        permit: state.runs.on_host(host).map(|run: &Run| run.granted.position),
     })
 }
 
