@@ -97,7 +97,7 @@ enum State<D: Deed> {
     /// What looking finds after a crash.
     LookingAfterCrash { what: Unsettled },
     /// The check's status, after a claim that nothing was done.
-    Rechecking,
+    Rechecking { until: BootInstant },
     /// The host's own confirmation.
     Confirming { until: BootInstant, healthy_since: Option<BootInstant>, last: Status },
     /// Nothing: the run has ended.
@@ -135,7 +135,8 @@ impl<D: Deed> Machine<D> {
         self.state == State::Ended
     }
 
-    /// When [`Event::Tick`] is wanted at the latest, on the boot clock.
+    /// When [`Event::Tick`] is wanted at the latest, on the boot clock. `None` only where what is awaited
+    /// has its own bound: a look or a deed that somebody carries out, which always comes back.
     #[must_use]
     pub fn wakes_at(&self) -> Option<BootInstant> {
         match &self.state {
@@ -148,11 +149,10 @@ impl<D: Deed> Machine<D> {
             | State::Acting { what: What::Call { .. } | What::Fault { .. } } => {
                 (!self.replay.is_halted()).then(|| self.replay.deadline())
             }
-            State::Confirming { until, .. } => Some(*until),
+            State::Rechecking { until } | State::Confirming { until, .. } => Some(*until),
             State::Preparing { what: What::Undo { .. } }
             | State::Acting { what: What::Undo { .. } }
             | State::LookingAfterCrash { .. }
-            | State::Rechecking
             | State::Ended => None,
         }
     }

@@ -100,6 +100,7 @@ impl<D: Deed> Machine<D> {
             let until = *until;
             self.sleep(turn, until);
         }
+        self.recheck_tick(turn)?;
         self.confirm_tick(turn)
     }
 

@@ -11,7 +11,7 @@ impl<D: Deed> Machine<D> {
     pub(super) fn check_rerun(&mut self, turn: &mut Turn<D>, status: Status) -> Result<(), Broken> {
         let before_effects = match &self.state {
             State::Checking => true,
-            State::Rechecking => false,
+            State::Rechecking { .. } => false,
             State::PlanningFault
             | State::Computing
             | State::Looking { .. }
@@ -31,10 +31,30 @@ impl<D: Deed> Machine<D> {
         self.proceed(turn)
     }
 
+    /// As long as a confirmation may take; the answer may never come, since the daemon gives it.
     pub(super) fn recheck(&mut self, turn: &mut Turn<D>) {
         if let Some(remedy) = self.charter.remedy() {
+            let until = turn.now.on_boot.plus(remedy.within);
             turn.then(Action::RerunCheck(remedy.fault.clone()));
-            self.state = State::Rechecking;
+            self.state = State::Rechecking { until };
+        }
+    }
+
+    /// No answer in time is an answer: nobody saw the check pass.
+    pub(super) fn recheck_tick(&mut self, turn: &mut Turn<D>) -> Result<(), Broken> {
+        match &self.state {
+            State::Rechecking { until } if turn.now.on_boot >= *until => self.check_rerun(turn, Status::Unknown),
+            State::Rechecking { .. }
+            | State::Checking
+            | State::PlanningFault
+            | State::Computing
+            | State::Looking { .. }
+            | State::Sleeping { .. }
+            | State::Preparing { .. }
+            | State::Acting { .. }
+            | State::LookingAfterCrash { .. }
+            | State::Confirming { .. }
+            | State::Ended => Ok(()),
         }
     }
 

@@ -143,7 +143,7 @@ impl<D: Deed> Machine<D> {
             | State::Preparing { what: What::Undo { .. } }
             | State::Acting { what: What::Undo { .. } }
             | State::LookingAfterCrash { .. }
-            | State::Rechecking
+            | State::Rechecking { .. }
             | State::Confirming { .. }
             | State::Ended => false,
         }
@@ -172,7 +172,7 @@ impl<D: Deed> Machine<D> {
             | State::Computing
             | State::Looking { .. }
             | State::Sleeping { .. }
-            | State::Rechecking => self.proceed(turn),
+            | State::Rechecking { .. } => self.proceed(turn),
             State::Ended => Ok(()),
         }
     }
@@ -287,7 +287,7 @@ impl<D: Deed> Machine<D> {
             | State::Sleeping { .. }
             | State::Preparing { .. }
             | State::Acting { .. }
-            | State::Rechecking
+            | State::Rechecking { .. }
             | State::Confirming { .. }
             | State::Ended => return Err(Broken::Unasked { event }),
         }

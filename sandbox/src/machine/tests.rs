@@ -259,6 +259,21 @@ fn a_claim_that_nothing_was_to_be_done_is_checked_too() {
 }
 
 #[test]
+fn a_check_after_the_claim_that_nobody_answers_ends_the_run_as_unknown() {
+    let mut host = Host::running(UndoPolicy::Automatic);
+    host.ms = 3_000;
+    host.returns(Ok(Claim::Escalate { summary: "look".to_owned() }));
+    let wakes_at = host.machine.wakes_at();
+    assert_eq!(wakes_at, Some(after(13_000).on_boot), "the manifest's ten seconds to confirm, from the claim on");
+    host.ms = 12_999;
+    assert_eq!(host.feed(Event::Tick), [""; 0]);
+    host.ms = 13_000;
+    assert_eq!(host.feed(Event::Tick), ["journal checked", "journal ended", "end ineffective"]);
+    assert_eq!(host.ended().1, "the check is unknown still; the playbook says: look");
+    assert_eq!(host.feed(Event::CheckRerun(Status::Passing)), [""; 0], "too late");
+}
+
+#[test]
 fn a_failed_run_is_undone_in_reverse_order_where_the_manifest_says_so() {
     let mut host = Host::running(UndoPolicy::Automatic);
     host.act(stop());
