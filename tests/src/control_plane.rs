@@ -47,7 +47,7 @@ impl When {
 pub enum Hold {
     /// It does not.
     Never,
-    /// At its n-th durable append since it started.
+    /// At the append that holds the n-th record since it started.
     At(u32, When),
 }
 

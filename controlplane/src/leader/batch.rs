@@ -301,7 +301,7 @@ impl Thread {
             .collect();
         self.journal.append(size, self.epoch, &rows).map_err(LeaderError::Append)?;
         #[cfg(feature = "hold-points")]
-        self.hold.appended();
+        self.hold.appended(rows.len());
         // Crash here: the journal is ahead of its checkpoint; the next start publishes what is in it.
         self.log.extend(rows.iter().map(|row| row.leaf.as_slice())).map_err(LeaderError::Log)?;
         #[cfg(feature = "hold-points")]

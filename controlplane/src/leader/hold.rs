@@ -1,10 +1,16 @@
-//! Hold points: lets a crash test stop this process around its n-th durable append.
+//! Hold points: lets a crash test stop this process around the append that holds its n-th record.
 //!
-//! Only with the feature `hold-points`. `FETTLE_HOLD_AT=<n>` counts appends since the process started;
+//! Only with the feature `hold-points`. `FETTLE_HOLD_AT=<n>` counts records since the process started:
+//! which of them share an append is chance, and a test must not miss the one that it is after;
 //! `FETTLE_HOLD_WHEN=appended|published` says on which side of the checkpoint, `published` when absent.
 //! The test sees the stopped process, kills it, and starts it again without the variable.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// How long this thread waits for the stop to reach it: the kernel gives the signal to the main thread
+/// first, and that takes some microseconds.
+const STOPPED_WITHIN: Duration = Duration::from_millis(500);
 
 /// On which side of the checkpoint to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +23,9 @@ enum When {
 #[derive(Debug)]
 pub(super) struct Hold {
     at: Option<(NonZeroU64, When)>,
-    appends: u64,
+    /// Records before the newest append, and with it.
+    before: u64,
+    records: u64,
 }
 
 impl Hold {
@@ -27,11 +35,12 @@ impl Hold {
             Ok(_) | Err(_) => When::Published,
         };
         let at = std::env::var("FETTLE_HOLD_AT").ok().and_then(|text| text.parse().ok());
-        Self { at: at.map(|at| (at, when)), appends: 0 }
+        Self { at: at.map(|at| (at, when)), before: 0, records: 0 }
     }
 
-    pub(super) fn appended(&mut self) {
-        self.appends += 1;
+    pub(super) fn appended(&mut self, records: usize) {
+        self.before = self.records;
+        self.records += u64::try_from(records).unwrap_or(u64::MAX);
         self.stop_when(When::Appended);
     }
 
@@ -40,9 +49,11 @@ impl Hold {
     }
 
     fn stop_when(&self, when: When) {
-        if self.at.is_some_and(|(at, wanted)| at.get() == self.appends && wanted == when) {
+        let newest = self.before + 1..=self.records;
+        if self.at.is_some_and(|(at, wanted)| newest.contains(&at.get()) && wanted == when) {
             // A failure shows itself: the test waits for a stopped process in vain.
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP).ok();
+            std::thread::park_timeout(STOPPED_WITHIN);
         }
     }
 }

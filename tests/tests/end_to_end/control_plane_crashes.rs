@@ -1,5 +1,6 @@
 //! `kill -9` of the control plane at every append that a fault and its repair bring, one at a time,
-//! before and after the checkpoint that covers it is published.
+//! before and after the checkpoint that covers it is published. Which records share an append is
+//! chance, so it is killed at the append of the first record, of the second, and so on.
 
 use anyhow::{Context as _, ensure};
 use fettle_model::counter::TransitionEpoch;
@@ -13,12 +14,12 @@ use std::collections::BTreeMap;
 
 const HOST: &str = "prod-1";
 const PLAN: Plan<'_> = Plan { remedies: &[Remedy::Restart], production: &[HOST], pace: Pace::Quick, guard: LOOSE };
-/// Far more appends than one fault brings.
-const MOST_APPENDS: u32 = 40;
-/// The fewest: the transition and the request, the permit, the run's end, the transition back.
-const FEWEST_APPENDS: u32 = 3;
+/// Far more records than one fault brings.
+const MOST_RECORDS: u32 = 40;
+/// The fewest: the transition, the request, the permit, the run's end, the transition back.
+const FEWEST_RECORDS: u32 = 5;
 
-/// Whether there was an n-th append.
+/// Whether there was an n-th record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
     Yes,
@@ -37,16 +38,16 @@ fn a_control_plane_killed_after_its_checkpoint_is_published_loses_nothing() -> a
 
 fn at_every_append(when: When) -> anyhow::Result<()> {
     Site::test(&PLAN, |site| {
-        let mut appends = 0;
-        for at in 1..=MOST_APPENDS {
-            let reached = crash(site, when, at).with_context(|| format!("killed at append {at}, {when:?}"))?;
+        let mut records = 0;
+        for at in 1..=MOST_RECORDS {
+            let reached = crash(site, when, at).with_context(|| format!("killed at record {at}, {when:?}"))?;
             if reached == Reached::No {
                 break;
             }
-            appends = at;
+            records = at;
         }
-        eprintln!("killed at {appends} appends, {when:?}");
-        ensure!((FEWEST_APPENDS..MOST_APPENDS).contains(&appends), "{appends} appends");
+        eprintln!("killed at {records} records, {when:?}");
+        ensure!((FEWEST_RECORDS..MOST_RECORDS).contains(&records), "the fault brings {records} records");
         // Verification finds a permit that was used and is not in the log.
         let log = site.verified_log()?;
         log.every_permit_has_one_end()?;
