@@ -96,7 +96,7 @@ async fn keep(address: BusAddress, published: watch::Sender<Link>) {
             Ok((connection, signals)) => {
                 published.send_replace(Link::Up(Session { connection: connection.clone(), serial }));
                 attend(&connection, signals, &published).await;
-                Reason::new("the system bus went away")
+                Reason::new("systemd: the system bus went away")
             }
             Err(error) => Reason::of_error("systemd", &error),
         };

@@ -61,6 +61,7 @@ async fn a_process_that_has_ended_is_not_brought_back_by_its_old_file() {
     expect(&prober.probe_within(LONG).await, Status::Passing, "lives");
     let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).expect("a time");
     sleeper.kill();
+    within(prober.event()).await;
     // Another process under the same number, as far as the file can tell: only the pidfd knows better.
     let file = std::fs::File::options().write(true).open(&path).expect("the file");
     file.set_modified(written).expect("set");

@@ -21,7 +21,8 @@ fn configuration(socket: &Path) -> String {
          <busconfig>
            <type>session</type><auth>EXTERNAL</auth><listen>unix:path={}</listen>
            <policy context=\"default\">
-             <allow send_destination=\"*\"/><allow receive_type=\"signal\"/><allow own=\"*\"/><allow user=\"*\"/>
+             <allow send_destination=\"*\" eavesdrop=\"true\"/><allow eavesdrop=\"true\"/>
+             <allow own=\"*\"/><allow user=\"*\"/>
            </policy>
          </busconfig>",
         socket.display()
@@ -177,7 +178,8 @@ async fn a_bus_that_goes_away_makes_units_unknown_until_it_is_back() {
     let Some(mut daemon) = start_bus(folder.path()).await else { return };
     let address = format!("unix:path={}", folder.path().join("bus").display());
     let systemd = StandIn::start(&address, ("loaded", "active", "running")).await;
-    let mut web = unit(&on_bus(&address), "web.service");
+    let surroundings = on_bus(&address);
+    let mut web = unit(&surroundings, "web.service");
     expect(&web.probe_within(LONG).await, Status::Passing, "active");
 
     daemon.kill().await.expect("killed");
