@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +10,16 @@ use std::process::Command;
 pub const TARGET: &str = "wasm32-wasip2";
 /// The profile in the root manifest: small and reproducible.
 const PROFILE: &str = "guest";
+
+/// The components that were built before, whatever has changed since.
+pub fn built_before(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = workspace.target.join("playbooks");
+    let components: Vec<_> = workspace.guests().iter().map(|guest| folder.join(format!("{guest}.wasm"))).collect();
+    if let Some(missing) = components.iter().find(|component| !component.is_file()) {
+        bail!("{} was not built yet", missing.display());
+    }
+    Ok(components)
+}
 
 /// Compiles every playbook and copies the components to `target/playbooks/<name>.wasm`. Returns their paths.
 pub fn build(workspace: &Workspace) -> anyhow::Result<Vec<PathBuf>> {

@@ -3,6 +3,7 @@
 
 use crate::process;
 use crate::workspace::Workspace;
+use anyhow::ensure;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -25,16 +26,32 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// Those that were built before, whatever has changed since.
+    pub fn built_before(workspace: &Workspace, build: Build) -> anyhow::Result<Self> {
+        let programs = Self::in_folder(workspace, build);
+        for program in [programs.controlplane(), programs.agent(), programs.cli(), programs.service()] {
+            ensure!(program.is_file(), "{} was not built yet", program.display());
+        }
+        Ok(programs)
+    }
+
+    fn in_folder(workspace: &Workspace, build: Build) -> Self {
+        let folder = match build {
+            Build::Dev => "debug",
+            Build::Release => "release",
+        };
+        Self { folder: workspace.target.join(folder) }
+    }
+
     /// Builds them; cargo shows its progress.
     pub fn build(workspace: &Workspace, build: Build) -> anyhow::Result<Self> {
-        let folder = match build {
+        match build {
             Build::Dev => {
                 // One integration test among the targets makes cargo resolve the same features as a
                 // build of all tests does, so that neither command compiles what the other one needs
                 // otherwise. This one takes a second.
                 let mut command = crate::test::on_hosts(workspace, &["build", "--bins", "--test", "service"]);
                 process::run(command.arg("--locked"))?;
-                "debug"
             }
             Build::Release => {
                 let mut command = Command::new(env!("CARGO"));
@@ -43,10 +60,9 @@ impl Programs {
                     command.args(["--package", package]);
                 }
                 process::run(&mut command)?;
-                "release"
             }
-        };
-        Ok(Self { folder: workspace.target.join(folder) })
+        }
+        Ok(Self::in_folder(workspace, build))
     }
 
     /// The control plane.

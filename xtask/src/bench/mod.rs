@@ -25,6 +25,9 @@ pub struct Options {
     /// Write the numbers here as well, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measure what was built before, whatever has changed since.
+    #[arg(long)]
+    no_build: bool,
     /// Measure only this.
     #[arg(long)]
     only: Option<Subject>,
@@ -54,10 +57,11 @@ struct Report {
 pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     interrupt::listen()?;
     let mut steps = Steps::begin("bench");
-    tools::ensure_for_building(&steps)?;
-    let components = steps.run("build the playbooks", || guests::build(workspace))?;
-    let what = "build the programs in the release profile (the first time about 13 minutes on two cores)";
-    let programs = steps.run(what, || Programs::build(workspace, Build::Release))?;
+    let (components, programs) = if options.no_build {
+        (guests::built_before(workspace)?, Programs::built_before(workspace, Build::Release)?)
+    } else {
+        build(workspace, &mut steps)?
+    };
     let wanted = |subject: Subject| options.only.is_none_or(|only| only == subject);
     let mut rows = Vec::new();
     if wanted(Subject::Heal) {
@@ -87,4 +91,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     }
     steps.finish();
     Ok(())
+}
+
+fn build(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<(Vec<PathBuf>, Programs)> {
+    tools::ensure_for_building(steps)?;
+    let components = steps.run("build the playbooks", || guests::build(workspace))?;
+    let what = "build the programs in the release profile (the first time some 15 minutes on two cores)";
+    let programs = steps.run(what, || Programs::build(workspace, Build::Release))?;
+    Ok((components, programs))
 }
