@@ -269,7 +269,7 @@ impl Effector {
         let facts = crate::capability::Facts::gather(config.host.name.clone()).map_err(EffectorError::Facts)?;
         let clocks = Clocks::of(facts.boot);
         let folder = super::folders::prepare(config.host.state_dir.as_path(), separation)?;
-        let store = Store::open(&folder.join("state.db"))?;
+        let store = Store::open(&super::folders::state_file(&folder)?)?;
         let Keys { record, artifacts } = Keys::load(&folder).map_err(EffectorError::Keys)?;
         let host = parsed(store.value(Value::Host)?, "host")?;
         let pins = match (store.value(Value::LogKey)?, store.value(Value::PermitKey)?) {
