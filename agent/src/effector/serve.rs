@@ -13,7 +13,7 @@
 use super::admission::LogView;
 use super::children::{self, Child, Role, Separation};
 use super::clock::Clocks;
-use super::keys::{Keys, KeysError};
+use super::keys::{Enrolment, Keys, KeysError};
 use super::library::Library;
 use super::plan::Planning;
 use super::recorder::{RecordError, Recorder};
@@ -270,8 +270,9 @@ impl Effector {
         let clocks = Clocks::of(facts.boot);
         let folder = super::folders::prepare(config.host.state_dir.as_path(), separation)?;
         let store = Store::open(&super::folders::state_file(&folder)?)?;
-        let Keys { record, artifacts } = Keys::load(&folder).map_err(EffectorError::Keys)?;
         let host = parsed(store.value(Value::Host)?, "host")?;
+        let enrolment = if host.is_some() { Enrolment::Done } else { Enrolment::Open };
+        let Keys { record, artifacts } = Keys::load(&folder, enrolment).map_err(EffectorError::Keys)?;
         let pins = match (store.value(Value::LogKey)?, store.value(Value::PermitKey)?) {
             (Some(log), Some(permit)) => Some(Pins::parse(&log, &permit).map_err(EffectorError::Pins)?),
             (None | Some(_), None | Some(_)) => None,
