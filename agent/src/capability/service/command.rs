@@ -3,9 +3,9 @@
 //! The commands are registered in `agent.toml`; a playbook chooses none of their words. A command's
 //! exit code is a claim: whether the service runs is seen from its process. A pid file that does
 //! not belong to root counts only for a process of its own user, so that a service cannot have
-//! somebody else's process stopped by writing its id.
+//! somebody else's process stopped by writing its id; nor by a link to somebody else's pid file, see [`pid_file`].
 
-use super::{LOOK_WITHIN, Observed, activity_text, tail};
+use super::{LOOK_WITHIN, Observed, activity_text, pid_file, tail};
 use crate::capability::process::{self, Exit, LiveProcess, ProcessRef};
 use crate::capability::program::{Ran, run};
 use crate::config::{Argv, CommandSettings};
@@ -13,7 +13,7 @@ use fettle_model::id::BootId;
 use fettle_model::playbook::Action;
 use fettle_model::time::UnixMillis;
 use fettle_sandbox::call::{ActError, Activity, ReadError, Revision, ServiceStatus};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl CommandHandle {
 
     fn pid_file(&self) -> Result<PidFile, ReadError> {
         let unavailable = |error: io::Error| ReadError::Unavailable(format!("the pid file: {error}"));
-        let file = match File::open(self.settings.pid_file.as_path()) {
+        let file = match pid_file::open(&self.settings.pid_file) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(PidFile { main: None, mark: "none".to_owned() });

@@ -5,6 +5,7 @@
 //! without I/O.
 
 pub(super) mod command;
+mod pid_file;
 pub(super) mod systemd;
 mod tail;
 mod unit_state;
