@@ -6,7 +6,10 @@
 //! refuses ends the worker.
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use std::collections::BTreeMap;
 
 /// Why the lock could not be applied.
@@ -26,7 +29,7 @@ pub enum LockError {
     Seccomp(#[source] seccompiler::Error),
     /// The filter could not be built for this processor.
     #[error("the filter of system calls could not be built")]
-    Filter(#[source] seccompiler::BackendError),
+    Filter(#[source] BackendError),
 }
 
 /// Private memory of the process: 64 MiB for the component, its stacks, and the compiler, whose peak
@@ -58,8 +61,9 @@ pub fn lock_in() -> Result<Vec<String>, LockError> {
     if let Some(lacking) = give_up_files() {
         missing.push(lacking);
     }
-    let filter = filter()?;
-    seccompiler::apply_filter_all_threads(&filter).map_err(LockError::Seccomp)?;
+    for filter in filters(std::process::id()).map_err(LockError::Filter)? {
+        seccompiler::apply_filter_all_threads(&filter).map_err(LockError::Seccomp)?;
+    }
     Ok(missing)
 }
 
@@ -79,7 +83,9 @@ fn give_up_files() -> Option<String> {
 }
 
 /// What computing, threads, memory and the pipe need; everything else is answered with EPERM. There
-/// is no opening of files, no socket, no exec, no new process, no tracing, no mount.
+/// is no opening of files, no socket, no exec, no new process, no tracing, no mount. What [`bounded`] lists
+/// is allowed for this process alone. Its threads have no limit but its memory: the kernel counts them by
+/// user, and with them what else that user runs.
 #[rustfmt::skip]
 const ALLOWED: &[i64] = &[
     // The pipe.
@@ -90,14 +96,12 @@ const ALLOWED: &[i64] = &[
     libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk,
     libc::SYS_membarrier,
     // Threads and signals: the engine catches traps by signals and interrupts by a thread.
-    libc::SYS_futex, libc::SYS_clone, libc::SYS_clone3, libc::SYS_set_robust_list, libc::SYS_rseq,
+    libc::SYS_futex, libc::SYS_set_robust_list, libc::SYS_rseq,
     libc::SYS_sigaltstack, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn,
-    libc::SYS_gettid, libc::SYS_getpid, libc::SYS_tgkill, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
+    libc::SYS_gettid, libc::SYS_getpid, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
     libc::SYS_exit, libc::SYS_exit_group, libc::SYS_restart_syscall, libc::SYS_prctl,
     // Time and randomness for hash tables.
     libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_nanosleep, libc::SYS_getrandom,
-    // What a limit of this process is.
-    libc::SYS_prlimit64,
 ];
 
 /// System calls that exist on x86-64 only.
@@ -106,12 +110,56 @@ const ALLOWED_HERE: &[i64] = &[libc::SYS_poll, libc::SYS_arch_prctl];
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[i64] = &[];
 
-fn filter() -> Result<BpfProgram, LockError> {
-    let rules: BTreeMap<i64, Vec<seccompiler::SeccompRule>> =
-        ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Vec::new())).collect();
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let architecture = std::env::consts::ARCH.try_into().map_err(LockError::Filter)?;
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture)
-        .and_then(TryInto::try_into)
-        .map_err(LockError::Filter)
+/// What makes a thread and no process.
+const THREAD: i32 = libc::CLONE_THREAD | libc::CLONE_VM;
+/// A thread of this process, and no namespace of its own.
+const THREAD_ONLY: i32 = THREAD
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// What is allowed with some arguments only: threads, signals to this process's own, and looking at its own
+/// limits, which nothing may set again.
+fn bounded(own: u32) -> Result<[(i64, Vec<SeccompRule>); 3], BackendError> {
+    let flags = |flags: i32| u64::from(flags.unsigned_abs());
+    // A process id has 32 bits: what stands in the other half of the register is not read.
+    let process = |id: u32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(id));
+    let looks = || SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
+    let thread = SeccompCmpOp::MaskedEq(flags(THREAD_ONLY));
+    let thread = SeccompCondition::new(0, SeccompCmpArgLen::Qword, thread, flags(THREAD))?;
+    Ok([
+        (libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]),
+        (libc::SYS_tgkill, vec![SeccompRule::new(vec![process(own)?])?]),
+        (
+            libc::SYS_prlimit64,
+            vec![SeccompRule::new(vec![process(0)?, looks()?])?, SeccompRule::new(vec![process(own)?, looks()?])?],
+        ),
+    ])
 }
+
+/// The two filters, in the order in which they are applied. Whatever is refused by either is refused.
+fn filters(own: u32) -> Result<[BpfProgram; 2], BackendError> {
+    // The flags of clone3 lie in memory, where no filter sees them. Told that there is no such call, the C
+    // library starts its threads by clone. One filter has one way to refuse: the second one lets it pass.
+    let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let absent = compiled(absent, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS.unsigned_abs()))?;
+    let unbounded = ALLOWED.iter().chain(ALLOWED_HERE).chain(&[libc::SYS_clone3]).map(|call| (*call, Vec::new()));
+    let allowed = unbounded.chain(bounded(own)?).collect();
+    let allowed = compiled(allowed, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)?;
+    Ok([absent, allowed])
+}
+
+fn compiled(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    others: SeccompAction,
+    these: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
+    SeccompFilter::new(rules, others, these, std::env::consts::ARCH.try_into()?)?.try_into()
+}
+
+#[cfg(test)]
+mod tests;
