@@ -155,9 +155,13 @@ pub fn in_scope(scope: &Scope, permit: &Permit, environment: &EnvironmentName) -
         (Scope::Global, _) => true,
         (Scope::Environment(name), _) => name == environment,
         (Scope::Service(name), Purpose::Remediate { check, .. }) => name == &check.service,
-        (Scope::Playbook(name), _) => permit.playbook.as_ref().is_some_and(|playbook| name == &playbook.name),
-        // A fault belongs to no service's automation; a global or environment stop holds it.
-        (Scope::Service(_), Purpose::InjectFault { .. }) => false,
+        (Scope::Playbook(name), Purpose::Remediate { .. }) => {
+            permit.playbook.as_ref().is_some_and(|playbook| name == &playbook.name)
+        }
+        // Of which service and playbook a drill is does not stand in its permit, which names the drill only. A
+        // fault that stays out because of another service's stop costs a drill; one that hits a stopped
+        // service is an accident. Only permits from before the stop are concerned, of seconds at most.
+        (Scope::Service(_) | Scope::Playbook(_), Purpose::InjectFault { .. }) => true,
     }
 }
 
@@ -297,6 +301,15 @@ mod tests {
             }
         }
 
+        fn injecting(mut self) -> Self {
+            let fault = Fault { kind: FaultKind::KillProcess, on: name("service") };
+            self.request.purpose = Purpose::InjectFault { drill: id(7), fault };
+            self.request.playbook = None;
+            self.permit.purpose = self.request.purpose.clone();
+            self.permit.playbook = None;
+            self
+        }
+
         fn stop(mut self, scope: &str, epoch: u64) -> Self {
             let stop = StopOrder { scope: name(scope), epoch: StopEpoch(epoch), by: name("alice"), why: String::new() };
             self.stops.push(stop);
@@ -406,13 +419,23 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_stop_of_any_service_or_playbook_holds_a_drills_fault() {
+        let stopped = |seen| Some(PermitRejection::Stopped { epoch: StopEpoch(2), seen: StopEpoch(seen) });
+        for (scope, epoch, expected) in [
+            ("service:web", 3, stopped(3)),
+            ("service:web", 2, None),
+            ("playbook:restart-service", 3, stopped(3)),
+            ("global", 3, stopped(3)),
+            ("environment:staging", 3, None),
+        ] {
+            let world = world().injecting().stop(scope, epoch);
+            check(&world.permit, &Situation { drills: DrillConsent::Allowed, ..world.situation() }, expected);
+        }
+    }
+
+    #[test]
     fn a_fault_is_injected_only_where_the_owner_allows_drills() {
-        let mut world = world();
-        let fault = Fault { kind: FaultKind::KillProcess, on: name("service") };
-        world.request.purpose = Purpose::InjectFault { drill: id(7), fault };
-        world.request.playbook = None;
-        world.permit.purpose = world.request.purpose.clone();
-        world.permit.playbook = None;
+        let world = world().injecting();
         check(&world.permit, &world.situation(), Some(PermitRejection::DrillsRefused));
         check(&world.permit, &Situation { drills: DrillConsent::Allowed, ..world.situation() }, None);
     }
