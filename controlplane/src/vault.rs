@@ -7,6 +7,7 @@
 
 use crate::state_dir::private_file;
 use fettle_certs::token::{REPEAT_WINDOW, TokenUse, TokenVerifier};
+use fettle_model::counter::CertificateGeneration;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{HostId, TokenId};
 use fettle_model::time::{UnixMillis, whole_millis};
@@ -52,8 +53,10 @@ pub struct KeptToken {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// The id that was minted.
+    /// The host's id.
     pub host: HostId,
+    /// The certificate's count.
+    pub generation: CertificateGeneration,
     /// The certificate's serial number.
     pub serial: String,
     /// When the certificate ends.

@@ -219,7 +219,8 @@ pub struct TokenCreated {
     pub by: PersonName,
 }
 
-/// A host was enrolled.
+/// A host was enrolled: once in its life. One that comes back with its record key and a new token gets a
+/// certificate ([`CertificateIssued::token`]) and stays who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostEnrolled {
@@ -247,6 +248,10 @@ pub struct CertificateIssued {
     pub generation: CertificateGeneration,
     /// When it ends.
     pub not_after: UnixMillis,
+    /// The join token that was used up for it: a host that is enrolled proved its record key and a new token,
+    /// because its certificate had expired or was lost. `None` for a host's first certificate, whose token
+    /// [`HostEnrolled`] names, for a rotation, and for whoever is no agent.
+    pub token: Option<TokenId>,
 }
 
 /// A host's state was set.

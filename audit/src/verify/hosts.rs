@@ -7,8 +7,9 @@ use fettle_model::counter::{AgentSequence, Fence, LogPosition, TransitionEpoch};
 use fettle_model::digest::{EnvelopeDigest, KeyId};
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{HostId, TokenId};
+use fettle_model::identity::Principal;
 use fettle_model::name::{EnvironmentName, HostName, ServiceName};
-use fettle_model::record::{HostEnrolled, HostStateSet, TokenCreated};
+use fettle_model::record::{CertificateIssued, HostEnrolled, HostStateSet, TokenCreated};
 use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +115,7 @@ impl Hosts {
 
     pub(super) fn enrol(&mut self, enrolled: &HostEnrolled, now: UnixMillis, at: &mut At<'_>) {
         let host = enrolled.host;
-        self.use_token(enrolled, now, at);
+        self.use_token(enrolled.token, &enrolled.name, &enrolled.environment, now, at);
         let record_key = match enrolled.record_key.parse::<PublicKey>() {
             Ok(key) => key,
             Err(error) => return at.flag(Rule::Enrolment, format!("the record key of {host}: {error}")),
@@ -142,19 +143,44 @@ impl Hosts {
         );
     }
 
-    fn use_token(&mut self, enrolled: &HostEnrolled, now: UnixMillis, at: &mut At<'_>) {
-        let Some(token) = self.tokens.get_mut(&enrolled.token) else {
-            return at.flag(Rule::Enrolment, format!("the token {} was not created before", enrolled.token));
+    /// A certificate that used a token up: a host that is enrolled came back.
+    pub(super) fn certify(&mut self, issued: &CertificateIssued, now: UnixMillis, at: &mut At<'_>) {
+        let Some(token) = issued.token else { return };
+        let known = match &issued.subject.principal {
+            Principal::Agent(host) => self.by_id.get(host),
+            Principal::ControlPlane(_) | Principal::Person(_) => None,
+        };
+        let Some(known) = known else {
+            let subject = &issued.subject;
+            return at.flag(Rule::Enrolment, format!("{subject} used a token and was not enrolled before"));
+        };
+        if known.state == HostState::Revoked {
+            at.flag(Rule::Enrolment, format!("{} got a certificate and was revoked before", issued.subject));
+        }
+        let (name, environment) = (known.name.clone(), known.environment.clone());
+        self.use_token(token, &name, &environment, now, at);
+    }
+
+    fn use_token(
+        &mut self,
+        id: TokenId,
+        name: &HostName,
+        environment: &EnvironmentName,
+        now: UnixMillis,
+        at: &mut At<'_>,
+    ) {
+        let Some(token) = self.tokens.get_mut(&id) else {
+            return at.flag(Rule::Enrolment, format!("the token {id} was not created before"));
         };
         if token.used == Use::Used {
-            at.flag(Rule::Enrolment, format!("the token {} was used before", enrolled.token));
+            at.flag(Rule::Enrolment, format!("the token {id} was used before"));
         }
         token.used = Use::Used;
-        if token.environment != enrolled.environment || token.host.as_ref().is_some_and(|name| name != &enrolled.name) {
-            at.flag(Rule::Enrolment, format!("the token {} is for another environment or host", enrolled.token));
+        if &token.environment != environment || token.host.as_ref().is_some_and(|expected| expected != name) {
+            at.flag(Rule::Enrolment, format!("the token {id} is for another environment or host"));
         }
         if now >= token.expires_at {
-            at.flag(Rule::Enrolment, format!("the token {} had expired", enrolled.token));
+            at.flag(Rule::Enrolment, format!("the token {id} had expired"));
         }
     }
 

@@ -108,6 +108,7 @@ impl Records {
             (Body::LogOpened(opened), _) => check_opening(log, opened, at),
             (Body::TokenCreated(token), _) => hosts.token(token, at),
             (Body::HostEnrolled(enrolled), _) => hosts.enrol(enrolled, record.at, at),
+            (Body::CertificateIssued(issued), _) => hosts.certify(issued, record.at, at),
             (Body::HostStateSet(set), _) => hosts.set_state(set, at),
             (Body::HostDescribed(description), Some(host)) => hosts.describe(host, description),
             (Body::TransitionSeen(transition), Some(host)) => hosts.transition(host, transition),
@@ -143,7 +144,6 @@ impl Records {
             )
             | (
                 Body::RoleGranted(_)
-                | Body::CertificateIssued(_)
                 | Body::PlanMade(_)
                 | Body::IncidentOpened(_)
                 | Body::RunWished(_)

@@ -14,11 +14,14 @@ use fettle_audit::key::SigningKey;
 use fettle_audit::tree::empty_root;
 use fettle_audit::verify::{Rule, Verdict, verify_bundle};
 use fettle_model::check::Status;
-use fettle_model::counter::{AgentSequence, LogPosition, TreeSize};
+use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TreeSize};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, PlaybookDigest};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::TokenId;
-use fettle_model::record::{Author, Body, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE};
+use fettle_model::identity::{Principal, SpiffeId};
+use fettle_model::record::{
+    Author, Body, CertificateIssued, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE,
+};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
@@ -156,6 +159,44 @@ fn hosts_are_enrolled_once_by_a_token_of_their_own() {
     of!(&mut again, HostEnrolled).record_key = record_key(host(9)).public().to_string();
     twice.control_plane(again);
     check(&twice, Rule::Enrolment);
+}
+
+#[test]
+fn a_host_that_comes_back_uses_a_token_of_its_own() {
+    let check_back = |created: Body, change: fn(&mut CertificateIssued), rule: Option<Rule>| {
+        let mut back = story();
+        let token = match &created {
+            Body::TokenCreated(created) => created.token,
+            _ => TokenId::from_uuid(uuid(0)),
+        };
+        back.control_plane(created);
+        let subject =
+            SpiffeId { trust_domain: parsed("fettle.example"), principal: Principal::Agent(host(PRODUCTION)) };
+        let (generation, not_after) = (CertificateGeneration(2), UnixMillis(u64::MAX >> 12));
+        let mut issued =
+            CertificateIssued { subject, serial: "2f".to_owned(), generation, not_after, token: Some(token) };
+        change(&mut issued);
+        back.control_plane(Body::CertificateIssued(Box::new(issued)));
+        match rule {
+            Some(rule) => {
+                check(&back, rule);
+            }
+            None => assert_eq!(verify(&back).verdict(), Verdict::Valid, "{:?}", verify(&back).findings),
+        }
+    };
+    check_back(token(7, "production"), |_| (), None);
+    check_back(token(7, "staging"), |_| (), Some(Rule::Enrolment));
+    let used = |issued: &mut CertificateIssued| {
+        issued.token = match token(PRODUCTION, "production") {
+            Body::TokenCreated(created) => Some(created.token),
+            _ => None,
+        };
+    };
+    check_back(token(7, "production"), used, Some(Rule::Enrolment));
+    let unknown = |issued: &mut CertificateIssued| issued.subject.principal = Principal::Agent(host(9));
+    check_back(token(7, "production"), unknown, Some(Rule::Enrolment));
+    let person = |issued: &mut CertificateIssued| issued.subject.principal = Principal::Person(parsed("alice"));
+    check_back(token(7, "production"), person, Some(Rule::Enrolment));
 }
 
 #[test]

@@ -140,6 +140,7 @@ fn foundations(steps: &mut Steps) {
         serial: "1f".to_owned(),
         generation: CertificateGeneration(1),
         not_after: START.plus(Duration::from_hours(24)),
+        token: None,
     };
     steps.push((At::Certificate, None, Body::CertificateIssued(Box::new(issued))));
     steps.push((At::StagingDescribed, Some(host(STAGING)), described("staging", DrillConsent::Allowed)));

@@ -172,6 +172,12 @@ impl Host {
         }
     }
 
+    /// Whether whoever proves this record key under this name is this host, come back.
+    #[must_use]
+    pub fn is_known_as(&self, record_key: &str, name: &HostName, environment: &EnvironmentName) -> bool {
+        self.record_key == record_key && &self.name == name && &self.environment == environment
+    }
+
     /// Where a record of this number and predecessor stands to the known chain.
     #[must_use]
     pub fn place(&self, sequence: AgentSequence, previous: Option<EnvelopeDigest>, envelope: EnvelopeDigest) -> Place {

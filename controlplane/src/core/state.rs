@@ -26,7 +26,7 @@ use fettle_model::identity::Principal;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
-use fettle_model::record::{Author, Body, HostEnrolled, LogOpened};
+use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
 use fettle_model::run::{Plan, RunRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -223,15 +223,7 @@ impl State {
             Body::RoleGranted(granted) => self.people.grant(granted),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
-            Body::CertificateIssued(issued) => match &issued.subject.principal {
-                Principal::Agent(host) => {
-                    if let Some(host) = self.hosts.get_mut(host) {
-                        host.certificates.issued(issued.generation, &issued.serial);
-                    }
-                }
-                Principal::Person(person) => self.people.certified(person, issued.generation),
-                Principal::ControlPlane(_) => {}
-            },
+            Body::CertificateIssued(issued) => self.certify(issued, stamp),
             Body::HostStateSet(set) => self.set_host_state(set.host, set.state),
             Body::PublisherTrusted(trusted) => self.people.trust(trusted),
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
@@ -285,6 +277,21 @@ impl State {
                     host.fork_seen = Some(stamp);
                 }
             }
+        }
+    }
+
+    fn certify(&mut self, issued: &CertificateIssued, stamp: Stamp) {
+        if let Some(token) = issued.token {
+            self.people.use_token(token, stamp);
+        }
+        match &issued.subject.principal {
+            Principal::Agent(host) => {
+                if let Some(host) = self.hosts.get_mut(host) {
+                    host.certificates.issued(issued.generation, &issued.serial);
+                }
+            }
+            Principal::Person(person) => self.people.certified(person, issued.generation),
+            Principal::ControlPlane(_) => {}
         }
     }
 

@@ -86,7 +86,7 @@ async fn enrol(shared: &Shared, peer: &Peer, request: &EnrolRequest) -> Result<B
         let redemption = redeem(token.expires_at, used.as_ref(), now, digest).map_err(|error| unredeemed(&error))?;
         match (redemption, answer) {
             (Redemption::First, None) => {
-                let answer = Box::new(prepare(shared, &proven).await?);
+                let answer = Box::new(prepare(shared, request, &proven).await?);
                 let used = TokenUse { at: now, request: digest };
                 match shared.vault.use_token(request.draft.token, used, &answer).await.map_err(internal)? {
                     Use::Taken => return conclude(shared, request, digest, answer).await,
@@ -103,9 +103,20 @@ async fn enrol(shared: &Shared, peer: &Peer, request: &EnrolRequest) -> Result<B
     Err(Status::unavailable("the join token is being used by another request"))
 }
 
-/// Makes the answer: a new id, a certificate for the proven key, and the keys to pin.
-async fn prepare(shared: &Shared, proven: &ProvenEnrolment) -> Result<Answer, Status> {
-    let host = HostId::from_uuid(mint::uuid());
+/// Makes the answer: a certificate for the proven key, and the keys to pin. A host that the holder of the
+/// record key is already gets its next certificate, every other one a new id.
+async fn prepare(shared: &Shared, request: &EnrolRequest, proven: &ProvenEnrolment) -> Result<Answer, Status> {
+    let draft = &request.draft;
+    let (name, environment) = (draft.host.clone(), draft.environment.clone());
+    let record_key = STANDARD.encode(draft.record_key);
+    let known = shared.leader.inspect(move |view| {
+        let mut hosts = view.core.state().hosts();
+        let known = hosts.find(|host| host.is_known_as(&record_key, &name, &environment));
+        known.map(|host| (host.id, host.certificates.newest.next()))
+    });
+    let known = known.await.map_err(gone)?;
+    let (host, generation) =
+        known.unwrap_or_else(|| (HostId::from_uuid(mint::uuid()), CertificateGeneration(0).next()));
     let issued = shared.certify(&proven.tls_key, Subject::Agent(host)).map_err(internal)?;
     let opened = shared.leader.inspect(|view| view.core.state().log().cloned()).await.map_err(gone)?;
     let opened = opened.ok_or_else(|| internal(anyhow::anyhow!("the log is not open")))?;
@@ -114,13 +125,13 @@ async fn prepare(shared: &Shared, proven: &ProvenEnrolment) -> Result<Answer, St
         trust_domain: opened.trust_domain,
         chain: issued.chain_pem(),
         root: shared.authority.root().to_pem(),
-        generation: CertificateGeneration(1),
+        generation,
         log_key: opened.log_key,
         permit_key: opened.permit_key,
     };
     let document = serde_json::to_string(&document).map_err(internal)?;
     let NewCertificate { serial, not_after } = as_new(&issued);
-    Ok(Answer { host, serial, not_after, document })
+    Ok(Answer { host, generation, serial, not_after, document })
 }
 
 /// Brings the enrolment into the log, unless it is there, and then gives the answer.
@@ -130,7 +141,7 @@ async fn conclude(
     digest: DocumentDigest,
     answer: Box<Answer>,
 ) -> Result<Box<Answer>, Status> {
-    if is_enrolled(shared, answer.host).await? {
+    if is_recorded(shared, &answer).await? {
         return Ok(answer);
     }
     let enrol = Enrol {
@@ -140,12 +151,13 @@ async fn conclude(
         record_key: STANDARD.encode(request.draft.record_key),
         token: request.draft.token,
         certificate: NewCertificate { serial: answer.serial.clone(), not_after: answer.not_after },
+        generation: answer.generation,
     };
     match shared.leader.command(Command::Enrol(enrol)).await.map_err(gone)?.outcome {
         Outcome::Done => Ok(answer),
         Outcome::EnrolmentRefused(refusal) => {
             // The same request at the same time may have been faster.
-            if is_enrolled(shared, answer.host).await? {
+            if is_recorded(shared, &answer).await? {
                 return Ok(answer);
             }
             shared.vault.give_back(request.draft.token, digest).await.map_err(internal)?;
@@ -161,8 +173,13 @@ async fn conclude(
     }
 }
 
-async fn is_enrolled(shared: &Shared, host: HostId) -> Result<bool, Status> {
-    shared.leader.inspect(move |view| view.core.state().host(host).is_some()).await.map_err(gone)
+/// Whether the log has the answer's certificate, and it may be live.
+async fn is_recorded(shared: &Shared, answer: &Answer) -> Result<bool, Status> {
+    let (host, serial) = (answer.host, answer.serial.clone());
+    let recorded = shared.leader.inspect(move |view| {
+        view.core.state().host(host).is_some_and(|host| host.certificates.generation(&serial).is_some())
+    });
+    recorded.await.map_err(gone)
 }
 
 fn unproven(error: &EnrolRefused) -> Status {
@@ -185,7 +202,7 @@ fn unredeemed(error: &TokenRefused) -> Status {
 pub(super) fn refused(refusal: &EnrolmentRefusal) -> Status {
     let text = refusal.to_string();
     match refusal {
-        EnrolmentRefusal::NotInitialised => Status::unavailable(text),
+        EnrolmentRefusal::NotInitialised | EnrolmentRefusal::Overtaken => Status::unavailable(text),
         EnrolmentRefusal::TokenUnknown(_)
         | EnrolmentRefusal::TokenUsed(_)
         | EnrolmentRefusal::GenerationStale { .. }

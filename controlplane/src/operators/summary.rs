@@ -38,7 +38,10 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             None => format!("a token for {} by {}", created.environment, created.by),
         },
         Body::HostEnrolled(enrolled) => format!("{} enrolled in {}", enrolled.name, enrolled.environment),
-        Body::CertificateIssued(issued) => format!("certificate {} of {}", issued.generation, issued.subject),
+        Body::CertificateIssued(issued) => {
+            let under = if issued.token.is_some() { ", under a new token" } else { "" };
+            format!("certificate {} of {}{under}", issued.generation, issued.subject)
+        }
         Body::HostStateSet(set) => {
             format!("{} is {} {}: {}", name(state, set.host), set.state.as_str(), by(set.by.as_ref()), set.why)
         }

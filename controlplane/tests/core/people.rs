@@ -2,7 +2,7 @@
 
 use crate::world::{PUBLISHER_KEY, World, admit, service, version, web};
 use fettle_controlplane::core::{
-    Authorisation, Command, DeadCertificate, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES,
+    Authorisation, Command, DeadCertificate, Enrol, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES,
     NewCertificate, NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, RotateCertificate,
 };
 use fettle_model::breaker::Scope;
@@ -91,6 +91,42 @@ fn a_token_enrols_once_in_time_under_its_name() {
     assert_eq!(enrol(&mut world, "s1", named), refused(EnrolmentRefusal::OtherName { expected }));
     assert_eq!(enrol(&mut world, "s7", named), Outcome::Done);
     assert_eq!(world.count(|body| body.kind() == Kind::HostEnrolled), 2);
+}
+
+#[test]
+fn a_host_comes_back_under_a_new_token_and_stays_who_it_is() {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    let before = world.core.state().host(host).cloned().expect("an enrolled host");
+    let back = |world: &mut World, generation| {
+        let token = world.token("staging");
+        let certificate = NewCertificate { serial: format!("back {generation}"), not_after: world.now.wall };
+        Enrol { host, certificate, generation: CertificateGeneration(generation), ..world.enrolment("s0", token) }
+    };
+    let refused = |refusal| Outcome::EnrolmentRefused(refusal);
+
+    let overtaken = back(&mut world, 1);
+    assert_eq!(world.run(&Command::Enrol(overtaken)), refused(EnrolmentRefusal::Overtaken));
+    let stranger = Enrol { record_key: "another key".to_owned(), ..back(&mut world, 2) };
+    assert_eq!(world.run(&Command::Enrol(stranger)), refused(EnrolmentRefusal::IdentityKnown));
+    let renamed = Enrol { name: "s1".parse().expect("a name"), ..back(&mut world, 2) };
+    assert_eq!(world.run(&Command::Enrol(renamed)), refused(EnrolmentRefusal::IdentityKnown));
+
+    let enrol = back(&mut world, 2);
+    assert_eq!(world.run(&Command::Enrol(enrol.clone())), Outcome::Done);
+    let Body::CertificateIssued(issued) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!((issued.generation, issued.token), (CertificateGeneration(2), Some(enrol.token)));
+    assert_eq!(world.run(&Command::Enrol(enrol.clone())), refused(EnrolmentRefusal::TokenUsed(enrol.token)));
+    let mut after = world.core.state().host(host).cloned().expect("an enrolled host");
+    assert_eq!(after.certificates.generation("back 2"), Some(CertificateGeneration(2)));
+    after.certificates = before.certificates.clone();
+    assert_eq!(after, before, "its chain, its checks and its state are what they were");
+    assert_eq!(world.count(|body| body.kind() == Kind::HostEnrolled), 1);
+
+    let state = HostState::Revoked;
+    world.done(PersonRequest::SetHostState { host, state, why: "sold".to_owned() });
+    let revoked = back(&mut world, 3);
+    assert_eq!(world.run(&Command::Enrol(revoked)), refused(EnrolmentRefusal::Revoked(host)));
 }
 
 #[test]

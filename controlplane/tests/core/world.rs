@@ -5,7 +5,7 @@ use fettle_controlplane::core::{
     NewCertificate, Now, Outcome, PersonCommand, PersonRequest, State,
 };
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
-use fettle_model::counter::{AgentSequence, LogPosition, TransitionEpoch};
+use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::guard::Guard;
@@ -270,6 +270,7 @@ impl World {
             record_key: format!("key of {name}"),
             token,
             certificate: NewCertificate { serial: "01".to_owned(), not_after: self.now.wall },
+            generation: CertificateGeneration(1),
         }
     }
 

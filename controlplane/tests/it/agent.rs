@@ -54,6 +54,11 @@ impl Applicant {
         Self { token, host, environment, key, csr, record_seed }
     }
 
+    /// The same host, with its record key, another TLS key and another token.
+    pub(crate) fn again(&self, token: JoinToken) -> Self {
+        Self { record_seed: self.record_seed, ..Self::new(token, self.host, self.environment) }
+    }
+
     /// The request for one TLS session.
     pub(crate) fn request(&self, binding: &SessionBinding) -> EnrolRequest {
         let key = SigningKey::from_seed(&self.record_seed);

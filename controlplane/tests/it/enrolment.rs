@@ -1,8 +1,10 @@
 //! Enrolment over real TLS.
 
-use crate::agent::{Agent, Applicant, send, token};
+use crate::agent::{Agent, Applicant, description, send, token};
 use crate::site::{Site, fresh};
 use crate::wire;
+use fettle_audit::policy::Policy;
+use fettle_audit::verify::{Verdict, verify_bundle};
 use fettle_certs::token::JoinToken;
 use fettle_model::id::TokenId;
 use fettle_model::identity::Principal;
@@ -51,6 +53,42 @@ async fn the_same_request_gets_the_same_certificate_for_five_minutes_and_another
     assert!(refused.code() == Code::Unauthenticated && refused.message().contains("used up"), "{refused:?}");
     let enrolled = alice.kinds().await.into_iter().filter(|kind| *kind == Kind::HostEnrolled).count();
     assert_eq!(enrolled, 1, "a token enrols one host");
+}
+
+#[tokio::test]
+async fn a_host_whose_certificate_is_gone_comes_back_with_a_new_token_as_the_same_host() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let applicant = Applicant::new(token(&alice, "staging", Some("s1"), MINUTE).await, "s1", "staging");
+    let back = applicant.again(token(&alice, "staging", Some("s1"), MINUTE).await);
+    let stranger = Applicant::new(token(&alice, "staging", Some("s1"), MINUTE).await, "s1", "staging");
+    let first = applicant.enrol(&site).await.expect("it is enrolled");
+    let mut agent = applicant.agent(&site, &first);
+    let (mut session, _) = agent.session(&site).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.acknowledged(1).await;
+
+    let second = back.enrol(&site).await.expect("it is known by its record key");
+    assert_eq!((second.host, second.generation.0), (first.host, 2));
+    assert_eq!(back.enrol(&site).await.expect("its answer was lost"), second);
+    let refused = stranger.enrol(&site).await.expect_err("another record key under the name");
+    assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    agent.identity = back.agent(&site, &second).identity;
+    let (_session, welcome) = agent.session(&site).await;
+    assert_eq!(welcome.sequence, 1, "its chain goes on");
+    let (_, generation) = agent.rotate(&site, 2).await.expect("it rotates as ever");
+    assert_eq!(generation, 3);
+    let kinds = alice.kinds().await;
+    let issued = [Kind::HostEnrolled, Kind::CertificateIssued, Kind::HostDescribed, Kind::CertificateIssued];
+    assert_eq!(kinds[5..], [&issued[..], &[Kind::CertificateIssued]].concat());
+
+    // An auditor accepts the log of all this, and the control plane reads it again.
+    let site = site.down().await.up().await;
+    let alice = site.alice().await;
+    let policy: Policy = alice.policy().await.parse().expect("a policy");
+    let report = verify_bundle(&alice.export().await.expect("a bundle"), &policy);
+    assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
+    let (_session, _) = agent.session(&site).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 //!
 //! The proof of the token (an HMAC over the session) and the certificate's template are the rim's; here
 //! the token is used up, once, and generations are compared and set.
+//!
+//! A host is enrolled once. When its certificate has expired, or was lost, the holder of its record key gets
+//! the next one under a new token: same host, same chain of records, and no second enrolment.
 
 use super::{Append, Decision, Outcome};
 use crate::core::hosts::Host;
@@ -30,7 +33,7 @@ pub struct NewCertificate {
 /// A host that proved to hold a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrol {
-    /// The id that the rim minted for it.
+    /// The id that the rim minted for it, or the one that the record key's holder has.
     pub host: HostId,
     /// Its name for people.
     pub name: HostName,
@@ -40,8 +43,10 @@ pub struct Enrol {
     pub record_key: String,
     /// The token.
     pub token: TokenId,
-    /// Its first certificate.
+    /// Its certificate.
     pub certificate: NewCertificate,
+    /// The certificate's count, as the rim has written it into its answer: 1 for a new host.
+    pub generation: CertificateGeneration,
 }
 
 /// A host that asks for its next certificate with its present one.
@@ -102,11 +107,14 @@ pub enum EnrolmentRefusal {
         expected: EnvironmentName,
     },
     /// Another host that is not revoked has the name.
-    #[error("the name {0} belongs to another host")]
+    #[error("the name {0} belongs to another host, with another record key; revoke that one if it is gone for good")]
     NameTaken(HostName),
-    /// The id, or the record key, belongs to a host.
-    #[error("the host id or the record key is known already")]
+    /// The id, or the record key, belongs to a host of another name or in another environment.
+    #[error("the host id or the record key is known already, under another name or in another environment")]
     IdentityKnown,
+    /// The host got another certificate meanwhile.
+    #[error("another certificate was issued to the host at the same time; ask again")]
+    Overtaken,
     /// The host was never enrolled.
     #[error("the host {0} is not enrolled")]
     UnknownHost(HostId),
@@ -131,10 +139,22 @@ pub enum EnrolmentRefusal {
 }
 
 pub(super) fn enrol(state: &State, now: Now, enrol: &Enrol) -> Decision {
-    let (token, subject) = match admissible(state, now, enrol) {
+    let admitted = subject(state, enrol.host).and_then(|subject| {
+        let token = usable(state, now, enrol)?;
+        Ok((subject, token, place(state, enrol)?))
+    });
+    let (subject, token, place) = match admitted {
         Ok(found) => found,
         Err(refusal) => return Decision::nothing(Outcome::EnrolmentRefused(refusal)),
     };
+    let under = match place {
+        HostPlace::New => None,
+        HostPlace::Back => Some(enrol.token),
+    };
+    let issued = issued(subject, enrol.generation, &enrol.certificate, under);
+    if place == HostPlace::Back {
+        return Decision::own(vec![issued]);
+    }
     let enrolled = HostEnrolled {
         host: enrol.host,
         name: enrol.name.clone(),
@@ -142,12 +162,10 @@ pub(super) fn enrol(state: &State, now: Now, enrol: &Enrol) -> Decision {
         record_key: enrol.record_key.clone(),
         token: enrol.token,
     };
-    let issued = issued(subject, CertificateGeneration(1), &enrol.certificate);
     Decision::own(vec![Body::HostEnrolled(Box::new(enrolled)), issued])
 }
 
-fn admissible<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<(&'a Token, SpiffeId), EnrolmentRefusal> {
-    let subject = subject(state, enrol.host)?;
+fn usable<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<&'a Token, EnrolmentRefusal> {
     let token = state
         .token(enrol.token)
         .filter(|token| token.created.expires_at > now.wall)
@@ -164,6 +182,33 @@ fn admissible<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<(&'a Toke
     if token.created.environment != enrol.environment {
         return Err(EnrolmentRefusal::OtherEnvironment { expected: token.created.environment.clone() });
     }
+    Ok(token)
+}
+
+/// Whether a host that enrols is a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HostPlace {
+    New,
+    /// It is enrolled, and needs a certificate.
+    Back,
+}
+
+fn place(state: &State, enrol: &Enrol) -> Result<HostPlace, EnrolmentRefusal> {
+    let (place, newest) = match state
+        .host(enrol.host)
+        .filter(|host| host.is_known_as(&enrol.record_key, &enrol.name, &enrol.environment))
+    {
+        Some(host) if host.state == HostState::Revoked => return Err(EnrolmentRefusal::Revoked(host.id)),
+        Some(host) => (HostPlace::Back, host.certificates.newest),
+        None => {
+            has_no_double(state, enrol)?;
+            (HostPlace::New, CertificateGeneration(0))
+        }
+    };
+    if enrol.generation == newest.next() { Ok(place) } else { Err(EnrolmentRefusal::Overtaken) }
+}
+
+fn has_no_double(state: &State, enrol: &Enrol) -> Result<(), EnrolmentRefusal> {
     let same_identity = |host: &Host| host.id == enrol.host || host.record_key == enrol.record_key;
     if state.hosts().any(same_identity) {
         return Err(EnrolmentRefusal::IdentityKnown);
@@ -172,7 +217,7 @@ fn admissible<'a>(state: &'a State, now: Now, enrol: &Enrol) -> Result<(&'a Toke
     if state.hosts().any(same_name) {
         return Err(EnrolmentRefusal::NameTaken(enrol.name.clone()));
     }
-    Ok((token, subject))
+    Ok(())
 }
 
 pub(super) fn rotate(state: &State, rotate: &RotateCertificate) -> Decision {
@@ -192,7 +237,7 @@ pub(super) fn rotate(state: &State, rotate: &RotateCertificate) -> Decision {
     if presented == newest || answer_lost {
         // Whose answer was lost gets the same count again: however often that happens, it falls no further
         // behind.
-        return Decision::own(vec![issued(subject, presented.next(), &rotate.certificate)]);
+        return Decision::own(vec![issued(subject, presented.next(), &rotate.certificate, None)]);
     }
     let why = format!("certificate {presented} was presented, and {newest} is the newest");
     let append = quarantined(host, why);
@@ -224,11 +269,17 @@ fn subject(state: &State, host: HostId) -> Result<SpiffeId, EnrolmentRefusal> {
     Ok(SpiffeId { trust_domain: opened.trust_domain.clone(), principal: Principal::Agent(host) })
 }
 
-fn issued(subject: SpiffeId, generation: CertificateGeneration, certificate: &NewCertificate) -> Body {
+fn issued(
+    subject: SpiffeId,
+    generation: CertificateGeneration,
+    certificate: &NewCertificate,
+    token: Option<TokenId>,
+) -> Body {
     Body::CertificateIssued(Box::new(CertificateIssued {
         subject,
         serial: certificate.serial.clone(),
         generation,
         not_after: certificate.not_after,
+        token,
     }))
 }

@@ -362,6 +362,7 @@ pub(super) fn certified(state: &State, person: &PersonName, certificate: &NewCer
         serial: certificate.serial.clone(),
         generation: state.people.certificate(person).next(),
         not_after: certificate.not_after,
+        token: None,
     })))
 }
 
