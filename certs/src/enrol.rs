@@ -87,6 +87,13 @@ impl EnrolDraft {
     }
 }
 
+/// Whether these bytes are a [`EnrolDraft::record_key_statement`] and therefore nothing else that a record key
+/// signs: its holder signs them for a process that it does not trust.
+#[must_use]
+pub fn is_record_key_statement(bytes: &[u8]) -> bool {
+    bytes.starts_with(RECORD_KEY_CONTEXT)
+}
+
 /// Appends a field: its length in four bytes, highest first, then its bytes.
 fn append(message: &mut Vec<u8>, field: &[u8]) {
     // Fields are digests, keys and names of at most 64 bytes.

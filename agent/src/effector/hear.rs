@@ -4,7 +4,7 @@ use super::admission::LogView;
 use super::library::Taken;
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::Value;
-use super::trust::{Forked, Head, Pins, Progress, continues};
+use super::trust::{Forked, Head, Progress, continues};
 use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, ToDaemon, ToEffector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,6 @@ use fettle_audit::published::Published;
 use fettle_model::counter::{AgentSequence, TreeSize};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::host::HostDescription;
-use fettle_model::id::HostId;
 use fettle_model::record::{Body, ForkSeen, PermitRejected};
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ impl Effector {
             ToEffector::Changed { check, from, to, at, reason } => self.changed(check, from, to, at, reason).await,
             ToEffector::Probed { ask, status, reason } => self.probed(ask, status, reason).await,
             ToEffector::ProveRecordKey { ask, bytes } => self.prove(ask, &bytes).await,
-            ToEffector::Enrolled { host, log_key, permit_key } => self.enrolled(host, &log_key, &permit_key),
+            ToEffector::Enrolled { host, log_key, permit_key } => self.enrolled(host, &log_key, &permit_key).await,
             ToEffector::Connecting => {
                 let introduction = Introduction {
                     tree_size: self.head.as_ref().map_or(TreeSize(0), |head| head.checkpoint.size),
@@ -99,40 +98,6 @@ impl Effector {
             ToEffector::Nudged(nudge) => self.nudged(nudge).await,
             ToEffector::Fetched { digest, package } => self.fetched(digest, package).await,
         }
-    }
-
-    async fn prove(&mut self, ask: crate::ipc::daemon::Ask, statement: &str) -> Result<(), EffectorError> {
-        // Only before enrolment, and only bytes that can be no record: those begin with the DSSE preamble.
-        let Some(bytes) = STANDARD.decode(statement).ok().filter(|bytes| !bytes.starts_with(b"DSSEv1")) else {
-            return Ok(());
-        };
-        if self.recorder.host().is_none() {
-            let signature = STANDARD.encode(self.recorder.prove(&bytes).as_bytes());
-            self.tell_daemon(&ToDaemon::RecordKeyProof { ask, signature }).await;
-        }
-        Ok(())
-    }
-
-    fn enrolled(&mut self, host: HostId, log_key: &str, permit_key: &str) -> Result<(), EffectorError> {
-        if self.recorder.host().is_some_and(|known| known != host) {
-            tracing::error!(%host, "enrolment answered with another host id than this agent has; it is ignored");
-            return Ok(());
-        }
-        let wanted = &self.capabilities.config().control_plane;
-        let other_log = wanted.log_key.as_ref().is_some_and(|pin| pin.as_str() != log_key);
-        let pins = Pins::parse(log_key, permit_key).map_err(EffectorError::Pins)?;
-        let other_permit = wanted.permit_key.as_ref().is_some_and(|pin| STANDARD.encode(pin.as_bytes()) != permit_key);
-        if other_log || other_permit {
-            tracing::error!("enrolment answered with other keys than agent.toml pins; this agent only observes");
-            self.log = LogView::Forked;
-        }
-        self.store.set_value(Value::LogKey, log_key)?;
-        self.store.set_value(Value::PermitKey, permit_key)?;
-        self.store.set_value(Value::Host, &host.to_string())?;
-        self.pins = Some(pins);
-        self.recorder.enrolled(host);
-        tracing::info!(%host, "this host is enrolled");
-        Ok(())
     }
 
     async fn link_up(&mut self, sequence: AgentSequence) -> Result<(), EffectorError> {
@@ -313,6 +278,7 @@ impl Effector {
         self.keep(Value::Configuration, &configuration)?;
         tracing::info!(generation = configuration.generation().0, "a new configuration is in force");
         self.configuration = configuration;
+        self.reconsider();
         self.assign();
         // The run in progress needs its playbook to its end, and after a crash too.
         let in_use = self.active.as_ref().and_then(|active| active.permit.playbook.as_ref());

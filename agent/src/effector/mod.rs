@@ -10,6 +10,7 @@ pub mod children;
 pub mod clock;
 mod course;
 mod deed;
+mod enrolment;
 mod folders;
 mod hear;
 #[cfg(feature = "hold-points")]

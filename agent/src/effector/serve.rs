@@ -27,7 +27,7 @@ use crate::ipc::frame::{FrameError, MAX_DAEMON_FRAME, receive, send};
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::AgentSequence;
-use fettle_model::digest::PlaybookDigest;
+use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::Drill;
 use fettle_model::host::Isolation;
 use fettle_model::id::{DrillId, RequestId};
@@ -59,6 +59,15 @@ pub enum EffectorError {
     /// The pinned keys.
     #[error("the keys that enrolment pinned")]
     Pins(#[source] InvalidPins),
+    /// `agent.toml` pins another key than enrolment did.
+    #[error(
+        "the {key} in agent.toml is another one than this host's enrolment pinned; correct agent.toml, or, where the \
+         control plane was made anew, remove the state folder and enrol again with a new join token"
+    )]
+    OtherPins {
+        /// Its name in `agent.toml`.
+        key: &'static str,
+    },
     /// A folder of the state could not be made.
     #[error("the state folder {path} cannot be made")]
     Folder {
@@ -161,6 +170,8 @@ pub(super) struct Effector {
     pub(super) pins: Option<Pins>,
     pub(super) head: Option<Head>,
     pub(super) log: LogView,
+    /// Foreign keys that enrolment was said to have answered with.
+    pub(super) refused_keys: Option<EnvelopeDigest>,
     pub(super) stops: Stops,
     pub(super) configuration: Configuration,
     pub(super) library: Library,
@@ -277,6 +288,9 @@ impl Effector {
             (Some(log), Some(permit)) => Some(Pins::parse(&log, &permit).map_err(EffectorError::Pins)?),
             (None | Some(_), None | Some(_)) => None,
         };
+        if let Some(key) = pins.as_ref().and_then(|pins| pins.unlike(&config.control_plane)) {
+            return Err(EffectorError::OtherPins { key });
+        }
         let head = match (&pins, store.value(Value::Checkpoint)?) {
             (Some(pins), Some(note)) => {
                 let checkpoint = pins.checkpoint(&note).map_err(|_| StoreError::Malformed { what: "checkpoint" })?;
@@ -320,6 +334,7 @@ impl Effector {
             pins,
             head,
             log,
+            refused_keys: None,
             library,
             separation,
             isolation,

@@ -8,7 +8,7 @@
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{AgentSequence, Fence, TransitionEpoch};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
-use fettle_model::id::{PermitId, RequestId, RunId};
+use fettle_model::id::{HostId, PermitId, RequestId, RunId};
 use fettle_model::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::path::Path;
@@ -203,12 +203,20 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn set_value(&self, value: Value, text: &str) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2",
-            )?
-            .execute([value.name(), text])?;
-        Ok(())
+        set_value(&self.connection, value, text)
+    }
+
+    /// Keeps who this host is and whose keys it obeys, in one transaction.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_enrolment(&mut self, host: HostId, log_key: &str, permit_key: &str) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        let values = [(Value::LogKey, log_key), (Value::PermitKey, permit_key), (Value::Host, &host.to_string())];
+        for (value, text) in values {
+            set_value(&transaction, value, text)?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// The end of this agent's chain.
@@ -415,11 +423,7 @@ impl Store {
         transaction
             .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
             .execute(params![run.to_string(), number, entry])?;
-        transaction
-            .prepare_cached(
-                "INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2",
-            )?
-            .execute([Value::Holds.name(), holds])?;
+        set_value(&transaction, Value::Holds, holds)?;
         Ok(transaction.commit()?)
     }
 
@@ -570,6 +574,13 @@ pub struct Opening<'a> {
     pub published: &'a str,
     /// The journal's first entry.
     pub entry: &'a str,
+}
+
+fn set_value(connection: &Connection, value: Value, text: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO value (name, text) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET text = ?2")?
+        .execute([value.name(), text])?;
+    Ok(())
 }
 
 fn insert_record(connection: &Connection, record: NewRecord<'_>) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 //! Everything that comes from outside is verified here before it means anything. Pure but for the
 //! values that it is given; the effector's loop keeps them.
 
+use crate::config::ControlPlaneSettings;
 use fettle_audit::checkpoint::{Checkpoint, CheckpointError, InvalidLogKey, LogVerifier};
 use fettle_audit::key::{InvalidPublicKey, PublicKey};
 use fettle_audit::published::{Published, PublishedError};
@@ -15,7 +16,7 @@ use fettle_model::record::{Author, Record};
 use serde::{Deserialize, Serialize};
 
 /// The keys that enrolment pinned.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pins {
     log: LogVerifier,
     permit: PublicKey,
@@ -81,6 +82,18 @@ impl Pins {
             log: log_key.parse().map_err(InvalidPins::Log)?,
             permit: permit_key.parse().map_err(InvalidPins::Permit)?,
         })
+    }
+
+    /// The key of `agent.toml` that is another one than here, by its name there.
+    #[must_use]
+    pub fn unlike(&self, wanted: &ControlPlaneSettings) -> Option<&'static str> {
+        let other_log = wanted.log_key.as_ref().is_some_and(|pin| pin.as_str() != self.log.to_string());
+        let other_permit = wanted.permit_key.as_ref().is_some_and(|pin| pin.as_bytes() != self.permit.as_bytes());
+        match (other_log, other_permit) {
+            (true, true | false) => Some("log-key"),
+            (false, true) => Some("permit-key"),
+            (false, false) => None,
+        }
     }
 
     /// Verifies a record of the control plane.

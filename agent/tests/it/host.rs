@@ -1,7 +1,8 @@
 //! A host in a scratch folder: one flag, one check that a test breaks, and an agent that is enrolled already.
 
 use crate::control_plane::{ControlPlane, issue};
-use fettle_agent::effector::store::{Store, Value};
+use crate::stand::PATIENCE;
+use fettle_agent::effector::store::Store;
 use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_certs::authority::Subject;
 use fettle_certs::store::{IdentityStore, write_private};
@@ -23,13 +24,25 @@ const FIRST_SERIAL: u8 = 7;
 impl Host {
     /// Starts an agent whose first certificate lives so long.
     pub(crate) fn start(control_plane: &ControlPlane, id: HostId, publisher: &PublicKey, life: Duration) -> Self {
+        Self::start_prepared(control_plane, id, publisher, life, |_, _| ())
+    }
+
+    /// The same, after `prepare` changed the state, or what is appended to `[control-plane]`.
+    pub(crate) fn start_prepared(
+        control_plane: &ControlPlane,
+        id: HostId,
+        publisher: &PublicKey,
+        life: Duration,
+        prepare: impl FnOnce(&mut Store, &mut String),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("it is there");
-        enrol(&root, control_plane, id, life);
+        let mut more = String::new();
+        prepare(&mut enrol(&root, control_plane, id, life), &mut more);
         fs::write(root.join("probe.sh"), format!("[ -e {}/broken ] && exit 2\nexit 0\n", root.display()))
             .expect("written");
         fs::write(root.join("flags.json"), flags("off")).expect("written");
-        fs::write(root.join("agent.toml"), config(&root.display().to_string(), control_plane, publisher))
+        fs::write(root.join("agent.toml"), config(&root.display().to_string(), control_plane, publisher, &more))
             .expect("written");
         fs::set_permissions(root.join("agent.toml"), fs::Permissions::from_mode(0o600)).expect("its owner may");
         let agent = tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
@@ -60,6 +73,11 @@ impl Host {
         fs::write(self.path("broken"), "").expect("written");
     }
 
+    /// Waits until the agent has ended by itself.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(PATIENCE, self.agent.wait()).await.expect("it ends in time").expect("it can be asked")
+    }
+
     /// Whether the agent has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.agent.try_wait().expect("it can be asked").is_some()
@@ -75,7 +93,7 @@ pub(crate) fn flags(variant: &str) -> String {
 }
 
 /// Leaves in the agent's state what an enrolment leaves there.
-fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life: Duration) {
+fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life: Duration) -> Store {
     let (effector, daemon) = (root.join("state/effector"), root.join("state/daemon"));
     for folder in [&effector, &daemon] {
         fs::create_dir_all(folder).expect("a folder");
@@ -86,15 +104,14 @@ fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life:
         .expect("written");
     let seed = [42; 32];
     write_private(&effector.join("record.key"), &seed).expect("written");
-    let store = Store::open(&effector.join("state.db")).expect("a state");
+    let mut store = Store::open(&effector.join("state.db")).expect("a state");
     let mut shared = control_plane.shared();
     shared.record_key = Some(SigningKey::from_seed(&seed).public());
-    store.set_value(Value::LogKey, &shared.log.log_key()).expect("kept");
-    store.set_value(Value::PermitKey, &shared.log.permit_key()).expect("kept");
-    store.set_value(Value::Host, &id.to_string()).expect("kept");
+    store.keep_enrolment(id, &shared.log.log_key(), &shared.log.permit_key()).expect("kept");
+    store
 }
 
-fn config(root: &str, control_plane: &ControlPlane, publisher: &PublicKey) -> String {
+fn config(root: &str, control_plane: &ControlPlane, publisher: &PublicKey, more: &str) -> String {
     let (address, pin) = (&control_plane.address, control_plane.authority.ca_pin());
     format!(
         r#"[host]
@@ -108,7 +125,7 @@ address = "{address}"
 enrol-address = "{address}"
 ca-pin = "{pin}"
 trust-domain = "fettle.test"
-
+{more}
 [[publisher]]
 name = "tests"
 key = "{publisher}"

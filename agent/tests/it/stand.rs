@@ -26,7 +26,7 @@ use std::time::Duration;
 mod by_hand;
 
 /// Longest wait for anything: a machine that compiles something else beside takes ten seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 const MANIFEST: &str = r#"
 manifest = 1
@@ -225,7 +225,7 @@ impl Stand {
     }
 }
 
-fn publisher() -> SigningKey {
+pub(crate) fn publisher() -> SigningKey {
     SigningKey::from_seed(&[77; 32])
 }
 

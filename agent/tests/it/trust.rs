@@ -1,12 +1,15 @@
 //! What the agent takes from the control plane besides permits, and when it stops to believe it.
 
-use crate::control_plane::Heard;
+use crate::control_plane::{ControlPlane, Heard};
+use crate::host::Host;
 use crate::log::Log;
-use crate::stand::{Stand, parsed};
+use crate::stand::{Stand, id, parsed, publisher};
+use fettle_agent::effector::store::Store;
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::StopEpoch;
 use fettle_model::permit::PermitRejection;
 use fettle_model::record::Body;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_package_with_other_bytes_is_never_run_and_is_fetched_again() {
@@ -73,4 +76,16 @@ async fn a_session_that_ends_is_begun_again_with_what_the_agent_holds() {
         .await;
     assert_eq!(hello.configuration, 1);
     assert_eq!(hello.unanswered, [request.request.to_string()]);
+}
+
+#[tokio::test]
+async fn an_agent_whose_owner_pins_other_keys_than_enrolment_did_does_not_start() {
+    let host = id(1);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let control_plane = ControlPlane::start(host, day).await;
+    let other = Log::new(50).permit_key();
+    let publisher = publisher().public();
+    let pin = |_: &mut Store, more: &mut String| more.push_str(&format!("permit-key = \"{other}\"\n"));
+    let mut agent = Host::start_prepared(&control_plane, host, &publisher, day, pin);
+    assert_eq!(agent.ended().await.code(), Some(1));
 }

@@ -4,7 +4,7 @@ use crate::fixture::{NOW, Session, authority, clock, control_plane, handshake, i
 use ed25519_dalek::{Signer as _, SigningKey};
 use fettle_certs::authority::{Authority, Life, Subject, Template};
 use fettle_certs::csr::{CsrRefused, MAX_CSR_BYTES, certificate_request};
-use fettle_certs::enrol::{EnrolDraft, EnrolRefused, EnrolRequest, SessionBinding};
+use fettle_certs::enrol::{EnrolDraft, EnrolRefused, EnrolRequest, SessionBinding, is_record_key_statement};
 use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::serial::Serial;
@@ -54,6 +54,16 @@ fn draft(key: &PrivateKey) -> EnrolDraft {
 fn request_of(draft: EnrolDraft, token: &JoinToken, binding: &SessionBinding) -> EnrolRequest {
     let proof = record_key().sign(&draft.record_key_statement(binding)).to_bytes();
     draft.prove(proof, &token.verifier(), binding)
+}
+
+#[test]
+fn the_statement_about_a_record_key_is_told_from_everything_else_that_is_signed() {
+    let authority = authority();
+    let draft = draft(&PrivateKey::generate().expect("a key"));
+    assert!(is_record_key_statement(&draft.record_key_statement(&client_end(&session(&authority)))));
+    for other in [&b""[..], b"DSSEv1 28 application/vnd.fettle.record", b"fettle-record-key-proof"] {
+        assert!(!is_record_key_statement(other), "{other:?}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use fettle_certs::store::{IdentityStore, StoreProblem};
 use fettle_model::counter::{AgentSequence, TreeSize};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::id::HostId;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Commands that wait for the link: a page of the outbox and a few more.
@@ -112,8 +113,17 @@ enum LinkError {
     Enrol(#[source] enrol::EnrolError),
     #[error("the session ended")]
     Session(#[source] session::SessionError),
-    #[error("the certificate expired {}s ago; enrol this host again with a new join token", .0.as_secs())]
-    Expired(std::time::Duration),
+    #[error(
+        "the certificate expired {}s ago; write a new join token for this host to the file that join-token-file names, \
+         and restart the agent", .0.as_secs()
+    )]
+    Expired(Duration),
+    #[error("the certificate expired {}s ago, and the join token gets no new one", since.as_secs())]
+    Renew {
+        since: Duration,
+        #[source]
+        source: enrol::EnrolError,
+    },
     #[error("what is left of the enrolment could not be removed")]
     Leftover(#[source] std::io::Error),
     #[error("the identity could not be read or written")]
@@ -158,7 +168,7 @@ impl Link {
         loop {
             let delay = match self.once(&mut delays).await {
                 // The new certificate is used at once.
-                Ok(Ended::Rotated) => std::time::Duration::ZERO,
+                Ok(Ended::Rotated) => Duration::ZERO,
                 Err(error) => {
                     let error = anyhow::Error::from(error);
                     tracing::warn!(error = format!("{error:#}"), "the link to the control plane is down");
@@ -173,24 +183,30 @@ impl Link {
 
     /// One connection from beginning to end.
     async fn once(&mut self, delays: &mut Delays) -> Result<Ended, LinkError> {
-        let identity = self.identity().await?;
         let random = rotate::random();
-        if let Rotation::Expired { since } = rotation(&identity.holder().validity, random, crate::daemon::wall_clock())
-        {
-            return Err(LinkError::Expired(since));
-        }
+        let identity = self.identity(random).await?;
         let channel = connect::with_identity(&self.start.address, &identity).await.map_err(LinkError::Connect)?;
         // It was accepted: the one before is not needed any more.
         self.store.retire_previous().map_err(LinkError::Store)?;
         session::hold(self, channel, &identity, random, delays).await.map_err(LinkError::Session)
     }
 
-    async fn identity(&mut self) -> Result<Identity, LinkError> {
+    /// The identity that is installed, or a new one where there is none that could still be rotated.
+    async fn identity(&mut self, random: u32) -> Result<Identity, LinkError> {
+        let mut expired = None;
         if let Some(identity) = self.store.load().map_err(LinkError::Store)? {
-            return Ok(identity);
+            match rotation(&identity.holder().validity, random, crate::daemon::wall_clock()) {
+                Rotation::Wait { .. } | Rotation::Due => return Ok(identity),
+                Rotation::Expired { since } => expired = Some(since),
+            }
         }
-        let Some(token) = self.start.join_token.clone() else { return Err(LinkError::NoToken) };
-        let identity = enrol::enrol(self, &token).await.map_err(LinkError::Enrol)?;
+        let Some(token) = self.start.join_token.clone() else {
+            return Err(expired.map_or(LinkError::NoToken, LinkError::Expired));
+        };
+        let identity = enrol::enrol(self, &token).await.map_err(|source| match expired {
+            Some(since) => LinkError::Renew { since, source },
+            None => LinkError::Enrol(source),
+        })?;
         self.store.install(&identity).map_err(LinkError::Store)?;
         enrol::Attempt::forget(&self.start.state).map_err(LinkError::Leftover)?;
         Ok(identity)
@@ -201,7 +217,7 @@ impl Link {
     }
 
     /// Waits without a session. What is ordered meanwhile is dropped: the effector sends it again.
-    async fn wait(&mut self, delay: std::time::Duration) -> Result<(), LoopGone> {
+    async fn wait(&mut self, delay: Duration) -> Result<(), LoopGone> {
         let until = tokio::time::Instant::now() + delay;
         loop {
             match tokio::time::timeout_at(until, self.inbox.recv()).await {

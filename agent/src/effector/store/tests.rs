@@ -134,6 +134,17 @@ fn a_transition_moves_its_head_with_its_record_or_not_at_all() {
 }
 
 #[test]
+fn an_enrolment_is_kept_as_a_whole() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    let host: HostId = "00000000-0000-4000-8000-000000000001".parse().expect("an id");
+    store.keep_enrolment(host, "log", "permit").expect("kept");
+    let store = reopened(&path, store);
+    let kept = [Value::Host, Value::LogKey, Value::PermitKey].map(|value| store.value(value).expect("read"));
+    assert_eq!(kept, [host.to_string(), "log".to_owned(), "permit".to_owned()].map(Some));
+}
+
+#[test]
 fn a_file_of_another_format_is_refused() {
     let (_folder, path) = in_folder();
     drop(Store::open(&path).expect("the state opens"));
