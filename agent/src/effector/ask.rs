@@ -49,6 +49,17 @@ impl Effector {
         resolved
     }
 
+    /// Whether a check is one of those that [`Self::resolved_checks`] resolves.
+    fn carries(&self, check: &CheckRef) -> bool {
+        let host = &self.capabilities.config().host;
+        self.capabilities.config().services.contains_key(&check.service)
+            && self.configuration.services().iter().any(|service| {
+                service.name == check.service
+                    && service.hosts.selects(&host.name, &host.environment)
+                    && service.checks.iter().any(|known| known.name == check.check)
+            })
+    }
+
     pub(super) async fn tell_checks(&mut self) {
         let checks = self.resolved_checks();
         self.tell_daemon(&ToDaemon::Checks { checks }).await;
@@ -121,9 +132,13 @@ impl Effector {
         reason: String,
     ) -> Result<(), EffectorError> {
         let known = self.heads.get(&check);
-        if known.is_some_and(|head| head.status == to) || self.recorder.host().is_none() {
+        let unchanged = known.is_some_and(|head| head.status == to);
+        // One that was taken away meanwhile, or that the daemon made up: heads and records are only for checks.
+        if unchanged || self.recorder.host().is_none() || !self.carries(&check) {
             return Ok(());
         }
+        // The daemon's clock is this host's, so nothing has happened later than now.
+        let at = at.min(self.clocks.now().wall);
         let epoch = known.map(|head| head.epoch).unwrap_or_default().next();
         let from = known.map(|head| head.status).or(from).unwrap_or(Status::Unknown);
         let head = CheckHead { check: check.clone(), epoch, status: to, at, reason: reason.clone() };
@@ -238,19 +253,31 @@ impl Effector {
         let rules: Vec<&str> = refusal.reasons.iter().map(Reason::rule).collect();
         tracing::info!(rules = rules.join(", "), "a permit was refused");
         self.forget(refusal.request)?;
+        // Decided between the new configuration and its arrival here: nothing else would bring it up again.
+        let stale = refusal.reasons.iter().all(|reason| matches!(reason, Reason::ConfigurationStale { .. }));
+        let overtaken = request.configuration < self.configuration.generation();
         match &request.purpose {
             Purpose::Remediate { check, .. } => {
-                // Without a time nothing but a change or a nudge brings another request.
+                if stale && overtaken {
+                    return self.request(check).await;
+                }
+                // Without a time nothing but a change, a nudge or a new configuration brings another request.
                 self.retry_at.insert(check.clone(), refusal.retry_at.unwrap_or(NEVER));
                 if refusal.reasons.iter().any(|reason| matches!(reason, Reason::Mode { .. })) {
                     self.want_plan(request);
                 }
             }
             Purpose::InjectFault { drill, .. } => {
-                self.drill_wanted = refusal.retry_at.map(|at| (*drill, at));
+                let at_once = (stale && overtaken).then(|| self.clocks.now().wall);
+                self.drill_wanted = refusal.retry_at.or(at_once).map(|at| (*drill, at));
             }
         }
         self.make_plans().await
+    }
+
+    /// A new configuration is in force: what was refused under the one before may be asked for again.
+    pub(super) fn reconsider(&mut self) {
+        self.retry_at.retain(|_, at| *at != NEVER);
     }
 
     pub(super) fn forget(&mut self, request: RequestId) -> Result<(), EffectorError> {

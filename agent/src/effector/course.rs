@@ -1,6 +1,6 @@
 //! The course of a run as the effector carries it out: permit in, machine driven, record out.
 
-use super::admission::{Occupation, PlaybookTrust, Situation, admit};
+use super::admission::{Occupation, PlaybookTrust, Situation, admit, in_scope};
 use super::run::{FromHands, Hands, Outcome, Watching};
 use super::serve::{Active, Effector, EffectorError};
 use super::store::{Opening, StoreError};
@@ -121,9 +121,11 @@ impl Effector {
             |published| EnvelopeDigest::of(&published.envelope),
         );
         let rejected = PermitRejected { permit: Some(permit.permit), run: Some(permit.run), envelope, because };
-        // Crash between the two: the request has no answer yet, so the permit comes again and is refused again.
-        self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await?;
-        self.forget(permit.request)
+        self.requests.remove(&permit.request);
+        self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| {
+            store.append_answered(sealed.as_new(), permit.request)
+        })
+        .await
     }
 
     async fn open_hands(&self, permit: &Permit) -> Result<Hands, NotOpened> {
@@ -164,13 +166,29 @@ impl Effector {
                     Hands::new(nothing, run, within, hold, self.channels.outcomes.clone())
                 }
             };
-            let (machine, actions) = Machine::resume(charter, entries, self.clocks.now())
-                .map_err(|source| EffectorError::Broken { run, source })?;
+            let now = self.clocks.now();
+            let broken = |source| EffectorError::Broken { run, source };
+            let (mut machine, mut actions) = Machine::resume(charter, entries, now).map_err(broken)?;
+            // It may have been kept when the crash came, and the run not yet told.
+            if let Some(why) = self.stop_of(&permit) {
+                actions.extend(machine.handle(now, Event::StopOrdered { why }).map_err(broken)?);
+            }
             tracing::warn!(%run, entries = written, "an interrupted run is taken up");
             self.active = Some(self.active_run(machine, *permit, hands, written));
             self.carry_out(actions).await?;
         }
         Ok(())
+    }
+
+    /// Why the run of a permit has to stop, where a stop order that came after the permit says so.
+    pub(super) fn stop_of(&self, permit: &Permit) -> Option<String> {
+        let environment = &self.capabilities.config().host.environment;
+        let order = self
+            .stops
+            .all()
+            .iter()
+            .find(|order| permit.stop_epoch < order.epoch && in_scope(&order.scope, permit, environment))?;
+        Some(format!("stopped in scope {} by {}: {}", order.scope, order.by, order.why))
     }
 
     /// Gives the machine an event and carries out what it says.

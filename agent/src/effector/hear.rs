@@ -4,7 +4,8 @@ use super::admission::LogView;
 use super::library::Taken;
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::Value;
-use super::trust::{Forked, Head, Progress, continues};
+use super::trust::{Believed, Forked, Head, Progress, agrees, continues};
+use crate::check::Reason;
 use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, ToDaemon, ToEffector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -72,8 +73,12 @@ impl Effector {
 
     pub(super) async fn daemon_said(&mut self, message: ToEffector) -> Result<(), EffectorError> {
         match message {
-            ToEffector::Changed { check, from, to, at, reason } => self.changed(check, from, to, at, reason).await,
-            ToEffector::Probed { ask, status, reason } => self.probed(ask, status, reason).await,
+            ToEffector::Changed { check, from, to, at, reason } => {
+                self.changed(check, from, to, at, Reason::new(&reason).into_string()).await
+            }
+            ToEffector::Probed { ask, status, reason } => {
+                self.probed(ask, status, Reason::new(&reason).into_string()).await
+            }
             ToEffector::ProveRecordKey { ask, bytes } => self.prove(ask, &bytes).await,
             ToEffector::Enrolled { host, log_key, permit_key } => self.enrolled(host, &log_key, &permit_key).await,
             ToEffector::Connecting => {
@@ -133,8 +138,15 @@ impl Effector {
         self.send_on(sequence).await?;
         let Some(pins) = &self.pins else { return Ok(()) };
         let Some(kept) = self.store.outbox_at(sequence)? else { return Ok(()) };
-        let proven =
-            Published::parse(published.as_bytes()).and_then(|published| pins.own(&published, &self.recorder.public()));
+        let shown = Published::parse(published.as_bytes());
+        let proven = shown.and_then(|shown| Ok((pins.own(&shown, &self.recorder.public())?, shown.checkpoint)));
+        let proven = match proven {
+            Ok(((signed, checkpoint), note)) => match agrees(self.head.as_ref(), &checkpoint) {
+                Ok(()) => Ok(signed),
+                Err(forked) => return self.forked(note, &forked).await,
+            },
+            Err(error) => Err(error),
+        };
         match proven {
             Ok(signed) if signed.envelope().as_bytes() == kept => self.store.drop_published(sequence)?,
             Ok(_) => tracing::error!(sequence = sequence.0, "the log holds another record than this agent signed"),
@@ -180,9 +192,8 @@ impl Effector {
         }
         self.log = LogView::Forked;
         let held = self.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
-        self.store.set_value(Value::Fork, &given)?;
-        let body = Body::ForkSeen(Box::new(ForkSeen { held, given }));
-        self.record(body, |store, sealed| store.append(sealed.as_new())).await
+        let body = Body::ForkSeen(Box::new(ForkSeen { held, given: given.clone() }));
+        self.record(body, |store, sealed| store.append_fork(sealed.as_new(), &given)).await
     }
 
     /// Something that the control plane published for this host.
@@ -190,9 +201,12 @@ impl Effector {
         let Some(pins) = &self.pins else { return Ok(()) };
         let believed = Published::parse(document.as_bytes())
             .map_err(super::trust::Disbelief::Published)
-            .and_then(|published| pins.believe(&published));
+            .and_then(|published| Ok((pins.believe(&published)?, published.checkpoint)));
         let record = match believed {
-            Ok(believed) => believed.record,
+            Ok((Believed { record, checkpoint }, note)) => match agrees(self.head.as_ref(), &checkpoint) {
+                Ok(()) => record,
+                Err(forked) => return self.forked(note, &forked).await,
+            },
             Err(disbelief) => {
                 tracing::error!(error = %disbelief, "something published is refused");
                 let rejected = PermitRejected {
@@ -253,19 +267,13 @@ impl Effector {
     }
 
     async fn stopped(&mut self, order: fettle_model::breaker::StopOrder) -> Result<(), EffectorError> {
-        let why = format!("stopped in scope {} by {}: {}", order.scope, order.by, order.why);
-        let environment = &self.capabilities.config().host.environment;
-        let covers_run = self
-            .active
-            .as_ref()
-            .filter(|active| active.permit.stop_epoch < order.epoch)
-            .is_some_and(|active| super::admission::in_scope(&order.scope, &active.permit, environment));
         self.stops.stop(order);
         self.keep(Value::StopOrders, &self.stops)?;
-        if covers_run {
-            self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await?;
+        // A run that has been told so already is told once more, which changes nothing.
+        match self.active.as_ref().and_then(|active| self.stop_of(&active.permit)) {
+            Some(why) => self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn configured(

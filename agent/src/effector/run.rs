@@ -7,7 +7,8 @@
 use super::children::{self, Child, Role, Separation};
 use super::library::Ready;
 use crate::capability::{Before, Deed, Done, OpenTargets};
-use crate::ipc::frame::{FrameError, MAX_ARTIFACT_BYTES, MAX_WORKER_FRAME, receive, receive_bytes, send, send_bytes};
+use crate::ipc::frame::{BYTES_TAKEN_WITHIN, FrameError, MAX_ARTIFACT_BYTES, MAX_WORKER_FRAME, TAKEN_WITHIN, in_time};
+use crate::ipc::frame::{receive, receive_bytes, send, send_bytes};
 use crate::ipc::worker::{FromWorker, RunJob, SealKey, ToWorker};
 use fettle_model::check::CheckRef;
 use fettle_model::id::RunId;
@@ -119,27 +120,50 @@ impl Worker {
     /// Gives it a package to compile.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When it is gone or does not read; then it is ended.
     pub async fn compile(&mut self, key: SealKey, package: &[u8]) -> Result<(), FrameError> {
-        send(&mut self.pipe, &ToWorker::Compile { key }, MAX_WORKER_FRAME).await?;
-        send_bytes(&mut self.pipe, package, MAX_ARTIFACT_BYTES).await
+        let pipe = &mut self.pipe;
+        let sending = async {
+            send(pipe, &ToWorker::Compile { key }, MAX_WORKER_FRAME).await?;
+            send_bytes(pipe, package, MAX_ARTIFACT_BYTES).await
+        };
+        let sent = in_time(BYTES_TAKEN_WITHIN, sending).await;
+        self.end_if_stuck(sent)
     }
 
     /// Gives it a component to run.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When it is gone or does not read; then it is ended.
     pub async fn run(&mut self, job: RunJob, playbook: &Ready<'_>) -> Result<(), FrameError> {
-        send(&mut self.pipe, &ToWorker::Run(Box::new(job)), MAX_WORKER_FRAME).await?;
-        send_bytes(&mut self.pipe, playbook.artifact, MAX_ARTIFACT_BYTES).await
+        let pipe = &mut self.pipe;
+        let sending = async {
+            send(pipe, &ToWorker::Run(Box::new(job)), MAX_WORKER_FRAME).await?;
+            send_bytes(pipe, playbook.artifact, MAX_ARTIFACT_BYTES).await
+        };
+        let sent = in_time(BYTES_TAKEN_WITHIN, sending).await;
+        self.end_if_stuck(sent)
     }
 
     /// Answers its call.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When it is gone or does not read; then it is ended.
     pub async fn reply(&mut self, reply: Reply) -> Result<(), FrameError> {
-        send(&mut self.pipe, &ToWorker::Reply { reply }, MAX_WORKER_FRAME).await
+        let message = ToWorker::Reply { reply };
+        let sent = in_time(TAKEN_WITHIN, send(&mut self.pipe, &message, MAX_WORKER_FRAME)).await;
+        self.end_if_stuck(sent)
+    }
+
+    /// Its reader then says that it is gone.
+    fn end_if_stuck(&mut self, sent: Result<(), FrameError>) -> Result<(), FrameError> {
+        if let Err(FrameError::Stuck { within }) = &sent {
+            tracing::error!(worker = self.number.0, ?within, "a worker does not read and is ended");
+            if let Err(error) = self.process.start_kill() {
+                tracing::error!(worker = self.number.0, %error, "a worker could not be ended");
+            }
+        }
+        sent
     }
 }
 
@@ -284,4 +308,35 @@ pub enum Watching {
         /// Healthy since, on the boot clock.
         since: Option<fettle_model::time::BootInstant>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_sandbox::call::{HealthReport, Verdict};
+    use std::os::fd::OwnedFd;
+    use std::process::Stdio;
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_read_is_ended_and_its_end_is_noticed() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("it may");
+        let process = tokio::process::Command::new("sleep")
+            .arg("600")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("it starts");
+        let (read_half, pipe) = tokio::net::UnixStream::from_std(ours).expect("a stream").into_split();
+        let (to, mut said) = mpsc::channel(1);
+        let number = WorkerNumber(1);
+        let mut worker =
+            Worker { number, pipe, process, reader: tokio::spawn(read(read_half, number, to)), engine: None };
+        // More than the socket's buffer holds.
+        let report = HealthReport { verdict: Verdict::Unknown, reasons: vec!["x".repeat(MAX_WORKER_FRAME - 1_024)] };
+        let sent = worker.reply(Reply::Health(Ok(report))).await;
+        assert!(matches!(sent, Err(FrameError::Stuck { .. })), "{sent:?}");
+        let said = tokio::time::timeout(Duration::from_secs(30), said.recv()).await.expect("its reader says so");
+        assert!(matches!(said, Some(FromNumbered { said: WorkerSaid::Gone(_), .. })), "{said:?}");
+    }
 }

@@ -23,7 +23,7 @@ use super::trust::{Head, InvalidPins, Pins, Stops};
 use crate::capability::{Capabilities, Deed, FactsError, Holds};
 use crate::config::{AgentConfig, ConfigError};
 use crate::ipc::daemon::{Ask, ToDaemon, ToEffector};
-use crate::ipc::frame::{FrameError, MAX_DAEMON_FRAME, receive, send};
+use crate::ipc::frame::{FrameError, MAX_DAEMON_FRAME, TAKEN_WITHIN, in_time, receive, send};
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::AgentSequence;
@@ -401,10 +401,15 @@ impl Effector {
 
     /// Tells the daemon something; when it is gone, its reader says so.
     pub(super) async fn tell_daemon(&mut self, message: &ToDaemon) {
-        if let Some((pipe, _)) = &mut self.daemon
-            && let Err(error) = send(pipe, message, MAX_DAEMON_FRAME).await
-        {
-            tracing::debug!(%error, "the daemon could not be told");
+        let Some((pipe, _)) = &mut self.daemon else { return };
+        match in_time(TAKEN_WITHIN, send(pipe, message, MAX_DAEMON_FRAME)).await {
+            Ok(()) => {}
+            Err(error @ FrameError::Stuck { .. }) => {
+                tracing::error!(%error, "the daemon does not read and is ended");
+                // Killed with its handle, and started again when its reader says that it is gone.
+                self.daemon = None;
+            }
+            Err(error) => tracing::debug!(%error, "the daemon could not be told"),
         }
     }
 

@@ -282,6 +282,29 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// Appends the record of a fork and keeps its evidence, in one transaction: an agent that observes only
+    /// has said so.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_fork(&mut self, record: NewRecord<'_>, given: &str) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_record(&transaction, record)?;
+        set_value(&transaction, Value::Fork, given)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Appends the record of what this agent made of an answer, and forgets the request, in one transaction.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_answered(&mut self, record: NewRecord<'_>, request: RequestId) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_record(&transaction, record)?;
+        transaction.execute("DELETE FROM request WHERE request = ?1", [request.to_string()])?;
+        Ok(transaction.commit()?)
+    }
+
     /// Records after `sequence`, in order, at most `limit`.
     ///
     /// # Errors

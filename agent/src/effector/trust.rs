@@ -112,8 +112,8 @@ impl Pins {
     ///
     /// # Errors
     /// With the link that does not hold.
-    pub fn own(&self, published: &Published, key: &PublicKey) -> Result<SignedRecord, PublishedError> {
-        published.verify(&self.log, key).map(|(signed, _)| signed)
+    pub fn own(&self, published: &Published, key: &PublicKey) -> Result<(SignedRecord, Checkpoint), PublishedError> {
+        published.verify(&self.log, key)
     }
 
     /// Opens a checkpoint.
@@ -145,9 +145,10 @@ pub struct Forked {
     pub mismatch: ProofMismatch,
 }
 
-/// Whether `next` continues `held`, by a proof from the size `from` on. An older head than the held one is
-/// no fork, only late; and so is one that is proven from another head than the held one: it answers a
-/// heartbeat from before, and the next heartbeat names what is held now.
+/// Whether `next` continues `held`, by a proof from the size `from` on. A head that is proven from another head
+/// than the held one is no fork, only late: it answers a heartbeat from before, and the next heartbeat names
+/// what is held now. One that answers the heartbeat that named the held head cannot be smaller: the log that
+/// it is of was rolled back.
 ///
 /// # Errors
 /// When the proof does not show it.
@@ -157,12 +158,22 @@ pub fn continues(held: Option<&Head>, from: TreeSize, next: &Checkpoint, proof: 
     if from != held.checkpoint.size {
         return Ok(Progress::None);
     }
-    if next.size < held.checkpoint.size {
-        return Ok(Progress::None);
-    }
     verify_consistency(held.checkpoint.size, &held.checkpoint.root, next.size, &next.root, proof)
         .map_err(|mismatch| Forked { size: next.size, mismatch })?;
     Ok(if next.size > held.checkpoint.size { Progress::Forward } else { Progress::None })
+}
+
+/// Whether a checkpoint that a record was proven under can be of the log that this agent follows. Told only
+/// for one of the held size; how one of another size and the held head continue each other has no proof here.
+///
+/// # Errors
+/// When both are of one size and differ.
+pub fn agrees(held: Option<&Head>, shown: &Checkpoint) -> Result<(), Forked> {
+    match held.map(|held| &held.checkpoint).filter(|held| held.size == shown.size) {
+        Some(held) => verify_consistency(held.size, &held.root, shown.size, &shown.root, &[])
+            .map_err(|mismatch| Forked { size: shown.size, mismatch }),
+        None => Ok(()),
+    }
 }
 
 /// Whether a head is newer than the held one.
@@ -265,11 +276,23 @@ mod tests {
         check(Some(&head("a", 0)), 0, &five, &[], Ok(Progress::Forward));
         check(Some(&five), 5, &nine, &proof("a", 5, 9), Ok(Progress::Forward));
         check(Some(&five), 5, &five, &[], Ok(Progress::None));
-        check(Some(&five), 5, &one, &[], Ok(Progress::None));
+        check(Some(&five), 4, &one, &[], Ok(Progress::None));
+        // Rolled back: the heartbeat had named five.
+        check(Some(&five), 5, &one, &[], Err(1));
         // Another log, whatever it shows.
         check(Some(&five), 5, &head("b", 9), &proof("b", 5, 9), Err(9));
         check(Some(&five), 5, &head("b", 5), &[], Err(5));
         check(Some(&five), 5, &nine, &[], Err(9));
+    }
+
+    #[test]
+    fn a_record_under_another_head_of_the_held_size_is_a_fork() {
+        let shown = |word, size| agrees(Some(&head("a", 5)), &head(word, size).checkpoint);
+        assert_eq!(shown("a", 5), Ok(()));
+        assert_eq!(shown("b", 5).map_err(|forked| forked.size.0), Err(5));
+        // Nothing shows it yet.
+        assert_eq!((shown("b", 4), shown("b", 6)), (Ok(()), Ok(())));
+        assert_eq!(agrees(None, &head("b", 5).checkpoint), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Largest frame between effector and daemon: a published record of the largest kind (8 MiB as an
@@ -19,6 +20,14 @@ pub const MAX_WORKER_FRAME: usize = 512 * 1024;
 /// has 8 MiB and compiles to about three times its size).
 pub const MAX_ARTIFACT_BYTES: usize = 32 * 1024 * 1024;
 
+/// Longest time that a child may leave a message unread, since the effector does nothing else meanwhile. A
+/// message fits the socket's buffer (200 KiB) or is copied at the speed of memory; two seconds are for a child
+/// that gets no turn on a busy machine, and still end before a heartbeat is missed.
+pub const TAKEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// The same for a package or a compiled playbook: 32 MiB at a tenth of the speed of the slowest memory.
+pub const BYTES_TAKEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
@@ -28,6 +37,12 @@ pub enum FrameError {
     /// The pipe broke.
     #[error("the pipe between the agent's processes broke")]
     Io(#[source] std::io::Error),
+    /// The other side does not read. Half a frame may be in the pipe, so nothing more can be said over it.
+    #[error("the other process has read nothing for {within:?}")]
+    Stuck {
+        /// As allowed.
+        within: Duration,
+    },
     /// The length is above the bound.
     #[error("a frame of {length} bytes is above the limit of {limit}")]
     TooLarge {
@@ -71,6 +86,18 @@ pub async fn send<T: Serialize>(
     limit: usize,
 ) -> Result<(), FrameError> {
     pipe.write_all(&encode(message, limit)?).await.map_err(FrameError::Io)
+}
+
+/// Bounds a send to a process that cannot be trusted to read. After [`FrameError::Stuck`] that process has to
+/// be ended.
+///
+/// # Errors
+/// As the send, or [`FrameError::Stuck`].
+pub async fn in_time(
+    within: Duration,
+    sending: impl Future<Output = Result<(), FrameError>>,
+) -> Result<(), FrameError> {
+    tokio::time::timeout(within, sending).await.unwrap_or(Err(FrameError::Stuck { within }))
 }
 
 /// Receives one frame. Not cancel safe: give it a task of its own.

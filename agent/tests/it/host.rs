@@ -22,12 +22,8 @@ pub(crate) struct Host {
 const FIRST_SERIAL: u8 = 7;
 
 impl Host {
-    /// Starts an agent whose first certificate lives so long.
-    pub(crate) fn start(control_plane: &ControlPlane, id: HostId, publisher: &PublicKey, life: Duration) -> Self {
-        Self::start_prepared(control_plane, id, publisher, life, |_, _| ())
-    }
-
-    /// The same, after `prepare` changed the state, or what is appended to `[control-plane]`.
+    /// Starts an agent whose first certificate lives so long, after `prepare` changed its state, or what is
+    /// appended to `[control-plane]`.
     pub(crate) fn start_prepared(
         control_plane: &ControlPlane,
         id: HostId,

@@ -2,16 +2,23 @@
 
 use crate::host::flags;
 use crate::stand::{Stand, check, id, parsed};
+use fettle_agent::capability::Deed;
+use fettle_agent::effector::clock::Clocks;
+use fettle_agent::effector::store::{Opening, Value};
+use fettle_agent::effector::trust::Stops;
 use fettle_audit::published::Published;
 use fettle_model::breaker::{Scope, StopOrder};
-use fettle_model::counter::{Fence, StopEpoch};
+use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
 use fettle_model::digest::PlaybookDigest;
-use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Target};
+use fettle_model::evidence::{Fault, FaultKind};
+use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::record::Body;
 use fettle_model::refusal::{Reason, Refusal};
-use fettle_model::remediation::Mode;
+use fettle_model::remediation::{Mode, Parameters};
 use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::time::BootInstant;
+use fettle_sandbox::machine::{Action as MachineAction, Charter, Machine};
 use std::time::Duration;
 
 async fn rejected(stand: &mut Stand) -> PermitRejection {
@@ -188,4 +195,66 @@ async fn a_refusal_because_of_the_mode_is_answered_by_a_plan_that_changes_nothin
     assert_eq!((plan.request, plan.run, plan.playbook.clone()), (request.request, request.run, stand.version()));
     assert_eq!((plan.steps, plan.claim), (Vec::new(), Claim::NoAction { summary: String::new() }));
     assert_eq!(stand.host.flags(), flags("off"));
+}
+
+#[tokio::test]
+async fn a_run_that_a_crash_interrupted_heeds_a_stop_order_that_was_kept_before_it_was_told() {
+    let mut permit = None;
+    let mut stand = Stand::prepared(|store, log| {
+        let interrupted = injecting();
+        let granted = log.say(Body::PermitGranted(Box::new(interrupted.clone()))).to_json().expect("JSON");
+        let clocks = Clocks::of(interrupted.boot);
+        let charter = Charter::new(interrupted.clone(), None).expect("a charter");
+        let (_, actions) = Machine::<Deed>::open(charter, clocks.now()).expect("it opens");
+        let Some(MachineAction::Journal(first)) = actions.first() else {
+            unreachable!("a run begins with its journal")
+        };
+        store
+            .open_run(&Opening {
+                permit: interrupted.permit,
+                request: interrupted.request,
+                run: interrupted.run,
+                fence: interrupted.fence,
+                at: clocks.now().wall,
+                published: std::str::from_utf8(&granted).expect("text"),
+                entry: &serde_json::to_string(first).expect("JSON"),
+            })
+            .expect("kept");
+        let mut stops = Stops::default();
+        let (scope, epoch) = (Scope::Global, StopEpoch(1));
+        stops.stop(StopOrder { scope, epoch, by: parsed("alice"), why: "a storm".to_owned() });
+        store.set_value(Value::StopOrders, &serde_json::to_string(&stops).expect("JSON")).expect("kept");
+        permit = Some(interrupted);
+    })
+    .await;
+    let record = ended(&mut stand).await;
+    assert_eq!(Some(record.run), permit.map(|permit| permit.run));
+    assert_eq!((record.ending, record.steps.len()), (Ending::Cancelled, 0), "{record:?}");
+}
+
+/// A permit to turn the flag on, for this boot.
+fn injecting() -> Permit {
+    let fault = Fault { kind: FaultKind::FlagOn, on: parsed("flag") };
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux says so");
+    Permit {
+        permit: id(1),
+        request: id(2),
+        run: id(3),
+        host: id(1),
+        boot: parsed(boot.trim()),
+        sent_at: BootInstant(0),
+        lease: Duration::from_secs(600),
+        run_within: Duration::from_secs(600),
+        effect_within: Duration::from_secs(20),
+        fence: Fence(1),
+        stop_epoch: StopEpoch(0),
+        configuration: ConfigurationGeneration(1),
+        purpose: Purpose::InjectFault { drill: id(9), fault },
+        playbook: None,
+        parameters: Parameters::default(),
+        targets: Vec::new(),
+        actions: 1,
+        drill: None,
+        grounds: Vec::new(),
+    }
 }

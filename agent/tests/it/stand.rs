@@ -2,6 +2,8 @@
 
 use crate::control_plane::{ControlPlane, Heard};
 use crate::host::Host;
+use crate::log::Log;
+use fettle_agent::effector::store::Store;
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::SigningKey;
 use fettle_model::check::{Check, CheckRef, Probe};
@@ -91,9 +93,20 @@ impl Stand {
 
     /// The same, with lives for its first certificate and the next.
     pub(crate) async fn with_lives(first: Duration, next: Duration) -> Self {
+        Self::begun(first, next, |_, _| ()).await
+    }
+
+    /// The same as `new`, after `prepare` left something in the agent's state and in the log.
+    pub(crate) async fn prepared(prepare: impl FnOnce(&mut Store, &mut Log)) -> Self {
+        let day = Duration::from_secs(24 * 60 * 60);
+        Self::begun(day, day, prepare).await
+    }
+
+    async fn begun(first: Duration, next: Duration, prepare: impl FnOnce(&mut Store, &mut Log)) -> Self {
         let (host, publisher) = (id::<HostId>(1), publisher().public());
         let control_plane = ControlPlane::start(host, next).await;
-        let host = Host::start(&control_plane, host, &publisher, first);
+        let prepare = |store: &mut Store, _: &mut String| prepare(store, &mut control_plane.shared().log);
+        let host = Host::start_prepared(&control_plane, host, &publisher, first, prepare);
         let package = Package::build(&by_hand::component(by_hand::Parts::default()), MANIFEST).expect("a package");
         let mut stand = Self { control_plane, host, package, fence: 0 };
         stand.heard(|heard| matches!(heard, Heard::Connected { .. }).then_some(())).await;

@@ -145,6 +145,28 @@ fn an_enrolment_is_kept_as_a_whole() {
 }
 
 #[test]
+fn a_fork_and_a_refused_answer_are_kept_with_their_record_or_not_at_all() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    let (first, envelope) = record(1);
+    store.append_request(NewRecord { sequence: first, envelope: &envelope }, request(1), "asked").expect("asked");
+    // Its place is taken: nothing of it may stay.
+    let taken = NewRecord { sequence: first, envelope: b"another" };
+    assert!(store.append_fork(taken, "given").is_err());
+    assert!(store.append_answered(taken, request(1)).is_err());
+    assert_eq!(store.value(Value::Fork).expect("read"), None);
+    assert_eq!(store.requests().expect("read").len(), 1);
+
+    let next = |sequence| NewRecord { sequence: AgentSequence(sequence), envelope: b"next" };
+    store.append_fork(next(2), "given").expect("kept");
+    store.append_answered(next(3), request(1)).expect("kept");
+    let store = reopened(&path, store);
+    assert_eq!(store.value(Value::Fork).expect("read").as_deref(), Some("given"));
+    assert_eq!(store.requests().expect("read"), Vec::<String>::new());
+    assert_eq!(store.chain_head().expect("a head").sequence, AgentSequence(3));
+}
+
+#[test]
 fn a_file_of_another_format_is_refused() {
     let (_folder, path) = in_folder();
     drop(Store::open(&path).expect("the state opens"));
