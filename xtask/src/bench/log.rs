@@ -4,7 +4,7 @@
 use super::numbers::{Row, Unit};
 use crate::process::{self, wait_until};
 use crate::programs::Programs;
-use crate::stage::Stage;
+use crate::stage::{Stage, answers};
 use crate::workspace::Workspace;
 use anyhow::{Context as _, ensure};
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Records that are appended, and then verified.
+/// Orders that are given: each is a record, which is verified afterwards.
 const RECORDS: u32 = 100_000;
 /// Who asks at once, each on a connection of its own, and waits for each answer.
 const CLIENTS: u32 = 256;
@@ -31,12 +31,18 @@ pub(super) fn measure(workspace: &Workspace, programs: &Programs) -> anyhow::Res
     let folder = workspace.target.join("bench/log");
     let mut stage = Stage::open(programs.clone(), &folder)?;
     stage.start_controlplane()?;
+    let services = stage.folder().join("services.toml");
+    std::fs::write(&services, services_for_clients())?;
+    stage.apply(&[services])?;
+    let before = answers::log_size(stage.operator())?;
     let mut load = Command::new(programs.load());
     load.arg("--profile").arg(stage.folder().join("controlplane/operator"));
-    load.args(["--records", &RECORDS.to_string(), "--clients", &CLIENTS.to_string()]);
+    load.args(["--orders", &RECORDS.to_string(), "--clients", &CLIENTS.to_string()]);
     let answer = bounded(&mut load, APPEND_PATIENCE, &stage.folder().join("load.json"))?;
     let answer: serde_json::Value = serde_json::from_str(&answer).context("understand what the load printed")?;
-    let appends = answer["per_second"].as_f64().context("the load printed no rate")?;
+    let seconds = answer["seconds"].as_f64().context("the load printed no time")?;
+    let records = u32::try_from(answers::log_size(stage.operator())? - before)?;
+    let appends = f64::from(records) / seconds;
     let syncs = sync_baseline(stage.folder())?;
 
     let bundle = stage.folder().join("log.bundle");
@@ -52,13 +58,23 @@ pub(super) fn measure(workspace: &Workspace, programs: &Programs) -> anyhow::Res
     process::output(Command::new("sha256sum").arg(&bundle))?;
     let hashed = began.elapsed().as_secs_f64();
     stage.stop()?;
-    let records = usize::try_from(RECORDS)?;
+    let what = format!("log appends, durable and published, {CLIENTS} clients");
     Ok(vec![
-        Row::new(format!("log appends, durable and published, {CLIENTS} clients"), appends, Unit::PerSecond, records)
-            .beside("one write and fsync each", syncs),
-        Row::new(format!("verification of {RECORDS} records"), verified, Unit::Seconds, 1)
+        Row::new(what, appends, Unit::PerSecond, usize::try_from(records)?).beside("one write and fsync each", syncs),
+        Row::new(format!("verification of {records} records"), verified, Unit::Seconds, 1)
             .beside("sha256sum of the same file", hashed),
     ])
+}
+
+/// A service for each client, whose automation it stops and resumes.
+fn services_for_clients() -> String {
+    let service = |client| {
+        format!(
+            "[[service]]\nname = \"load-{client}\"\nowner = \"bench\"\ntier = 3\n\
+             hosts = {{ environments = [\"staging\"] }}\n"
+        )
+    };
+    (0..CLIENTS).map(service).collect()
 }
 
 /// Runs a program with a bound; what it prints goes through a file.

@@ -64,18 +64,20 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     };
     let wanted = |subject: Subject| options.only.is_none_or(|only| only == subject);
     let mut rows = Vec::new();
+    // Shown as they come: a later part may fail.
+    let mut keep = |measured: Vec<Row>| {
+        println!("{}", numbers::table(&measured));
+        rows.extend(measured);
+    };
     if wanted(Subject::Heal) {
-        rows.extend(steps.run("kill a service and have it healed, 43 times; then without us", || {
-            heal::measure(workspace, &programs, &components)
-        })?);
+        let what = "kill a service and have it healed, 43 times; then without us";
+        keep(steps.run(what, || heal::measure(workspace, &programs, &components))?);
     }
     if wanted(Subject::Idle) {
-        rows.extend(
-            steps.run("leave an agent alone for a minute", || idle::measure(workspace, &programs, &components))?,
-        );
+        keep(steps.run("leave an agent alone for a minute", || idle::measure(workspace, &programs, &components))?);
     }
     if wanted(Subject::Log) {
-        rows.extend(steps.run("append 100 000 records and verify them", || log::measure(workspace, &programs))?);
+        keep(steps.run("append 100 000 records and verify them", || log::measure(workspace, &programs))?);
     }
     let report = Report {
         profile: "release",
