@@ -26,6 +26,8 @@ const HOST: HostPlan = HostPlan { name: "idle-1", environment: "production", dri
 struct Usage {
     /// `VmRSS`.
     resident_kib: u64,
+    /// `Pss`: what several processes share is counted once.
+    shared_once_kib: u64,
     /// `RssAnon`.
     anonymous_kib: u64,
     /// `utime` and `stime`, those of its threads included.
@@ -59,6 +61,7 @@ fn rows(before: Usage, after: Usage, processes: usize) -> Vec<Row> {
     let of = format!("idle agent ({processes} processes, 15 checks each second)");
     vec![
         Row::new(format!("{of}: RSS"), mebibytes(after.resident_kib), Unit::Mebibytes, 1).aiming_at_most(20.0),
+        Row::new("  what they share counted once (PSS)", mebibytes(after.shared_once_kib), Unit::Mebibytes, 1),
         Row::new("  of it anonymous", mebibytes(after.anonymous_kib), Unit::Mebibytes, 1).aiming_at_most(8.0),
         Row::new("  CPU in a minute", seconds, Unit::Seconds, 1).aiming_at_most(0.3),
     ]
@@ -101,17 +104,21 @@ fn stat_field(pid: u32, place: usize) -> Option<u64> {
     fields.split_ascii_whitespace().nth(place)?.parse().ok()
 }
 
+/// A number of kibibytes in one of the kernel's texts of `Name:   123 kB`.
+fn kib(text: &str, name: &str) -> anyhow::Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
+
 fn usage(processes: &[u32]) -> anyhow::Result<Usage> {
     let mut sum = Usage::default();
     for pid in processes {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("an agent's process has ended")?;
-        let kib = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
-            Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-        };
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("its maps")?;
         let ticks = |place| stat_field(*pid, place).context("an agent's process has ended");
-        sum.resident_kib += kib("VmRSS:")?;
-        sum.anonymous_kib += kib("RssAnon:")?;
+        sum.resident_kib += kib(&status, "VmRSS:")?;
+        sum.shared_once_kib += kib(&rollup, "Pss:")?;
+        sum.anonymous_kib += kib(&status, "RssAnon:")?;
         sum.ticks += ticks(USER_TIME)? + ticks(SYSTEM_TIME)?;
     }
     Ok(sum)

@@ -66,7 +66,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     // Shown as they come: a later part may fail.
     let mut keep = |measured: Vec<Row>| {
-        println!("{}", numbers::table(&measured));
+        if options.only.is_none() {
+            println!("{}", numbers::table(&measured));
+        }
         rows.extend(measured);
     };
     if wanted(Subject::Heal) {
