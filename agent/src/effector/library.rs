@@ -15,6 +15,10 @@ use fettle_sandbox::engine::{Fingerprint, InvalidFingerprint};
 use fettle_sandbox::package::Package;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How often a playbook's compilation is begun anew when the worker is merely gone. Once may be a lack of
+/// memory, or somebody's signal; a package that ends every worker must not start workers for ever.
+const MAX_LOST: u32 = 3;
+
 /// One assigned playbook.
 #[derive(Debug)]
 pub struct Shelf {
@@ -23,6 +27,8 @@ pub struct Shelf {
     package: Option<Vec<u8>>,
     /// The engine that it was compiled for, and the sealed artifact.
     artifact: Option<(Fingerprint, Vec<u8>)>,
+    /// Workers in a row that were gone before they had compiled it.
+    lost: u32,
     /// Why it cannot be used, once that is certain.
     refused: Option<String>,
 }
@@ -77,7 +83,7 @@ impl Library {
                     }
                 })
                 .transpose()?;
-            library.shelves.insert(digest, Shelf { admitted, publisher, package, artifact, refused: None });
+            library.shelves.insert(digest, Shelf { admitted, publisher, package, artifact, lost: 0, refused: None });
         }
         Ok(library)
     }
@@ -102,7 +108,8 @@ impl Library {
         if publisher == Trust::Untrusted {
             tracing::warn!(playbook = %admitted.manifest.playbook.name, publisher = %admitted.publisher, "this host does not trust the playbook's publisher");
         }
-        self.shelves.insert(digest, Shelf { admitted, publisher, package: None, artifact: None, refused: None });
+        self.shelves
+            .insert(digest, Shelf { admitted, publisher, package: None, artifact: None, lost: 0, refused: None });
         Ok(())
     }
 
@@ -140,7 +147,19 @@ impl Library {
         let Some(shelf) = self.shelves.get_mut(&digest) else { return Ok(()) };
         store.keep_artifact(digest, &engine.to_string(), &artifact)?;
         shelf.artifact = Some((engine, artifact));
+        shelf.lost = 0;
         Ok(())
+    }
+
+    /// The worker that compiled a playbook is gone and has said nothing: it is compiled again, some times.
+    pub fn lost(&mut self, digest: PlaybookDigest, why: &str) {
+        let Some(shelf) = self.shelves.get_mut(&digest) else { return };
+        shelf.lost += 1;
+        if shelf.lost < MAX_LOST {
+            tracing::warn!(playbook = %shelf.admitted.manifest.playbook.name, why, "a compiler is gone; another one tries");
+        } else {
+            self.refused(digest, why);
+        }
     }
 
     /// A playbook cannot be compiled.

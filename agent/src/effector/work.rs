@@ -148,7 +148,8 @@ impl Effector {
                 }
                 None => self.library.refused(digest, "the compiler misbehaved"),
             },
-            WorkerSaid::Failed(detail) | WorkerSaid::Gone(detail) => self.library.refused(digest, &detail),
+            WorkerSaid::Failed(detail) => self.library.refused(digest, &detail),
+            WorkerSaid::Gone(detail) => self.library.lost(digest, &detail),
             WorkerSaid::Call(_) | WorkerSaid::Returned(_) => self.library.refused(digest, "the compiler misbehaved"),
         }
         self.compiling = None;

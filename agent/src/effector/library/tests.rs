@@ -94,6 +94,21 @@ fn only_what_a_publisher_of_the_owner_signed_is_fetched_whatever_the_control_pla
 }
 
 #[test]
+fn a_compiler_that_is_merely_gone_is_tried_again_but_not_for_ever() {
+    let (_folder, store) = store();
+    let admitted = admitted(&key(1), |_| {});
+    let (digest, assigned) = (admitted.digest, BTreeSet::from([admitted.digest]));
+    let mut library = Library::default();
+    library.admit(admitted, &publishers(), &store).expect("kept");
+    for _ in 1..MAX_LOST {
+        library.lost(digest, "killed");
+        assert_eq!(library.needs(&assigned, None), [Need::Fetch(digest)], "it is still wanted");
+    }
+    library.lost(digest, "killed");
+    assert_eq!(library.needs(&assigned, None), []);
+}
+
+#[test]
 fn a_package_with_other_bytes_is_not_taken_and_one_that_is_no_playbook_is_given_up() {
     let (_folder, store) = store();
     let admitted = admitted(&key(1), |_| {});
