@@ -42,11 +42,15 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// From format 1, whose outbox did not keep the end of a run longer than other records.
+const FROM_FIRST: &str = "ALTER TABLE outbox ADD COLUMN until_proven INTEGER NOT NULL DEFAULT 0;";
 
 const SCHEMA: &str = "
 CREATE TABLE value (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE outbox (sequence INTEGER PRIMARY KEY, envelope BLOB NOT NULL);
+CREATE TABLE outbox (
+  sequence INTEGER PRIMARY KEY, envelope BLOB NOT NULL, until_proven INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE check_head (
   service TEXT NOT NULL, name TEXT NOT NULL, epoch INTEGER NOT NULL, status TEXT NOT NULL,
   at INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (service, name)) WITHOUT ROWID;
@@ -181,6 +185,7 @@ impl Store {
         match found {
             FORMAT => {}
             0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
+            1 => connection.execute_batch(&format!("BEGIN; {FROM_FIRST} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
             found => return Err(StoreError::Format { found, known: FORMAT }),
         }
         Ok(Self { connection })
@@ -277,6 +282,7 @@ impl Store {
     pub fn append_run_end(&mut self, record: NewRecord<'_>, run: RunId) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         insert_record(&transaction, record)?;
+        transaction.execute("UPDATE outbox SET until_proven = 1 WHERE sequence = ?1", [signed(record.sequence.0)])?;
         transaction.execute("DELETE FROM journal WHERE run = ?1", [run.to_string()])?;
         transaction.execute("DELETE FROM run WHERE run = ?1", [run.to_string()])?;
         Ok(transaction.commit()?)
@@ -337,18 +343,22 @@ impl Store {
             .optional()?)
     }
 
-    /// Drops records up to `sequence`, whose inclusion was verified. The head of the chain stays: the
-    /// next record needs its digest.
+    /// Drops the record at `sequence`, whose inclusion was verified, and those before it, which it names by
+    /// their digests. The end of a run stays until it was verified itself, and so does the head of the chain:
+    /// the next record needs its digest.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn drop_published(&self, sequence: AgentSequence) -> Result<(), StoreError> {
-        self.connection
-            .prepare_cached(
-                "DELETE FROM outbox WHERE sequence <= ?1 AND sequence < (SELECT MAX(sequence) FROM outbox)",
-            )?
-            .execute([signed(sequence.0)])?;
-        Ok(())
+    pub fn drop_published(&mut self, sequence: AgentSequence) -> Result<(), StoreError> {
+        let proven = signed(sequence.0);
+        let transaction = self.connection.transaction()?;
+        transaction.execute("UPDATE outbox SET until_proven = 0 WHERE sequence = ?1", [proven])?;
+        transaction.execute(
+            "DELETE FROM outbox WHERE sequence <= ?1 AND until_proven = 0
+             AND sequence < (SELECT MAX(sequence) FROM outbox)",
+            [proven],
+        )?;
+        Ok(transaction.commit()?)
     }
 
     /// The heads of all checks.

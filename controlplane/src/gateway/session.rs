@@ -15,7 +15,7 @@ use fettle_audit::published::PublishedError;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_model::counter::{AgentSequence, LogPosition, TreeSize};
 use fettle_model::id::{BootId, DrillId, HostId, RequestId};
-use fettle_model::record::{Author, Body};
+use fettle_model::record::{Author, Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
 use fettle_proto::session::{HEARTBEAT_INTERVAL, MAX_UNANSWERED, SILENCE_LIMIT, SessionProblem};
@@ -276,7 +276,8 @@ impl Session {
         }
     }
 
-    /// Answers a record, and those behind it that are decided already; one acknowledgement for all.
+    /// Answers a record, and those behind it that are decided already; one acknowledgement for all, but one of
+    /// its own for the end of a run.
     async fn decided(&mut self, sequence: AgentSequence, done: Result<Done, Gone>) -> Result<(), End> {
         let mut acknowledgement = self.answer(sequence, done?).await?;
         while let Some(next) = self.pending.front_mut() {
@@ -320,7 +321,13 @@ impl Session {
         // What is known already is acknowledged with the next record, or at the next connection.
         let Some(own) = own else { return Ok(None) };
         let published = own.published.to_json().map_err(End::Json)?;
-        Ok(Some(Acknowledged { sequence: sequence.0, published }))
+        let acknowledged = Acknowledged { sequence: sequence.0, published };
+        if own.signed.record().body.kind() == Kind::RunEnded {
+            // The agent keeps it until the inclusion of this very record is proven.
+            self.tell(to_agent::Message::Acknowledged(acknowledged)).await?;
+            return Ok(None);
+        }
+        Ok(Some(acknowledged))
     }
 
     async fn publish_answer(&self, entries: &[Arc<Entry>], position: LogPosition) -> Result<(), End> {

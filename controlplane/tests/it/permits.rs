@@ -329,6 +329,9 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
         .await;
     session.send(agent.record(ended(&healing))).await;
     session.send(agent.record(transition(3, Status::Critical, Status::Passing))).await;
+    // The end of a run is proven by itself, however many records share its commit.
+    let end = agent.own(&session.acknowledged(agent.sequence.0 - 1).await);
+    assert!(matches!(end.body, Body::RunEnded(_)), "{end:?}");
     session.acknowledged(agent.sequence.0).await;
 
     let QueryReply::Drill { drill } = alice.query(Query::Drill { drill }).await.expect("a drill") else {

@@ -55,6 +55,36 @@ fn the_chain_goes_on_after_a_restart_and_after_records_were_dropped() {
 }
 
 #[test]
+fn the_end_of_a_run_is_kept_until_it_is_itself_proven() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    append(&mut store, 1);
+    store.open_run(&opening(permit(1), run(1), 1)).expect("opened");
+    let (sequence, envelope) = record(2);
+    store.append_run_end(NewRecord { sequence, envelope: &envelope }, run(1)).expect("ended");
+    append(&mut store, 3);
+    append(&mut store, 4);
+    store.drop_published(AgentSequence(3)).expect("dropped");
+    let mut store = reopened(&path, store);
+    assert_eq!(store.outbox_after(AgentSequence(0), 10).expect("the outbox"), vec![record(2), record(4)]);
+    store.drop_published(AgentSequence(2)).expect("dropped");
+    assert_eq!(store.outbox_after(AgentSequence(0), 10).expect("the outbox"), vec![record(4)]);
+}
+
+#[test]
+fn a_file_of_the_first_format_is_taken_over() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    append(&mut store, 1);
+    drop(store);
+    let older = "ALTER TABLE outbox DROP COLUMN until_proven; PRAGMA user_version = 1;";
+    Connection::open(&path).expect("opens").execute_batch(older).expect("an older file");
+    let mut store = Store::open(&path).expect("the state opens");
+    append(&mut store, 2);
+    assert_eq!(store.outbox_after(AgentSequence(0), 10).expect("the outbox"), vec![record(1), record(2)]);
+}
+
+#[test]
 fn a_place_in_the_chain_is_taken_once() {
     let (_folder, path) = in_folder();
     let mut store = Store::open(&path).expect("the state opens");
@@ -171,5 +201,5 @@ fn a_file_of_another_format_is_refused() {
     let (_folder, path) = in_folder();
     drop(Store::open(&path).expect("the state opens"));
     Connection::open(&path).expect("opens").execute_batch("PRAGMA user_version = 9").expect("set");
-    assert!(matches!(Store::open(&path), Err(StoreError::Format { found: 9, known: 1 })));
+    assert!(matches!(Store::open(&path), Err(StoreError::Format { found: 9, known: 2 })));
 }
