@@ -11,6 +11,7 @@ use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::id::{HostId, PermitId, RequestId, RunId};
 use fettle_model::time::UnixMillis;
 use rusqlite::{Connection, OptionalExtension as _, params};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Why the state could not be read or written.
@@ -20,6 +21,9 @@ pub enum StoreError {
     /// process must restart to find out.
     #[error("the agent's state file could not be read or written")]
     Sqlite(#[source] rusqlite::Error),
+    /// The file could not be made, or kept from other users.
+    #[error("the agent's state file could not be made private to its user")]
+    File(#[source] std::io::Error),
     /// A value in the file makes no sense.
     #[error("the agent's state file holds a malformed {what}")]
     Malformed {
@@ -175,6 +179,7 @@ impl Store {
     /// # Errors
     /// When it cannot be opened or is of another format.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        make_private(path).map_err(StoreError::File)?;
         let connection = Connection::open(path)?;
         // A cache of 256 KiB: the working set is a page of each table.
         connection.execute_batch(
@@ -607,6 +612,13 @@ pub struct Opening<'a> {
     pub published: &'a str,
     /// The journal's first entry.
     pub entry: &'a str,
+}
+
+/// Makes the file, or an older one's mode, such that its user alone can read it. SQLite gives the files beside
+/// it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
 fn set_value(connection: &Connection, value: Value, text: &str) -> Result<(), StoreError> {

@@ -197,6 +197,20 @@ fn a_fork_and_a_refused_answer_are_kept_with_their_record_or_not_at_all() {
 }
 
 #[test]
+fn the_state_can_be_read_by_its_user_alone() {
+    let (folder, path) = in_folder();
+    std::fs::write(&path, "").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("its owner may");
+    let mut store = Store::open(&path).expect("the state opens");
+    append(&mut store, 1);
+    for file in std::fs::read_dir(folder.path()).expect("a folder") {
+        let file = file.expect("an entry");
+        let mode = file.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[test]
 fn a_file_of_another_format_is_refused() {
     let (_folder, path) = in_folder();
     drop(Store::open(&path).expect("the state opens"));
