@@ -229,11 +229,8 @@ impl Effector {
                 self.supply().await
             }
             Body::AutomationStopped(order) => self.stopped(*order).await,
-            Body::AutomationResumed(order) => {
-                self.stops.resume(*order);
-                self.keep(Value::StopOrders, &self.stops)?;
-                self.take_up().await
-            }
+            // Permits from before the stop stay void; new ones may be had again.
+            Body::AutomationResumed(_) => self.take_up().await,
             Body::DrillStarted(drill) => self.drill_started(*drill).await,
             // Not for agents; harmless.
             Body::LogOpened(_)

@@ -9,7 +9,7 @@ use fettle_audit::key::{InvalidPublicKey, PublicKey};
 use fettle_audit::published::{Published, PublishedError};
 use fettle_audit::signed_record::SignedRecord;
 use fettle_audit::tree::{Hash, ProofMismatch, verify_consistency};
-use fettle_model::breaker::{ResumeOrder, StopOrder};
+use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::{StopEpoch, TreeSize};
 use fettle_model::permit::PermitRejection;
 use fettle_model::record::{Author, Record};
@@ -185,38 +185,33 @@ pub enum Progress {
     None,
 }
 
-/// Every stop order that was seen. One that was lifted still voids the permits before it.
+/// Every stop order that was seen. One that was lifted is kept as well: it still voids the permits before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stops {
     orders: Vec<StopOrder>,
-    lifted: Vec<ResumeOrder>,
 }
 
 /// Stop orders that are kept, one per scope: a fleet has four kinds of scope and some hundred names.
 const MAX_ORDERS: usize = 1_000;
 
 impl Stops {
-    /// Takes an order in; the newest of each scope is kept.
+    /// Takes an order in; the newest of each scope is kept. Where there are too many, the oldest order is
+    /// widened to all scopes: it then voids more permits from before it, never fewer.
     pub fn stop(&mut self, order: StopOrder) {
-        self.lifted.retain(|lifted| lifted.scope != order.scope);
-        match self.orders.iter_mut().find(|known| known.scope == order.scope) {
-            Some(known) => {
-                if known.epoch < order.epoch {
-                    *known = order;
-                }
-            }
-            None => {
-                if self.orders.len() < MAX_ORDERS {
-                    self.orders.push(order);
-                }
-            }
+        self.keep(order);
+        while self.orders.len() > MAX_ORDERS {
+            let narrow = self.orders.iter().enumerate().filter(|(_, order)| order.scope != Scope::Global);
+            let Some((oldest, _)) = narrow.min_by_key(|(_, order)| order.epoch) else { return };
+            let order = self.orders.swap_remove(oldest);
+            self.keep(StopOrder { scope: Scope::Global, ..order });
         }
     }
 
-    /// A scope may go on. Permits from before the stop stay void.
-    pub fn resume(&mut self, order: ResumeOrder) {
-        if self.lifted.len() < MAX_ORDERS && !self.lifted.iter().any(|lifted| lifted.scope == order.scope) {
-            self.lifted.push(order);
+    fn keep(&mut self, order: StopOrder) {
+        match self.orders.iter_mut().find(|known| known.scope == order.scope) {
+            Some(known) if known.epoch < order.epoch => *known = order,
+            Some(_) => {}
+            None => self.orders.push(order),
         }
     }
 
@@ -283,6 +278,28 @@ mod tests {
         check(Some(&five), 5, &head("b", 9), &proof("b", 5, 9), Err(9));
         check(Some(&five), 5, &head("b", 5), &[], Err(5));
         check(Some(&five), 5, &nine, &[], Err(9));
+    }
+
+    fn order(scope: Scope, epoch: u64) -> StopOrder {
+        StopOrder { scope, epoch: StopEpoch(epoch), by: "alice".parse().expect("a name"), why: String::new() }
+    }
+
+    #[test]
+    fn no_stop_order_is_forgotten_however_many_there_are() {
+        let mut stops = Stops::default();
+        let scope = |number: u64| Scope::Service(format!("service-{number}").parse().expect("a name"));
+        let many = u64::try_from(MAX_ORDERS).expect("small") + 5;
+        for number in 1..=many {
+            stops.stop(order(scope(number), number));
+        }
+        assert!(stops.all().len() <= MAX_ORDERS);
+        assert_eq!(stops.newest(), StopEpoch(many));
+        for number in 1..=many {
+            let holds = |kept: &StopOrder| {
+                kept.epoch >= StopEpoch(number) && [scope(number), Scope::Global].contains(&kept.scope)
+            };
+            assert!(stops.all().iter().any(holds), "the stop of service-{number}");
+        }
     }
 
     #[test]
