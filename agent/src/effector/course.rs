@@ -2,7 +2,7 @@
 
 use super::admission::{Occupation, PlaybookTrust, Situation, admit, in_scope};
 use super::run::{FromHands, Hands, Outcome, Watching};
-use super::serve::{Active, Effector, EffectorError};
+use super::serve::{Active, Effector, EffectorError, Written};
 use super::store::{Opening, StoreError};
 use crate::capability::{Deed, Done, NotOpened};
 use fettle_audit::published::Published;
@@ -61,12 +61,12 @@ impl Effector {
         })?;
         self.requests.remove(&permit.request);
         tracing::info!(%run, "a run begins");
-        self.active = Some(self.active_run(machine, permit, hands, 1));
+        self.active = Some(self.active_run(machine, permit, hands, Written::default().and(entry.len())));
         hold_point();
         self.carry_out(actions.into_iter().skip(1).collect()).await
     }
 
-    fn active_run(&self, machine: Machine<Deed>, permit: Permit, hands: Hands, written: u32) -> Active {
+    fn active_run(&self, machine: Machine<Deed>, permit: Permit, hands: Hands, written: Written) -> Active {
         let fired = match &permit.purpose {
             Purpose::Remediate { check, .. } => self.heads.get(check).map(|head| head.at),
             Purpose::InjectFault { .. } => None,
@@ -152,7 +152,7 @@ impl Effector {
                 .iter()
                 .map(|entry| serde_json::from_str(entry).map_err(|_| malformed("journal entry")))
                 .collect::<Result<_, _>>()?;
-            let written = u32::try_from(entries.len()).map_err(|_| malformed("journal"))?;
+            let written = stored.entries.iter().fold(Written::default(), |written, entry| written.and(entry.len()));
             let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
             let charter = Charter::new((*permit).clone(), manifest).map_err(|_| malformed("manifest"))?;
             let hands = match self.open_hands(&permit).await {
@@ -173,7 +173,7 @@ impl Effector {
             if let Some(why) = self.stop_of(&permit) {
                 actions.extend(machine.handle(now, Event::StopOrdered { why }).map_err(broken)?);
             }
-            tracing::warn!(%run, entries = written, "an interrupted run is taken up");
+            tracing::warn!(%run, entries = written.entries, "an interrupted run is taken up");
             self.active = Some(self.active_run(machine, *permit, hands, written));
             self.carry_out(actions).await?;
         }
@@ -256,8 +256,8 @@ impl Effector {
     fn write(&mut self, entry: &Entry<Deed>) -> Result<(), EffectorError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         let text = serde_json::to_string(entry).map_err(EffectorError::Json)?;
-        let (run, number) = (active.permit.run, active.written);
-        active.written += 1;
+        let (run, number) = (active.permit.run, active.written.entries);
+        active.written = active.written.and(text.len());
         match done_by(entry) {
             Some(done) => {
                 self.holds.apply(done.hold.clone());

@@ -38,8 +38,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
-/// Messages of each kind that may wait for the loop.
+/// Messages of workers and of hands that may wait for the loop: half a mebibyte each at most.
 const INBOX: usize = 128;
+/// Messages of the daemon that may wait: each may be as large as a package, 24 MiB. What does not fit waits in
+/// the pipe and in the daemon, which has room for its own.
+const DAEMON_INBOX: usize = 4;
 
 /// Why the effector ended.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +142,33 @@ pub(super) struct Active {
     pub(super) ask_at: Option<BootInstant>,
     /// The question that is open.
     pub(super) asked: Option<Ask>,
-    pub(super) written: u32,
+    pub(super) written: Written,
     pub(super) fired: UnixMillis,
     /// Whether a worker is to be given its job as soon as it is ready.
     pub(super) wants_worker: bool,
+}
+
+/// How much of a run's journal is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) entries: u32,
+    pub(super) bytes: usize,
+}
+
+/// Most bytes of a run's journal that the component may cause: a thousand answers of 8 KiB, read back whole
+/// after a crash.
+const MAX_JOURNAL_BYTES: usize = 8 * 1024 * 1024;
+
+impl Written {
+    /// One entry more.
+    pub(super) const fn and(self, bytes: usize) -> Self {
+        Self { entries: self.entries.saturating_add(1), bytes: self.bytes.saturating_add(bytes) }
+    }
+
+    /// Why the component gets no more answers, once it caused too much.
+    pub(super) fn too_much(self) -> Option<String> {
+        (self.bytes > MAX_JOURNAL_BYTES).then(|| format!("its answers fill {MAX_JOURNAL_BYTES} bytes, and it asks on"))
+    }
 }
 
 /// Whether the control plane can be spoken to.
@@ -222,7 +248,7 @@ struct Inboxes {
 }
 
 fn channels() -> (Channels, Inboxes) {
-    let (daemon, daemon_inbox) = mpsc::channel(INBOX);
+    let (daemon, daemon_inbox) = mpsc::channel(DAEMON_INBOX);
     let (workers, workers_inbox) = mpsc::channel(INBOX);
     let (outcomes, outcomes_inbox) = mpsc::channel(INBOX);
     let inboxes = Inboxes { daemon: daemon_inbox, workers: workers_inbox, outcomes: outcomes_inbox };
@@ -460,4 +486,16 @@ fn document<T: serde::de::DeserializeOwned>(text: Option<String>, what: &'static
 
 fn documents<T: serde::de::DeserializeOwned>(texts: &[String], what: &'static str) -> Result<Vec<T>, StoreError> {
     texts.iter().map(|text| serde_json::from_str(text).map_err(|_| StoreError::Malformed { what })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_is_bounded_in_bytes_however_few_its_entries_are() {
+        let full = Written::default().and(MAX_JOURNAL_BYTES);
+        assert_eq!((full.entries, full.too_much()), (1, None));
+        assert!(full.and(1).too_much().is_some());
+    }
 }

@@ -68,6 +68,9 @@ CREATE TABLE playbook (
 CREATE TABLE request (request TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 ";
 
+/// Used permits that are remembered besides the newest: so many in a row may be told as replayed.
+const MAX_USED_PERMITS: u32 = 1_000;
+
 /// A named text that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
@@ -425,6 +428,11 @@ impl Store {
     pub fn open_run(&mut self, opening: &Opening<'_>) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         let (permit, run) = (opening.permit.to_string(), opening.run.to_string());
+        // One below the highest fence is refused for its fence, whether it is remembered or not.
+        transaction.execute(
+            "DELETE FROM used_permit WHERE permit NOT IN (SELECT permit FROM used_permit ORDER BY fence DESC LIMIT ?1)",
+            [MAX_USED_PERMITS],
+        )?;
         transaction.execute(
             "INSERT INTO used_permit (permit, fence, at) VALUES (?1, ?2, ?3)",
             params![permit, signed(opening.fence.0), signed(opening.at.0)],

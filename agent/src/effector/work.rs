@@ -119,7 +119,10 @@ impl Effector {
                 }
                 self.send_job().await
             }
-            WorkerSaid::Call(call) => self.drive(Event::WorkerCalled(call)).await,
+            WorkerSaid::Call(call) => match self.active.as_ref().and_then(|active| active.written.too_much()) {
+                Some(detail) => self.drive(Event::WorkerDied { detail }).await,
+                None => self.drive(Event::WorkerCalled(call)).await,
+            },
             WorkerSaid::Returned(execution) => self.drive(Event::WorkerReturned(execution)).await,
             WorkerSaid::Failed(detail) | WorkerSaid::Gone(detail) => self.drive(Event::WorkerDied { detail }).await,
             WorkerSaid::Compiled(_) => {

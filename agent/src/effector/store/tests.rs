@@ -197,6 +197,25 @@ fn a_fork_and_a_refused_answer_are_kept_with_their_record_or_not_at_all() {
 }
 
 #[test]
+fn the_oldest_used_permits_are_forgotten_and_the_highest_fence_never() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    let ids = |number: u64| {
+        let text = format!("00000000-0000-4000-8000-{number:012x}");
+        (text.parse::<PermitId>().expect("an id"), text.parse::<RunId>().expect("an id"))
+    };
+    let many = u64::from(MAX_USED_PERMITS) + 3;
+    store.connection.execute_batch("PRAGMA synchronous = OFF").expect("a test needs no power cut");
+    for number in 1..=many {
+        let (permit, run) = ids(number);
+        store.open_run(&opening(permit, run, number)).expect("opened");
+    }
+    assert_eq!(store.is_used(ids(1).0).expect("read"), Use::Never);
+    assert_eq!(store.is_used(ids(many - 1).0).expect("read"), Use::Before);
+    assert_eq!(store.highest_fence().expect("read"), Fence(many));
+}
+
+#[test]
 fn the_state_can_be_read_by_its_user_alone() {
     let (folder, path) = in_folder();
     std::fs::write(&path, "").expect("written");
