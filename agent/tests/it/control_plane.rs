@@ -7,21 +7,26 @@ use fettle_audit::key::PublicKey;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_certs::authority::{Authority, Life, Subject, Template};
 use fettle_certs::csr::{ProvenKey, certificate_request};
+use fettle_certs::enrol::{EnrolRequest, SessionBinding};
 use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::peer::peer_identity;
 use fettle_certs::serial::Serial;
-use fettle_certs::tls::{DefaultTimeProvider, server_config};
-use fettle_model::counter::TreeSize;
+use fettle_certs::tls::{DefaultTimeProvider, enrolment_server_config, server_config};
+use fettle_certs::token::TokenVerifier;
+use fettle_model::counter::{CertificateGeneration, TreeSize};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::id::HostId;
 use fettle_model::record::Record;
 use fettle_model::time::{UnixMillis, whole_millis};
+use fettle_proto::enrolment::IdentityDocument;
 use fettle_proto::v1::agents_server::{Agents, AgentsServer};
+use fettle_proto::v1::enrolment_server::{Enrolment, EnrolmentServer};
 use fettle_proto::v1::{
-    Acknowledged, Chunk, FetchPlaybookRequest, FromAgent, Head, Hello, Published, RotateReply, RotateRequest, ToAgent,
-    Welcome, from_agent, to_agent,
+    Acknowledged, Chunk, EnrolReply, EnrolRequest as EnrolMessage, FetchPlaybookRequest, FromAgent, Head, Hello,
+    Published, RotateReply, RotateRequest, ToAgent, Welcome, from_agent, to_agent,
 };
+use rustls::ServerConnection;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) packages: BTreeMap<PlaybookDigest, Vec<u8>>,
     /// Another log, whose head is shown instead.
     pub(crate) second: Option<Log>,
+    /// The join token that enrols.
+    pub(crate) token: Option<TokenVerifier>,
     sequence: u64,
     session: Option<mpsc::Sender<Result<ToAgent, Status>>>,
     serials: u8,
@@ -76,6 +83,7 @@ pub(crate) struct Shared {
 /// The control plane as the test holds it.
 pub(crate) struct ControlPlane {
     pub(crate) address: String,
+    pub(crate) enrol_address: String,
     pub(crate) authority: Arc<Authority>,
     shared: Arc<Mutex<Shared>>,
     pub(crate) heard: mpsc::Receiver<Heard>,
@@ -89,10 +97,21 @@ pub(crate) fn now() -> UnixMillis {
 
 /// An identity that this authority issues.
 pub(crate) fn issue(authority: &Authority, subject: Subject, life: Duration, serial: u8) -> Identity {
+    issue_at(now(), authority, subject, life, serial)
+}
+
+/// The same, at another time.
+pub(crate) fn issue_at(
+    at: UnixMillis,
+    authority: &Authority,
+    subject: Subject,
+    life: Duration,
+    serial: u8,
+) -> Identity {
     let key = PrivateKey::generate().expect("a key");
     let proven = ProvenKey::from_csr(&certificate_request(&key).expect("a request")).expect("it is sound");
     let template = Template { subject, life: Life::new(life).expect("a life") };
-    let issued = authority.issue(&proven, &template, now(), Serial::from_random([serial; 16])).expect("it is issued");
+    let issued = authority.issue(&proven, &template, at, Serial::from_random([serial; 16])).expect("it is issued");
     Identity::new(vec![issued.der], key, authority.root().clone()).expect("an identity")
 }
 
@@ -112,19 +131,35 @@ impl ControlPlane {
             record_key: None,
             packages: BTreeMap::new(),
             second: None,
+            token: None,
             sequence: 0,
             session: None,
             serials: 10,
         }));
+        let enrolling = enrolment_server_config(&own, Arc::new(DefaultTimeProvider)).expect("a configuration");
+        let enrol_listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let enrol_address = enrol_listener.local_addr().expect("an address").to_string();
+        let (to, connections) = mpsc::channel(TO_SAY);
+        drop(tokio::spawn(accept(enrol_listener, TlsAcceptor::from(enrolling), to, |session| {
+            SessionBinding::of(session).ok()
+        })));
+        let enroller = Enroller { shared: Arc::clone(&shared), authority: Arc::clone(&authority), host, next_life };
+        drop(tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(EnrolmentServer::new(enroller))
+                .serve_with_incoming(ReceiverStream::new(connections)),
+        ));
         let service = Service { shared: Arc::clone(&shared), tell, authority: Arc::clone(&authority), host, next_life };
         let (to, connections) = mpsc::channel(TO_SAY);
-        drop(tokio::spawn(accept(listener, TlsAcceptor::from(config), to)));
+        drop(tokio::spawn(accept(listener, TlsAcceptor::from(config), to, |session| {
+            peer_identity(session.peer_certificates().unwrap_or_default()).ok().map(|peer| peer.serial)
+        })));
         drop(tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(AgentsServer::new(service))
                 .serve_with_incoming(ReceiverStream::new(connections)),
         ));
-        Self { address, authority, shared, heard }
+        Self { address, enrol_address, authority, shared, heard }
     }
 
     pub(crate) fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -151,14 +186,52 @@ impl ControlPlane {
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, to: mpsc::Sender<std::io::Result<Connection>>) {
+async fn accept<I>(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    to: mpsc::Sender<std::io::Result<Connection<I>>>,
+    info: fn(&ServerConnection) -> Option<I>,
+) {
     while let Ok((stream, _)) = listener.accept().await {
         let Ok(stream) = tls.accept(stream).await else { continue };
-        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let Ok(peer) = peer_identity(chain) else { continue };
-        if to.send(Ok(Connection { stream, serial: peer.serial })).await.is_err() {
+        let Some(info) = info(stream.get_ref().1) else { continue };
+        if to.send(Ok(Connection { stream, info })).await.is_err() {
             return;
         }
+    }
+}
+
+/// The enrolment port: gives the host its second certificate for the one token.
+struct Enroller {
+    shared: Arc<Mutex<Shared>>,
+    authority: Arc<Authority>,
+    host: HostId,
+    next_life: Duration,
+}
+
+#[tonic::async_trait]
+impl Enrolment for Enroller {
+    async fn enrol(&self, request: Request<EnrolMessage>) -> Result<Response<EnrolReply>, Status> {
+        let binding = request.extensions().get::<SessionBinding>().copied().expect("a session");
+        let request: EnrolRequest = serde_json::from_slice(&request.into_inner().document).expect("a request");
+        let mut shared = self.shared.lock().expect("nobody panicked");
+        let verifier = shared.token.as_ref().ok_or_else(|| Status::unauthenticated("no token"))?;
+        let proven = request.check(verifier, &binding).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        shared.serials += 1;
+        let serial = Serial::from_random([shared.serials; 16]);
+        let life = Life::new(self.next_life).expect("a life");
+        let template = Template { subject: Subject::Agent(self.host), life };
+        let issued = self.authority.issue(&proven.tls_key, &template, now(), serial).expect("it is issued");
+        let document = IdentityDocument {
+            host: self.host,
+            trust_domain: "fettle.test".parse().expect("a domain"),
+            chain: issued.chain_pem(),
+            root: self.authority.root().to_pem(),
+            generation: CertificateGeneration(2),
+            log_key: shared.log.log_key(),
+            permit_key: shared.log.permit_key(),
+        };
+        Ok(Response::new(EnrolReply { document: serde_json::to_vec(&document).expect("JSON") }))
     }
 }
 
@@ -268,27 +341,28 @@ impl Player {
     }
 }
 
-/// A connection with the serial number of its peer's certificate.
-struct Connection {
+/// A connection with what its service must know of it: the serial number of the peer's certificate, or the
+/// session's binding.
+struct Connection<I> {
     stream: TlsStream<TcpStream>,
-    serial: Serial,
+    info: I,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Serial;
+impl<I: Copy + Send + Sync + 'static> Connected for Connection<I> {
+    type ConnectInfo = I;
 
-    fn connect_info(&self) -> Serial {
-        self.serial
+    fn connect_info(&self) -> I {
+        self.info
     }
 }
 
-impl AsyncRead for Connection {
+impl<I: Unpin> AsyncRead for Connection<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Connection {
+impl<I: Unpin> AsyncWrite for Connection<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }

@@ -1,12 +1,13 @@
 //! A host in a scratch folder: one flag, one check that a test breaks, and an agent that is enrolled already.
 
-use crate::control_plane::{ControlPlane, issue};
+use crate::control_plane::{ControlPlane, issue_at, now};
 use crate::stand::PATIENCE;
 use fettle_agent::effector::store::Store;
 use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_certs::authority::Subject;
 use fettle_certs::store::{IdentityStore, write_private};
 use fettle_model::id::HostId;
+use fettle_model::time::{UnixMillis, whole_millis};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ pub(crate) struct Host {
 }
 
 const FIRST_SERIAL: u8 = 7;
+/// A certificate of one minute that was issued so long ago; the authority is five minutes old.
+const EXPIRED: Duration = Duration::from_secs(120);
 
 impl Host {
     /// Starts an agent whose first certificate lives so long, after `prepare` changed its state, or what is
@@ -94,7 +97,13 @@ fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life:
     for folder in [&effector, &daemon] {
         fs::create_dir_all(folder).expect("a folder");
     }
-    let identity = issue(&control_plane.authority, Subject::Agent(id), life, FIRST_SERIAL);
+    // A certificate without a life is one that has expired.
+    let (at, life) = if life.is_zero() {
+        (UnixMillis(now().0 - whole_millis(EXPIRED)), Duration::from_secs(60))
+    } else {
+        (now(), life)
+    };
+    let identity = issue_at(at, &control_plane.authority, Subject::Agent(id), life, FIRST_SERIAL);
     IdentityStore::at(daemon.join("identity")).install(&identity).expect("installed");
     write_private(&daemon.join("generations"), format!("{} 1\n", identity.holder().serial).as_bytes())
         .expect("written");
@@ -109,6 +118,7 @@ fn enrol(root: &std::path::Path, control_plane: &ControlPlane, id: HostId, life:
 
 fn config(root: &str, control_plane: &ControlPlane, publisher: &PublicKey, more: &str) -> String {
     let (address, pin) = (&control_plane.address, control_plane.authority.ca_pin());
+    let enrol_address = &control_plane.enrol_address;
     format!(
         r#"[host]
 name = "web-1"
@@ -118,7 +128,7 @@ drills = "allowed"
 
 [control-plane]
 address = "{address}"
-enrol-address = "{address}"
+enrol-address = "{enrol_address}"
 ca-pin = "{pin}"
 trust-domain = "fettle.test"
 {more}

@@ -1,7 +1,9 @@
 //! The agent's program, its three processes and its real files, against a control plane that a test plays:
 //! with real keys, over real TLS, and as wrong as the test wants.
 
+mod asking;
 mod control_plane;
+mod enrolment;
 mod host;
 mod log;
 mod permits;

@@ -125,10 +125,8 @@ impl Stand {
     /// Admits the playbook, sets a configuration, and waits until the host has described what is bound.
     pub(crate) async fn configure(&mut self) {
         let admitted = Body::PlaybookAdmitted(Box::new(admitted(&self.package)));
-        let set = ConfigurationSet { configuration: configuration(&self.version()), by: parsed("alice") };
-        for body in [admitted, Body::ConfigurationSet(Box::new(set))] {
-            self.say(body).await;
-        }
+        self.say(admitted).await;
+        self.set_configuration(1).await;
         self.recorded(|body| {
             if let Body::HostDescribed(description) = body
                 && !description.bindings.is_empty()
@@ -139,6 +137,13 @@ impl Stand {
             }
         })
         .await;
+    }
+
+    /// Sets the configuration under another generation.
+    pub(crate) async fn set_configuration(&mut self, generation: u64) {
+        let configuration = configuration(&self.version(), ConfigurationGeneration(generation));
+        let set = ConfigurationSet { configuration, by: parsed("alice") };
+        self.say(Body::ConfigurationSet(Box::new(set))).await;
     }
 
     pub(crate) fn version(&self) -> PlaybookVersion {
@@ -265,7 +270,7 @@ fn admitted(package: &Package) -> PlaybookAdmitted {
     }
 }
 
-fn configuration(playbook: &PlaybookVersion) -> Configuration {
+fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration) -> Configuration {
     let staging = parsed("staging");
     let service = Service {
         name: parsed("web"),
@@ -290,5 +295,5 @@ fn configuration(playbook: &PlaybookVersion) -> Configuration {
         modes: BTreeMap::from([(staging, Mode::Auto)]),
         guard: Guard::default(),
     };
-    Configuration::new(ConfigurationGeneration(1), vec![service], vec![remediation]).expect("it holds together")
+    Configuration::new(generation, vec![service], vec![remediation]).expect("it holds together")
 }
