@@ -1,6 +1,6 @@
 //! `#[playbook]`: the component's exports around one function.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Error, FnArg, Ident, ItemFn, Path, Result, Token, parse::Parse, parse::ParseStream};
 
@@ -38,9 +38,11 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         return Err(Error::new_spanned(receiver, "a playbook is a free function"));
     }
     let name = &signature.ident;
+    // A name of the macro's own: the function itself is called `run` as a rule, and must not be shadowed.
+    let given = Ident::new("given", Span::mixed_site());
     // Without parameters the function still gets an (empty) object: one that is not is an issue.
     let function = match signature.inputs.len() {
-        1 => quote!(|run: &::fettle_sdk::Run, _: ::fettle_sdk::guest::NoParameters| #name(run)),
+        1 => quote!(|#given: &::fettle_sdk::Run, _: ::fettle_sdk::guest::NoParameters| #name(#given)),
         2 => quote!(#name),
         _ => return Err(Error::new_spanned(&signature.inputs, "a playbook takes `&Run` and its parameters")),
     };
@@ -113,7 +115,7 @@ mod tests {
                     x()
                 }
             ),
-            "NoParameters | act (run)",
+            "NoParameters | act (given)",
         );
         calls(
             quote!(check = sound),
