@@ -18,7 +18,7 @@ mod replay;
 pub use account::{Inverse, NOT_APPLIED, record, said, steps, summary_digest, undo_plan, undone};
 pub use claim::{MAX_DETAIL_LINES, cleaned};
 pub use deed::{Deed, Look};
-pub use entry::{Asked, Entry, Halt, VERSION};
+pub use entry::{Asked, Durability, Entry, Halt, VERSION};
 pub use fate::{Fate, Undoing};
 pub use order::Malformed;
 pub use replay::{Dangling, Next, Replay, action_id};

@@ -264,7 +264,7 @@ impl Effector {
                 let holds = serde_json::to_string(&self.holds).map_err(EffectorError::Json)?;
                 self.store.journal_with_holds(run, number, &text, &holds)?;
             }
-            None => self.store.journal(run, number, &text)?,
+            None => self.store.journal(run, number, &text, entry.durability())?,
         }
         hold_point();
         Ok(())

@@ -184,6 +184,41 @@ pub enum Entry<D: Deed> {
     },
 }
 
+/// By when an entry must outlast a power cut. Any entry that was written outlasts the end of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before anything else is done: something on the host, or a promise, stands on it.
+    AtOnce,
+    /// With the next entry that is durable at once. Nothing was done since the one before: a journal that
+    /// ends earlier is as true, and after a power cut the host's boot is another one, in which no run goes on.
+    WithNext,
+}
+
+impl<D: Deed> Entry<D> {
+    /// By when it must be durable.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        match self {
+            Self::Checked { .. } | Self::Read { .. } | Self::Slept { .. } | Self::Refused { .. } => {
+                Durability::WithNext
+            }
+            Self::Opened { .. }
+            | Self::Resumed { .. }
+            | Self::Intent { .. }
+            | Self::Outcome { .. }
+            | Self::Resolved { .. }
+            | Self::Returned { .. }
+            | Self::Halted { .. }
+            | Self::Confirming { .. }
+            | Self::Confirmed { .. }
+            | Self::UndoIntent { .. }
+            | Self::UndoOutcome { .. }
+            | Self::UndoResolved { .. }
+            | Self::Ended { .. } => Durability::AtOnce,
+        }
+    }
+}
+
 /// Who asked for a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "by", content = "what")]

@@ -126,9 +126,9 @@ fn a_run_keeps_its_journal_in_order_until_its_record_ends_it() {
     let (_folder, path) = in_folder();
     let mut store = Store::open(&path).expect("the state opens");
     store.open_run(&opening(permit(1), run(1), 1)).expect("opened");
-    store.journal(run(1), 1, "read").expect("journalled");
-    store.journal(run(1), 2, "intent").expect("journalled");
-    assert!(store.journal(run(1), 2, "another").is_err());
+    store.journal(run(1), 1, "read", Durability::WithNext).expect("journalled");
+    store.journal(run(1), 2, "intent", Durability::AtOnce).expect("journalled");
+    assert!(store.journal(run(1), 2, "another", Durability::AtOnce).is_err());
     let mut store = reopened(&path, store);
     let expected = StoredRun {
         run: run(1),

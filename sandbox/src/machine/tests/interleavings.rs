@@ -7,7 +7,7 @@
 
 use super::*;
 use crate::call::Effect;
-use crate::journal::Halt;
+use crate::journal::{Durability, Halt};
 use fettle_model::run::{Step, StepOutcome};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
@@ -266,6 +266,10 @@ impl Outside {
         self.watching = false;
         if self.choices.next(8) == 7 {
             self.now.boot = boot(2);
+            // The power was cut: what was not yet on the disk is lost.
+            while self.durable.last().is_some_and(|entry| entry.durability() == Durability::WithNext) {
+                self.durable.pop();
+            }
         }
         let (machine, actions) =
             Machine::resume(self.charter.clone(), self.durable.clone(), self.now).expect("it wrote this itself");
@@ -319,6 +323,13 @@ impl Outside {
                 StepOutcome::Indeterminate { .. } => {}
                 StepOutcome::Refused { .. } => panic!("step {number} was tried"),
             }
+        }
+        for place in self.happened.keys() {
+            let entry = self.durable.get(*place);
+            assert!(
+                matches!(entry, Some(Entry::Intent { .. } | Entry::UndoIntent { .. })),
+                "an effect lost its intent"
+            );
         }
         for step in &record.steps {
             let intended = self
