@@ -215,7 +215,9 @@ impl Effector {
         };
         let purpose =
             Purpose::Remediate { check: check.clone(), epoch: head.epoch, remediation: remediation.name.clone() };
-        self.ask(host, purpose, Some(digest), targets).await
+        self.ask(host, purpose, Some(digest), targets).await?;
+        self.load_ahead(digest).await;
+        Ok(())
     }
 
     async fn ask(

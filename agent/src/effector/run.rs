@@ -5,12 +5,12 @@
 //! what is decided here is only how to do it.
 
 use super::children::{self, Child, Role, Separation};
-use super::library::Ready;
 use crate::capability::{Before, Deed, Done, OpenTargets};
 use crate::ipc::frame::{BYTES_TAKEN_WITHIN, FrameError, MAX_ARTIFACT_BYTES, MAX_WORKER_FRAME, TAKEN_WITHIN, in_time};
 use crate::ipc::frame::{receive, receive_bytes, send, send_bytes};
 use crate::ipc::worker::{FromWorker, RunJob, SealKey, ToWorker};
 use fettle_model::check::CheckRef;
+use fettle_model::digest::PlaybookDigest;
 use fettle_model::id::RunId;
 use fettle_sandbox::call::{ActError, Call, Reply};
 use fettle_sandbox::engine::{Fingerprint, InvalidFingerprint};
@@ -93,6 +93,8 @@ pub struct Worker {
     reader: tokio::task::JoinHandle<()>,
     /// Its engine, once it is ready.
     pub engine: Option<Fingerprint>,
+    /// The package that it was told to load last.
+    pub loaded: Option<PlaybookDigest>,
 }
 
 impl Worker {
@@ -108,7 +110,7 @@ impl Worker {
         let Child { pipe, process } = children::start(Role::Worker, separation)?;
         let (read_half, pipe) = pipe.into_split();
         let reader = tokio::spawn(read(read_half, number, to));
-        Ok(Self { number, pipe, process, reader, engine: None })
+        Ok(Self { number, pipe, process, reader, engine: None, loaded: None })
     }
 
     /// Its process id.
@@ -131,17 +133,31 @@ impl Worker {
         self.end_if_stuck(sent)
     }
 
-    /// Gives it a component to run.
+    /// Has it load a component, unless it did already.
     ///
     /// # Errors
     /// When it is gone or does not read; then it is ended.
-    pub async fn run(&mut self, job: RunJob, playbook: &Ready<'_>) -> Result<(), FrameError> {
+    pub async fn load(&mut self, package: PlaybookDigest, key: SealKey, artifact: &[u8]) -> Result<(), FrameError> {
+        if self.loaded == Some(package) {
+            return Ok(());
+        }
         let pipe = &mut self.pipe;
         let sending = async {
-            send(pipe, &ToWorker::Run(Box::new(job)), MAX_WORKER_FRAME).await?;
-            send_bytes(pipe, playbook.artifact, MAX_ARTIFACT_BYTES).await
+            send(pipe, &ToWorker::Load { package, key }, MAX_WORKER_FRAME).await?;
+            send_bytes(pipe, artifact, MAX_ARTIFACT_BYTES).await
         };
         let sent = in_time(BYTES_TAKEN_WITHIN, sending).await;
+        self.loaded = Some(package);
+        self.end_if_stuck(sent)
+    }
+
+    /// Has it run the component that it loaded.
+    ///
+    /// # Errors
+    /// When it is gone or does not read; then it is ended.
+    pub async fn run(&mut self, job: RunJob) -> Result<(), FrameError> {
+        let message = ToWorker::Run(Box::new(job));
+        let sent = in_time(TAKEN_WITHIN, send(&mut self.pipe, &message, MAX_WORKER_FRAME)).await;
         self.end_if_stuck(sent)
     }
 
@@ -330,8 +346,14 @@ mod tests {
         let (read_half, pipe) = tokio::net::UnixStream::from_std(ours).expect("a stream").into_split();
         let (to, mut said) = mpsc::channel(1);
         let number = WorkerNumber(1);
-        let mut worker =
-            Worker { number, pipe, process, reader: tokio::spawn(read(read_half, number, to)), engine: None };
+        let mut worker = Worker {
+            number,
+            pipe,
+            process,
+            reader: tokio::spawn(read(read_half, number, to)),
+            engine: None,
+            loaded: None,
+        };
         // More than the socket's buffer holds.
         let report = HealthReport { verdict: Verdict::Unknown, reasons: vec!["x".repeat(MAX_WORKER_FRAME - 1_024)] };
         let sent = worker.reply(Reply::Health(Ok(report))).await;

@@ -7,12 +7,13 @@ use fettle_model::digest::PlaybookDigest;
 use fettle_model::host::Isolation;
 use fettle_model::id::RunId;
 use fettle_model::permit::{Permit, Purpose};
+use fettle_model::playbook::GrantKind;
 use fettle_model::remediation::Parameters;
 use fettle_model::time::UnixMillis;
 use fettle_sandbox::call::Reply;
 use fettle_sandbox::execution::{Limits, Trigger};
 use fettle_sandbox::machine::Event;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 impl Effector {
@@ -21,6 +22,16 @@ impl Effector {
         match self.spare.take() {
             Some(worker) => Ok(worker),
             None => self.start_worker(),
+        }
+    }
+
+    /// Has the worker that waits load the playbook that a permit was asked for: loading then takes place while
+    /// the control plane decides. What is loaded in vain is replaced or dies with its worker.
+    pub(super) async fn load_ahead(&mut self, playbook: PlaybookDigest) {
+        if let Some(spare) = self.spare.as_mut().filter(|spare| spare.engine.is_some())
+            && let Err(detail) = load(&self.library, &self.keys, spare, playbook).await
+        {
+            tracing::debug!(detail, "a playbook could not be loaded ahead");
         }
     }
 
@@ -178,18 +189,26 @@ pub(super) async fn hand_over(
     worker: &mut Worker,
     job: Job,
 ) -> Result<(), String> {
-    let ready = library.ready(job.playbook).ok_or("the playbook is not ready any more")?;
+    let grants = load(library, keys, worker, job.playbook).await?;
+    let limits = Limits::for_duration(job.within);
+    let run = RunJob { package: job.playbook, grants, trigger: job.trigger, limits };
+    worker.run(run).await.map_err(|error| error.to_string())
+}
+
+/// Has a worker that is ready load a playbook; gives what the playbook is granted.
+async fn load(
+    library: &super::library::Library,
+    keys: &fettle_sandbox::engine::HostKey,
+    worker: &mut Worker,
+    playbook: PlaybookDigest,
+) -> Result<BTreeSet<GrantKind>, String> {
+    let ready = library.ready(playbook).ok_or("the playbook is not ready any more")?;
     if worker.engine != Some(ready.engine) {
         return Err("the playbook was compiled for another engine".to_owned());
     }
-    let run = RunJob {
-        package: job.playbook,
-        key: SealKey(*keys.derive(job.playbook, ready.engine).expose()),
-        grants: ready.grants.clone(),
-        trigger: job.trigger,
-        limits: Limits::for_duration(job.within),
-    };
-    worker.run(run, &ready).await.map_err(|error| error.to_string())
+    let key = SealKey(*keys.derive(playbook, ready.engine).expose());
+    worker.load(playbook, key, ready.artifact).await.map_err(|error| error.to_string())?;
+    Ok(ready.grants.clone())
 }
 
 fn trigger_of(permit: &Permit, fired: UnixMillis, config: &crate::config::AgentConfig) -> Trigger {

@@ -1,7 +1,7 @@
 //! Between effector and worker.
 //!
 //! One worker serves one job and dies. It gets a job, asks host calls one at a time, and says how the
-//! component ended. It never sees a permit, a unit's name, a path or a key that is good for anything
+//! component ended. A component may be loaded before its job is known to come; none of its code runs then. It never sees a permit, a unit's name, a path or a key that is good for anything
 //! but its own package.
 
 use fettle_model::digest::PlaybookDigest;
@@ -20,8 +20,15 @@ pub enum ToWorker {
         /// The key under which the result is sealed.
         key: SealKey,
     },
-    /// Run a component; its sealed artifact's bytes follow. Answered by calls, then by
-    /// [`FromWorker::Returned`].
+    /// Load a component, instead of the one before; its sealed artifact's bytes follow. Answered only when it
+    /// cannot be loaded, by [`FromWorker::Failed`].
+    Load {
+        /// The package.
+        package: PlaybookDigest,
+        /// The key under which its artifact was sealed.
+        key: SealKey,
+    },
+    /// Run the component that is loaded. Answered by calls, then by [`FromWorker::Returned`].
     Run(Box<RunJob>),
     /// The answer to a call.
     Reply {
@@ -34,10 +41,8 @@ pub enum ToWorker {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunJob {
-    /// The package.
+    /// The package that must be loaded.
     pub package: PlaybookDigest,
-    /// The key under which its artifact was sealed.
-    pub key: SealKey,
     /// The kinds of capability that are linked.
     pub grants: BTreeSet<GrantKind>,
     /// What the playbook is told of the fault.

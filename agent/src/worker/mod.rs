@@ -1,7 +1,7 @@
 //! The worker: one process, one job, then it dies.
 //!
 //! Started by the effector with its end of a socket pair as standard input. It locks itself in
-//! ([`lock`]), says that it is ready, and compiles one package or runs one component. It has no
+//! ([`lock`]), says that it is ready, and compiles one package or loads and runs one component. It has no
 //! configuration, opens no file and no connection, and knows the host only through [`crate::ipc::worker`].
 
 pub mod lock;
@@ -11,10 +11,11 @@ use crate::ipc::frame::{
     send_bytes_blocking,
 };
 use crate::ipc::worker::{FromWorker, RunJob, SealKey, ToWorker};
+use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::MAX_PACKAGE_BYTES;
 use fettle_sandbox::call::{Call, Reply};
 use fettle_sandbox::engine::{
-    ArtifactKey, CompileError, Engine, EngineUnavailable, LoadError, SealedArtifact, UntrustedArtifact,
+    ArtifactKey, CompileError, Engine, EngineUnavailable, LoadError, Playbook, SealedArtifact, UntrustedArtifact,
 };
 use fettle_sandbox::execution::Gone;
 use fettle_sandbox::package::{InvalidPackage, Package};
@@ -69,19 +70,29 @@ pub fn serve() -> Result<(), WorkerError> {
     let missing = lock::lock_in().map_err(WorkerError::Lock)?;
     let ready = FromWorker::Ready { engine: engine.fingerprint().to_string(), missing };
     send_blocking(&mut pipe, &ready, MAX_WORKER_FRAME).map_err(WorkerError::Pipe)?;
-    match receive_blocking(&mut pipe, MAX_WORKER_FRAME) {
-        Ok(ToWorker::Compile { key }) => {
-            let package = receive_bytes_blocking(&mut pipe, MAX_PACKAGE_BYTES).map_err(WorkerError::Pipe)?;
-            compile(&engine, package, key, &mut pipe)
+    let mut loaded: Option<Playbook> = None;
+    loop {
+        match receive_blocking(&mut pipe, MAX_WORKER_FRAME) {
+            Ok(ToWorker::Compile { key }) => {
+                let package = receive_bytes_blocking(&mut pipe, MAX_PACKAGE_BYTES).map_err(WorkerError::Pipe)?;
+                return compile(&engine, package, key, &mut pipe);
+            }
+            Ok(ToWorker::Load { package, key }) => {
+                let artifact = receive_bytes_blocking(&mut pipe, MAX_ARTIFACT_BYTES).map_err(WorkerError::Pipe)?;
+                match load(&engine, package, key, artifact) {
+                    Ok(playbook) => loaded = Some(playbook),
+                    Err(error) => return fail(&error, &mut pipe),
+                }
+            }
+            Ok(ToWorker::Run(job)) => {
+                let playbook = loaded.filter(|playbook| playbook.package() == job.package);
+                return run(&engine, &playbook.ok_or(WorkerError::OutOfTurn)?, &job, &mut pipe);
+            }
+            Ok(ToWorker::Reply { .. }) => return Err(WorkerError::OutOfTurn),
+            // The effector has no job for it and ends.
+            Err(FrameError::Closed) => return Ok(()),
+            Err(error) => return Err(WorkerError::Pipe(error)),
         }
-        Ok(ToWorker::Run(job)) => {
-            let artifact = receive_bytes_blocking(&mut pipe, MAX_ARTIFACT_BYTES).map_err(WorkerError::Pipe)?;
-            run(&engine, &job, artifact, &mut pipe)
-        }
-        Ok(ToWorker::Reply { .. }) => Err(WorkerError::OutOfTurn),
-        // The effector has no job for it and ends.
-        Err(FrameError::Closed) => Ok(()),
-        Err(error) => Err(WorkerError::Pipe(error)),
     }
 }
 
@@ -99,17 +110,16 @@ fn compile(engine: &Engine, package: Vec<u8>, key: SealKey, pipe: &mut UnixStrea
     }
 }
 
-fn run(engine: &Engine, job: &RunJob, artifact: Vec<u8>, pipe: &mut UnixStream) -> Result<(), WorkerError> {
-    let playbook = SealedArtifact::new(artifact)
-        .open(&ArtifactKey::new(job.key.0), job.package, engine.fingerprint())
-        .map_err(JobError::Untrusted)
-        .and_then(|artifact| engine.load(&artifact).map_err(JobError::Load));
-    let playbook = match playbook {
-        Ok(playbook) => playbook,
-        Err(error) => return fail(&error, pipe),
-    };
+fn load(engine: &Engine, package: PlaybookDigest, key: SealKey, artifact: Vec<u8>) -> Result<Playbook, JobError> {
+    let artifact = SealedArtifact::new(artifact)
+        .open(&ArtifactKey::new(key.0), package, engine.fingerprint())
+        .map_err(JobError::Untrusted)?;
+    engine.load(&artifact).map_err(JobError::Load)
+}
+
+fn run(engine: &Engine, playbook: &Playbook, job: &RunJob, pipe: &mut UnixStream) -> Result<(), WorkerError> {
     let execution =
-        engine.execute(&playbook, &job.grants, &job.trigger, job.limits, &mut |call| ask(pipe, call).map_err(|_| Gone));
+        engine.execute(playbook, &job.grants, &job.trigger, job.limits, &mut |call| ask(pipe, call).map_err(|_| Gone));
     send_blocking(pipe, &FromWorker::Returned { execution }, MAX_WORKER_FRAME).map_err(WorkerError::Pipe)
 }
 
@@ -117,7 +127,7 @@ fn ask(pipe: &mut UnixStream, call: Call) -> Result<Reply, WorkerError> {
     send_blocking(pipe, &FromWorker::Call { call }, MAX_WORKER_FRAME).map_err(WorkerError::Pipe)?;
     match receive_blocking(pipe, MAX_WORKER_FRAME).map_err(WorkerError::Pipe)? {
         ToWorker::Reply { reply } => Ok(reply),
-        ToWorker::Compile { .. } | ToWorker::Run(_) => Err(WorkerError::OutOfTurn),
+        ToWorker::Compile { .. } | ToWorker::Load { .. } | ToWorker::Run(_) => Err(WorkerError::OutOfTurn),
     }
 }
 

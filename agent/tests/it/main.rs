@@ -10,3 +10,4 @@ mod permits;
 mod rotation;
 mod stand;
 mod trust;
+mod worker;

@@ -25,12 +25,12 @@ use std::time::Duration;
 
 #[path = "../../../sandbox/tests/it/support.rs"]
 #[expect(dead_code, reason = "only the component is used here, not the manifest")]
-mod by_hand;
+pub(crate) mod by_hand;
 
 /// Longest wait for anything: a machine that compiles something else beside takes ten seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const MANIFEST: &str = r#"
+pub(crate) const MANIFEST: &str = r#"
 manifest = 1
 [playbook]
 name = "by-hand"
