@@ -6,8 +6,9 @@
 
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::{Fence, StopEpoch};
+use fettle_model::evidence::Drill;
 use fettle_model::host::DrillConsent;
-use fettle_model::id::{BootId, HostId};
+use fettle_model::id::{BootId, DrillId, HostId};
 use fettle_model::name::EnvironmentName;
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
@@ -75,6 +76,8 @@ pub struct Situation<'a> {
     pub ceiling: &'a Ceiling,
     /// Whether drills may run here.
     pub drills: DrillConsent,
+    /// The newest drill that was published for this host.
+    pub drill: Option<&'a Drill>,
     /// Whether a run is in progress.
     pub occupation: Occupation,
     /// Whether the log is one.
@@ -138,7 +141,7 @@ fn not_stopped(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection
     let newest = s
         .stops
         .iter()
-        .filter(|stop| in_scope(&stop.scope, permit, s.environment))
+        .filter(|stop| in_scope(&stop.scope, permit, s.environment, s.drill))
         .map(|stop| stop.epoch)
         .max()
         .unwrap_or(StopEpoch(0));
@@ -148,21 +151,32 @@ fn not_stopped(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection
     Ok(())
 }
 
-/// Whether a scope covers what a permit is for.
+/// Whether a scope covers what a permit is for. A permit to inject names its drill only; of which service and
+/// playbook that is stands in `drill`, where it is the one.
 #[must_use]
-pub fn in_scope(scope: &Scope, permit: &Permit, environment: &EnvironmentName) -> bool {
-    match (scope, &permit.purpose) {
-        (Scope::Global, _) => true,
-        (Scope::Environment(name), _) => name == environment,
-        (Scope::Service(name), Purpose::Remediate { check, .. }) => name == &check.service,
-        (Scope::Playbook(name), Purpose::Remediate { .. }) => {
-            permit.playbook.as_ref().is_some_and(|playbook| name == &playbook.name)
-        }
-        // Of which service and playbook a drill is does not stand in its permit, which names the drill only. A
-        // fault that stays out because of another service's stop costs a drill; one that hits a stopped
-        // service is an accident. Only permits from before the stop are concerned, of seconds at most.
-        (Scope::Service(_) | Scope::Playbook(_), Purpose::InjectFault { .. }) => true,
+pub fn in_scope(scope: &Scope, permit: &Permit, environment: &EnvironmentName, drill: Option<&Drill>) -> bool {
+    match scope {
+        Scope::Global => true,
+        Scope::Environment(name) => name == environment,
+        Scope::Service(stopped) => match &permit.purpose {
+            Purpose::Remediate { check, .. } => stopped == &check.service,
+            Purpose::InjectFault { drill: id, .. } => {
+                of_drill(*id, drill).is_none_or(|drill| stopped == &drill.service)
+            }
+        },
+        Scope::Playbook(stopped) => match &permit.purpose {
+            Purpose::Remediate { .. } => permit.playbook.as_ref().is_some_and(|playbook| stopped == &playbook.name),
+            Purpose::InjectFault { drill: id, .. } => {
+                of_drill(*id, drill).is_none_or(|drill| stopped == &drill.playbook.name)
+            }
+        },
     }
+}
+
+/// The drill of a permit, where it is the one that this host knows. Of another one nobody here can say what it
+/// is about: a fault that stays out costs a drill, one that hits a stopped service is an accident.
+fn of_drill(id: DrillId, known: Option<&Drill>) -> Option<&Drill> {
+    known.filter(|known| known.drill == id)
 }
 
 fn within_ceiling(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection> {
@@ -204,6 +218,7 @@ mod tests {
     use fettle_model::evidence::{Fault, FaultKind};
     use fettle_model::permit::PermittedTarget;
     use fettle_model::remediation::{Parameters, PlaybookVersion};
+    use fettle_model::time::UnixMillis;
     use std::time::Duration;
 
     struct World {
@@ -213,6 +228,7 @@ mod tests {
         ceiling: Ceiling,
         stops: Vec<StopOrder>,
         environment: EnvironmentName,
+        drill: Option<Drill>,
     }
 
     fn id<T: std::str::FromStr>(last: u8) -> T
@@ -278,6 +294,7 @@ mod tests {
             ceiling: BTreeMap::from([(unit, BTreeSet::from([Action::Restart]))]),
             stops: vec![],
             environment: name("production"),
+            drill: None,
         }
     }
 
@@ -296,6 +313,7 @@ mod tests {
                 bound: &self.bound,
                 ceiling: &self.ceiling,
                 drills: DrillConsent::Refused,
+                drill: self.drill.as_ref(),
                 occupation: Occupation::Free,
                 log: LogView::Consistent,
             }
@@ -307,6 +325,21 @@ mod tests {
             self.request.playbook = None;
             self.permit.purpose = self.request.purpose.clone();
             self.permit.playbook = None;
+            self
+        }
+
+        /// The host knows this drill: of the playbook restart-service for the service web.
+        fn knowing(mut self, drill: DrillId) -> Self {
+            self.drill = Some(Drill {
+                drill,
+                playbook: PlaybookVersion { name: name("restart-service"), digest: PlaybookDigest::of(b"package") },
+                host: id(3),
+                service: name("web"),
+                check: name("http"),
+                fault: Fault { kind: FaultKind::KillProcess, on: name("service") },
+                by: name("alice"),
+                deadline: UnixMillis(1),
+            });
             self
         }
 
@@ -419,17 +452,32 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_stop_of_any_service_or_playbook_holds_a_drills_fault() {
+    fn a_newer_stop_holds_the_fault_of_a_drill_of_its_service_and_playbook_and_of_no_other() {
         let stopped = |seen| Some(PermitRejection::Stopped { epoch: StopEpoch(2), seen: StopEpoch(seen) });
         for (scope, epoch, expected) in [
             ("service:web", 3, stopped(3)),
             ("service:web", 2, None),
+            ("service:db", 3, None),
             ("playbook:restart-service", 3, stopped(3)),
+            ("playbook:disable-flag", 3, None),
             ("global", 3, stopped(3)),
+            ("environment:production", 3, stopped(3)),
             ("environment:staging", 3, None),
         ] {
-            let world = world().injecting().stop(scope, epoch);
+            let world = world().injecting().knowing(id(7)).stop(scope, epoch);
             check(&world.permit, &Situation { drills: DrillConsent::Allowed, ..world.situation() }, expected);
+        }
+    }
+
+    #[test]
+    fn a_newer_stop_of_any_service_or_playbook_holds_the_fault_of_a_drill_that_is_not_known() {
+        let stopped = Some(PermitRejection::Stopped { epoch: StopEpoch(2), seen: StopEpoch(3) });
+        for scope in ["service:db", "playbook:disable-flag"] {
+            for world in [world().injecting(), world().injecting().knowing(id(8))] {
+                let world = world.stop(scope, 3);
+                let s = Situation { drills: DrillConsent::Allowed, ..world.situation() };
+                check(&world.permit, &s, stopped.clone());
+            }
         }
     }
 

@@ -108,6 +108,7 @@ impl Effector {
             bound: &bound,
             ceiling: &config.ceiling,
             drills: config.host.drills,
+            drill: self.drill.as_ref(),
             occupation: if self.active.is_some() { Occupation::Busy } else { Occupation::Free },
             log: self.log,
         };
@@ -183,11 +184,9 @@ impl Effector {
     /// Why the run of a permit has to stop, where a stop order that came after the permit says so.
     pub(super) fn stop_of(&self, permit: &Permit) -> Option<String> {
         let environment = &self.capabilities.config().host.environment;
-        let order = self
-            .stops
-            .all()
-            .iter()
-            .find(|order| permit.stop_epoch < order.epoch && in_scope(&order.scope, permit, environment))?;
+        let newer = self.stops.all().iter().filter(|order| permit.stop_epoch < order.epoch);
+        let mut stopping = newer.filter(|order| in_scope(&order.scope, permit, environment, self.drill.as_ref()));
+        let order = stopping.next()?;
         Some(format!("stopped in scope {} by {}: {}", order.scope, order.by, order.why))
     }
 
