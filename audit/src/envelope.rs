@@ -62,7 +62,7 @@ pub enum EnvelopeError {
         /// What was expected.
         expected: String,
     },
-    /// It is signed by another key than expected.
+    /// It names another key than expected, and is not signed by the expected one.
     #[error("the envelope is signed by {found}, not by {expected}")]
     OtherKey {
         /// The key that it names.
@@ -179,12 +179,14 @@ impl Envelope {
             });
         }
         let expected = key.key_id();
-        if self.key_id != expected {
-            return Err(EnvelopeError::OtherKey { found: self.key_id, expected });
+        let held = key.verify(&pre_authentication_encoding(&self.payload_type, &self.payload), &self.signature);
+        match (held, self.key_id == expected) {
+            (Ok(()), true) => Ok(&self.payload),
+            // A damaged name of the key, not another key.
+            (Ok(()), false) => Err(EnvelopeError::Malformed { what: "the key id" }),
+            (Err(_), true) => Err(EnvelopeError::BadSignature),
+            (Err(_), false) => Err(EnvelopeError::OtherKey { found: self.key_id, expected }),
         }
-        key.verify(&pre_authentication_encoding(&self.payload_type, &self.payload), &self.signature)
-            .map_err(|_| EnvelopeError::BadSignature)?;
-        Ok(&self.payload)
     }
 }
 
@@ -256,6 +258,8 @@ mod tests {
             .replace(&key().public().key_id().to_string(), &other.public().key_id().to_string());
         let claimed = Envelope::parse(claimed.into_bytes()).expect("parsed");
         assert_eq!(claimed.verify(&other.public(), TYPE), Err(EnvelopeError::BadSignature));
+        // It names another key, and yet is this one's.
+        assert!(matches!(claimed.verify(&key().public(), TYPE), Err(EnvelopeError::Malformed { .. })));
     }
 
     #[track_caller]

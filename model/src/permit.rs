@@ -9,7 +9,7 @@
 
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
-use crate::digest::PlaybookDigest;
+use crate::digest::{KeyId, PlaybookDigest};
 use crate::evidence::Fault;
 use crate::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId};
 use crate::name::{Label, RemediationName};
@@ -181,8 +181,13 @@ pub struct PermittedTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "rule", deny_unknown_fields)]
 pub enum PermitRejection {
-    /// The envelope is not signed by the control plane's permit key, or is malformed.
+    /// The envelope's signature does not hold, or it is malformed.
     BadSignature,
+    /// It is signed by another key than the one that this host pinned: another control plane's, or a forger's.
+    ForeignKey {
+        /// The key.
+        key: KeyId,
+    },
     /// It is not proven to be in the log.
     NotInLog,
     /// It names another host.

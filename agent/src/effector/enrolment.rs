@@ -24,15 +24,19 @@ enum Answer {
     /// It says what is pinned already.
     Known,
     /// It says something else than what is pinned.
-    Foreign,
+    Foreign(PermitRejection),
     /// It says something else than this key of `agent.toml`.
     NotOwners(&'static str),
 }
 
 fn answer(known: (Option<HostId>, Option<&Pins>), given: (HostId, &Pins), wanted: &ControlPlaneSettings) -> Answer {
     let ((known_host, known_pins), (host, pins)) = (known, given);
+    if let Some(key) = known_pins.and_then(|known| known.foreign_key(pins)) {
+        return Answer::Foreign(PermitRejection::ForeignKey { key });
+    }
+    // The keys are the pinned ones, and what is left to differ is the log's name.
     if known_host.is_some_and(|known| known != host) || known_pins.is_some_and(|known| known != pins) {
-        return Answer::Foreign;
+        return Answer::Foreign(PermitRejection::OtherHost);
     }
     match (pins.unlike(wanted), known_host, known_pins) {
         (Some(key), _, _) => Answer::NotOwners(key),
@@ -85,20 +89,25 @@ impl Effector {
                 );
                 Ok(())
             }
-            Answer::Foreign => {
+            Answer::Foreign(because) => {
                 tracing::error!(%host, "enrolment answered with another host id or other keys than this agent pinned; they are ignored");
-                self.refuse_keys(log_key, permit_key).await
+                self.refuse_keys(log_key, permit_key, because).await
             }
         }
     }
 
     /// Somebody tried to make this agent obey other keys: a record, once in the life of this process.
-    async fn refuse_keys(&mut self, log_key: &str, permit_key: &str) -> Result<(), EffectorError> {
+    async fn refuse_keys(
+        &mut self,
+        log_key: &str,
+        permit_key: &str,
+        because: PermitRejection,
+    ) -> Result<(), EffectorError> {
         let envelope = EnvelopeDigest::of(format!("{log_key}\n{permit_key}").as_bytes());
         if self.recorder.host().is_none() || self.refused_keys.replace(envelope).is_some() {
             return Ok(());
         }
-        let rejected = PermitRejected { permit: None, run: None, envelope, because: PermitRejection::BadSignature };
+        let rejected = PermitRejected { permit: None, run: None, envelope, because };
         self.record(Body::PermitRejected(Box::new(rejected)), |store, sealed| store.append(sealed.as_new())).await
     }
 }
@@ -141,9 +150,16 @@ mod tests {
         let enrolled = (Some(host(1)), Some(&own));
         assert_eq!(answer((None, None), (host(1), &own), &anybody), Answer::Pin);
         assert_eq!(answer(enrolled, (host(1), &pins(1, 1)), &anybody), Answer::Known);
-        assert_eq!(answer(enrolled, (host(2), &pins(1, 1)), &anybody), Answer::Foreign);
-        assert_eq!(answer(enrolled, (host(1), &pins(9, 1)), &anybody), Answer::Foreign);
-        assert_eq!(answer(enrolled, (host(1), &pins(1, 9)), &anybody), Answer::Foreign);
+        let foreign = |at, log, permit| match answer(enrolled, (host(at), &pins(log, permit)), &anybody) {
+            Answer::Foreign(because) => Some(because),
+            Answer::Pin | Answer::Known | Answer::NotOwners(_) => None,
+        };
+        let key = |seed| PermitRejection::ForeignKey { key: SigningKey::from_seed(&[seed; 32]).public().key_id() };
+        assert_eq!(foreign(2, 1, 1), Some(PermitRejection::OtherHost));
+        // The permit key of the seed `n` is made from `n + 1`.
+        assert_eq!(foreign(1, 9, 1), Some(key(9)));
+        assert_eq!(foreign(1, 1, 9), Some(key(10)));
+        assert_eq!(foreign(2, 9, 9), Some(key(10)));
     }
 
     #[test]

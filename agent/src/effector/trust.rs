@@ -5,12 +5,14 @@
 
 use crate::config::ControlPlaneSettings;
 use fettle_audit::checkpoint::{Checkpoint, CheckpointError, InvalidLogKey, LogVerifier};
+use fettle_audit::envelope::EnvelopeError;
 use fettle_audit::key::{InvalidPublicKey, PublicKey};
 use fettle_audit::published::{Published, PublishedError};
-use fettle_audit::signed_record::SignedRecord;
+use fettle_audit::signed_record::{OpenError, SignedRecord};
 use fettle_audit::tree::{Hash, ProofMismatch, verify_consistency};
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::{StopEpoch, TreeSize};
+use fettle_model::digest::KeyId;
 use fettle_model::permit::PermitRejection;
 use fettle_model::record::{Author, Record};
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,9 @@ impl Disbelief {
     #[must_use]
     pub const fn rejection(&self) -> PermitRejection {
         match self {
+            Self::Published(PublishedError::Record(OpenError::Envelope(EnvelopeError::OtherKey { found, .. }))) => {
+                PermitRejection::ForeignKey { key: *found }
+            }
             Self::OtherAuthor
             | Self::Published(PublishedError::TooLong(_) | PublishedError::Json(_) | PublishedError::Record(_)) => {
                 PermitRejection::BadSignature
@@ -94,6 +99,14 @@ impl Pins {
             (false, true) => Some("permit-key"),
             (false, false) => None,
         }
+    }
+
+    /// A key of `other` that is not this one: the permit key, or else the log's.
+    #[must_use]
+    pub fn foreign_key(&self, other: &Self) -> Option<KeyId> {
+        [(&self.permit, &other.permit), (self.log.key().key(), other.log.key().key())]
+            .into_iter()
+            .find_map(|(own, other)| (own != other).then(|| other.key_id()))
     }
 
     /// Verifies a record of the control plane.

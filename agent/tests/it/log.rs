@@ -8,6 +8,7 @@ use fettle_audit::published::Published;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_audit::tree::{Frontier, Hash, consistency_proof, inclusion_proof};
 use fettle_model::counter::{LogPosition, TreeSize};
+use fettle_model::digest::KeyId;
 use fettle_model::record::{Author, Body, Record};
 use fettle_model::time::UnixMillis;
 use std::collections::BTreeMap;
@@ -41,6 +42,11 @@ impl Log {
 
     pub(crate) fn permit_key(&self) -> String {
         self.permit_key.public().to_string()
+    }
+
+    /// The name of its permit key.
+    pub(crate) fn permit_key_id(&self) -> KeyId {
+        self.permit_key.public().key_id()
     }
 
     /// The control plane says something.

@@ -145,11 +145,12 @@ async fn a_permit_without_proof_or_with_a_flipped_bit_is_refused_and_recorded() 
     let permit = stand.permit(&request);
     let granted = stand.control_plane.shared().log.say(Body::PermitGranted(Box::new(permit)));
     // The control: the one record that the agent could not have been given yet.
-    let stranger = crate::log::Log::new(30).say(Body::PermitGranted(Box::new(stand.permit(&request))));
+    let mut other = crate::log::Log::new(30);
+    let stranger = other.say(Body::PermitGranted(Box::new(stand.permit(&request))));
     let elsewhere = Published { checkpoint: stranger.checkpoint.clone(), ..granted.clone() };
     let without_path = Published { inclusion: Vec::new(), ..granted.clone() };
     for (published, expected) in [
-        (stranger, PermitRejection::BadSignature),
+        (stranger, PermitRejection::ForeignKey { key: other.permit_key_id() }),
         (elsewhere, PermitRejection::NotInLog),
         (without_path, PermitRejection::NotInLog),
     ] {

@@ -118,7 +118,10 @@ fn account(record: &RunRecord, position: &str) -> String {
 /// Why an agent refused a permit, in a sentence.
 pub(crate) fn rejection(because: &PermitRejection) -> String {
     match because {
-        PermitRejection::BadSignature => "The permit is not signed by the control plane's permit key.".to_owned(),
+        PermitRejection::BadSignature => "The permit's signature does not hold.".to_owned(),
+        PermitRejection::ForeignKey { key } => {
+            format!("The permit is signed by {key}, which is not the permit key that this host pinned.")
+        }
         PermitRejection::NotInLog => "The permit was not proven to be in the log.".to_owned(),
         PermitRejection::OtherHost => "The permit is for another host.".to_owned(),
         PermitRejection::OtherRequest => {

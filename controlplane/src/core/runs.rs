@@ -90,12 +90,13 @@ impl Run {
     }
 }
 
-/// Whether an agent's rejection ends a permit. `Replayed` says that it was used; after a bad
+/// Whether an agent's rejection ends a permit. `Replayed` says that it was used; after a bad or foreign
 /// signature or a missing proof the same permit may arrive once more, sound; a rejection as another
 /// host's says nothing of this host. These keep the slot until the run reports or is reclaimed.
 pub(in crate::core) const fn ends_permit(because: &PermitRejection) -> bool {
     match because {
         PermitRejection::BadSignature
+        | PermitRejection::ForeignKey { .. }
         | PermitRejection::NotInLog
         | PermitRejection::OtherHost
         | PermitRejection::Replayed => false,

@@ -6,7 +6,7 @@ use fettle_model::evidence::DrillResult;
 use fettle_model::id::HostId;
 use fettle_model::incident::IncidentCause;
 use fettle_model::name::PersonName;
-use fettle_model::permit::{Permit, Purpose};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::{Author, Body};
 use fettle_model::refusal::Refusal;
 
@@ -72,11 +72,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PermitRequested(request) => format!("asks for a permit: {}", purpose(&request.purpose)),
         Body::PermitGranted(permit) => granted(state, permit),
         Body::PermitRefused(refusal) => refused(state, refusal),
-        Body::PermitRejected(rejected) => {
-            let because = serde_json::to_value(&rejected.because).ok();
-            let rule = because.as_ref().and_then(|value| value.get("because").or(Some(value))?.as_str());
-            format!("the agent rejected a permit: {}", rule.unwrap_or("see the record"))
-        }
+        Body::PermitRejected(rejected) => format!("the agent rejected a permit: {}", rule(&rejected.because)),
         Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
         Body::RunUnresolved(unresolved) => format!("a run on {} never reported", name(state, unresolved.host)),
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),
@@ -131,8 +127,34 @@ fn granted(state: &State, permit: &Permit) -> String {
     format!("{playbook} may run on {}: {}, fence {}", name(state, permit.host), purpose(&permit.purpose), permit.fence)
 }
 
+/// The rule's name, as it stands in the record.
+fn rule(because: &PermitRejection) -> String {
+    let written = serde_json::to_value(because).ok();
+    let rule = written.as_ref().and_then(|written| written.get("rule")?.as_str());
+    rule.unwrap_or("see the record").to_owned()
+}
+
 fn refused(state: &State, refusal: &Refusal) -> String {
     let rules: Vec<&str> = refusal.reasons.iter().map(fettle_model::refusal::Reason::rule).collect();
     let about = refusal.check.as_ref().map_or_else(|| "a drill".to_owned(), ToString::to_string);
     format!("{about} on {} refused: {}", name(state, refusal.host), rules.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::digest::{EnvelopeDigest, KeyId};
+    use fettle_model::record::PermitRejected;
+
+    #[test]
+    fn a_rejected_permit_is_told_with_its_rule() {
+        let key = KeyId::of(b"another");
+        for (because, rule) in
+            [(PermitRejection::BadSignature, "bad-signature"), (PermitRejection::ForeignKey { key }, "foreign-key")]
+        {
+            let rejected = PermitRejected { permit: None, run: None, envelope: EnvelopeDigest::of(b"x"), because };
+            let told = of(&State::default(), &Body::PermitRejected(Box::new(rejected)));
+            assert_eq!(told, format!("the agent rejected a permit: {rule}"));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use crate::world::{World, web};
 use fettle_controlplane::core::{EFFECT_WITHIN, LEASE, RECLAIM_MARGIN, RunState, hold};
 use fettle_model::check::Status;
+use fettle_model::digest::KeyId;
 use fettle_model::incident::IncidentCause;
 use fettle_model::permit::{PermitRejection, UNDO_WITHIN};
 use fettle_model::playbook::UndoPolicy;
@@ -109,6 +110,7 @@ fn a_rejection_frees_the_slot_only_when_the_permit_can_no_longer_be_used() {
         (PermitRejection::Replayed, false),
         (PermitRejection::NotInLog, false),
         (PermitRejection::BadSignature, false),
+        (PermitRejection::ForeignKey { key: KeyId::of(b"another") }, false),
         (PermitRejection::OtherHost, false),
         (PermitRejection::Expired { age_ms: 40_000, lease_ms: 30_000 }, true),
         (PermitRejection::PlaybookUntrusted, true),
