@@ -54,6 +54,12 @@ impl<'a> Group<'a> {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
+    /// How many hosts it has besides `target`.
+    #[must_use]
+    pub fn others(&self, target: HostId) -> u32 {
+        u32::try_from(self.members.iter().filter(|host| host.id != target).count()).unwrap_or(u32::MAX)
+    }
+
     /// Permits of the service in the environment whose effects may still be in progress.
     #[must_use]
     pub const fn in_flight(&self) -> u32 {

@@ -117,6 +117,41 @@ fn injections_share_the_groups_budget() {
 }
 
 #[test]
+fn a_drill_does_not_count_its_own_host_among_those_that_must_stay_healthy() {
+    for least in ["50%", "100%", "1", "3"] {
+        let mut world = World::new();
+        world.guarded(|guard| {
+            guard.min_healthy = least.parse().expect("an amount");
+            guard.cooldown = Duration::ZERO;
+        });
+        let host = world.host("s0", "staging");
+        world.drill_through(host);
+        assert_eq!(ended(&world), [DrillResult::Proved], "{least} of a group of one");
+    }
+}
+
+#[test]
+fn what_heals_a_drill_still_needs_the_other_hosts() {
+    let (mut world, host) = staging();
+    world.drill_to_fault(host);
+    let other = world.core.state().hosts().map(|known| known.id).find(|id| *id != host).expect("a second host");
+    world.becomes(other, Status::Critical);
+    let refusal = world.ask(host).expect_err("no other host is healthy");
+    assert_eq!(refusal.reasons, [Reason::MinHealthy { limit: 1, value: 0 }]);
+}
+
+#[test]
+fn a_fault_of_its_own_on_a_lone_staging_host_counts_that_host() {
+    let mut world = World::new();
+    let host = world.host("s0", "staging");
+    world.guarded(|guard| guard.cooldown = Duration::ZERO);
+    world.drill_through(host);
+    world.becomes(host, Status::Critical);
+    let refusal = world.ask(host).expect_err("no drill broke it");
+    assert_eq!(refusal.reasons, [Reason::MinHealthy { limit: 1, value: 0 }]);
+}
+
+#[test]
 fn a_fault_that_no_drill_injected_needs_evidence_even_while_a_drill_waits() {
     let (mut world, host) = staging();
     assert_eq!(world.start_drill(host).1, Outcome::Done);

@@ -203,7 +203,11 @@ impl Oracle {
                 && !busy(id)
                 && matches!(known.status, Some(Status::Passing | Status::Warning))
         });
-        let minimum = self.guard.min_healthy.as_minimum(size);
+        // A drill and what heals it leave the drilled host out of the group.
+        let minimum = match permit.drill {
+            None => self.guard.min_healthy.as_minimum(size),
+            Some(_) => self.guard.min_healthy.as_minimum(size - 1).min(size - 1),
+        };
         assert!(u32::try_from(healthy.count()).expect("few") >= minimum, "too few healthy hosts are left");
     }
 

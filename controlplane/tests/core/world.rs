@@ -417,12 +417,17 @@ impl World {
 
     /// A drill from its start to the healing permit.
     pub(crate) fn drill_to_healing(&mut self, host: HostId) -> Permit {
+        self.drill_to_fault(host);
+        self.ask(host).expect("the healing is permitted")
+    }
+
+    /// A drill up to the critical transition.
+    pub(crate) fn drill_to_fault(&mut self, host: HostId) {
         let (drill, outcome) = self.start_drill(host);
         assert_eq!(outcome, Outcome::Done);
         let injection = self.ask_to_inject(host, drill).expect("the injection is permitted");
         self.end(&injection, Ending::Succeeded);
         self.becomes(host, Status::Critical);
-        self.ask(host).expect("the healing is permitted")
     }
 
     pub(crate) fn drill_through(&mut self, host: HostId) {

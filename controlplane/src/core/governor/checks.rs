@@ -47,8 +47,24 @@ pub(super) fn attempts(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons
     }
 }
 
+/// Of which hosts a guard's minimum is a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MinimumOf {
+    /// Of the whole group.
+    Group,
+    /// Of the hosts besides the target, and never more than there are: a drill breaks the target on purpose,
+    /// and a staging group may have no other.
+    Others,
+}
+
 /// Room in the group: in flight below the maximum, and enough healthy hosts besides the target.
-pub(super) fn group(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons: &mut Vec<Reason>) {
+pub(super) fn group(
+    case: &Case<'_>,
+    check: &CheckRef,
+    guard: &Guard,
+    minimum_of: MinimumOf,
+    reasons: &mut Vec<Reason>,
+) {
     let Some(service) = case.state.configuration().service(&check.service) else { return };
     let environment = &case.host.environment;
     let group = Group::of(case.state, service, environment);
@@ -63,7 +79,14 @@ pub(super) fn group(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons: &
             .min();
         reasons.push(Reason::MaxInFlight { limit, value, clears_at });
     }
-    let (limit, value) = (guard.min_healthy.as_minimum(group.size()), group.healthy_besides(case.host.id));
+    let limit = match minimum_of {
+        MinimumOf::Group => guard.min_healthy.as_minimum(group.size()),
+        MinimumOf::Others => {
+            let others = group.others(case.host.id);
+            guard.min_healthy.as_minimum(others).min(others)
+        }
+    };
+    let value = group.healthy_besides(case.host.id);
     if value < limit {
         reasons.push(Reason::MinHealthy { limit, value });
     }

@@ -37,7 +37,9 @@ pub(super) fn judge(case: &Case<'_>, drill: DrillId, fault: &Fault) -> Result<Pe
     };
     if let Some(running) = running {
         match remediation {
-            Some(remediation) => checks::group(case, &running.check(), &remediation.guard, &mut reasons),
+            Some(remediation) => {
+                checks::group(case, &running.check(), &remediation.guard, checks::MinimumOf::Others, &mut reasons);
+            }
             None => reasons.push(Reason::NoRemediation),
         }
         let playbook = Some(&running.drill.playbook.name);

@@ -64,7 +64,8 @@ pub(super) fn judge(
             mode @ (Mode::Observe | Mode::Approve) => reasons.push(Reason::Mode { mode, proposal: None }),
         }
         checks::attempts(case, check, &remediation.guard, &mut reasons);
-        checks::group(case, check, &remediation.guard, &mut reasons);
+        let minimum_of = if drill.is_some() { checks::MinimumOf::Others } else { checks::MinimumOf::Group };
+        checks::group(case, check, &remediation.guard, minimum_of, &mut reasons);
     }
     let name = remediation.map(|remediation| &remediation.playbook.name);
     switches(case, &check.service, name, Probing::Allowed, &mut reasons);
