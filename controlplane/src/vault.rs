@@ -5,6 +5,7 @@
 //! of mode 0600, owned by one thread; everybody else asks it over a bounded channel. Losing it loses open
 //! tokens and nothing else.
 
+use crate::core::MAX_OPEN_TOKENS;
 use crate::state_dir::private_file;
 use fettle_certs::token::{REPEAT_WINDOW, TokenUse, TokenVerifier};
 use fettle_model::counter::CertificateGeneration;
@@ -20,8 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 /// allow fewer.
 const INBOX: usize = 1_024;
 
-/// Most tokens that are open at once: a fleet of 10 000 hosts prepared in one go, and as many again.
-const MAX_TOKENS: i64 = 20_000;
+/// Most tokens that are kept: those that the leader lets be open, and as many again that were used up or
+/// expired and are not forgotten yet, which they are within minutes.
+const MAX_TOKENS: usize = 2 * MAX_OPEN_TOKENS;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS token (
@@ -83,8 +85,8 @@ pub enum VaultError {
         /// What.
         what: &'static str,
     },
-    /// Too many tokens are open.
-    #[error("{MAX_TOKENS} join tokens are open; wait until some expire")]
+    /// Too many tokens are kept.
+    #[error("the vault keeps {MAX_TOKENS} join tokens already")]
     Full,
     /// Its thread has ended.
     #[error("the vault has ended")]
@@ -126,7 +128,7 @@ impl Vault {
     /// Keeps a new token.
     ///
     /// # Errors
-    /// When it cannot be written, or too many are open.
+    /// When it cannot be written, or too many are kept.
     pub async fn keep_token(
         &self,
         token: TokenId,
@@ -134,8 +136,8 @@ impl Vault {
         expires_at: UnixMillis,
     ) -> Result<(), VaultError> {
         self.ask(move |vault| {
-            let open: i64 = vault.query_row("SELECT COUNT(*) FROM token", [], |row| row.get(0))?;
-            if open >= MAX_TOKENS {
+            let kept: i64 = vault.query_row("SELECT COUNT(*) FROM token", [], |row| row.get(0))?;
+            if usize::try_from(kept).unwrap_or(usize::MAX) >= MAX_TOKENS {
                 return Err(VaultError::Full);
             }
             vault.execute(

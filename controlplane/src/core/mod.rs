@@ -50,7 +50,9 @@ pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
 pub use decide::enrolment::{
     DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,
 };
-pub use decide::people::{MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, PersonCommand, PersonRefusal, PersonRequest};
+pub use decide::people::{
+    MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, PersonCommand, PersonRefusal, PersonRequest,
+};
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};

@@ -6,6 +6,7 @@ use fettle_model::id::TokenId;
 use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::record::{PublisherTrusted, RoleGranted, TokenCreated};
+use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A join token without its secret.
@@ -17,6 +18,14 @@ pub struct Token {
     pub stamp: Stamp,
     /// The enrolment that used it up.
     pub used: Option<Stamp>,
+}
+
+/// The join tokens that still enrol somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) struct OpenTokens {
+    pub(in crate::core) count: usize,
+    /// `None` where there is none.
+    pub(in crate::core) first_expiry: Option<UnixMillis>,
 }
 
 /// Who may do what, and whose keys are trusted.
@@ -53,6 +62,17 @@ impl People {
     pub(in crate::core) fn add_token(&mut self, created: &TokenCreated, stamp: Stamp) {
         self.tokens.retain(|_, token| token.created.expires_at > stamp.at);
         self.tokens.insert(created.token, Token { created: created.clone(), stamp, used: None });
+    }
+
+    pub(in crate::core) fn open_tokens(&self, now: UnixMillis) -> OpenTokens {
+        let open = self.tokens.values().filter(|token| token.used.is_none() && token.created.expires_at > now);
+        open.fold(OpenTokens { count: 0, first_expiry: None }, |open, token| {
+            let expiry = token.created.expires_at;
+            OpenTokens {
+                count: open.count + 1,
+                first_expiry: Some(open.first_expiry.map_or(expiry, |first| first.min(expiry))),
+            }
+        })
     }
 
     pub(in crate::core) fn use_token(&mut self, token: TokenId, stamp: Stamp) {

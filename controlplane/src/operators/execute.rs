@@ -1,11 +1,12 @@
 //! Commands: names become ids, secrets are minted, and the leader is asked.
 
 use super::Caller;
-use super::problem::{invalid, not_found, refused};
+use super::problem::{invalid, not_found, refused, unavailable};
 use crate::core::{Outcome, PersonAction, PersonRequest};
 use crate::gateway::{as_new, gone, internal};
 use crate::leader::Done;
 use crate::mint;
+use crate::vault::VaultError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_audit::key::PublicKey;
@@ -124,7 +125,14 @@ async fn create_token(
     });
     let expires_at = created.ok_or_else(|| internal(anyhow::anyhow!("a token left no record")))?;
     // Crash here: the token is in the log and enrols nobody; the person makes another.
-    caller.shared.vault.keep_token(token, secret.verifier(), expires_at).await.map_err(internal)?;
+    caller.shared.vault.keep_token(token, secret.verifier(), expires_at).await.map_err(|error| match error {
+        VaultError::Full => unavailable(error.to_string(), "try again in a few minutes, when used ones are forgotten"),
+        VaultError::Sqlite(_)
+        | VaultError::File(_)
+        | VaultError::Thread(_)
+        | VaultError::Malformed { .. }
+        | VaultError::Gone => internal(error),
+    })?;
     let addresses = &caller.shared.addresses;
     Ok(CommandReply::Token {
         token,

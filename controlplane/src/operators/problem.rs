@@ -1,6 +1,7 @@
 //! Why something was not done, with what a person can do about it.
 
 use crate::core::PersonRefusal;
+use crate::time_text::utc;
 use fettle_model::name::PersonName;
 use fettle_proto::operator::{Problem, ProblemCode};
 use tonic::{Code, Status};
@@ -31,6 +32,11 @@ pub(super) fn not_found(message: impl Into<String>, remedy: impl Into<String>) -
     status(Problem { code: ProblemCode::NotFound, message: message.into(), remedy: remedy.into() })
 }
 
+/// It may go in a while.
+pub(super) fn unavailable(message: impl Into<String>, remedy: impl Into<String>) -> Status {
+    status(Problem { code: ProblemCode::Unavailable, message: message.into(), remedy: remedy.into() })
+}
+
 /// Cedar says no.
 pub(super) fn denied(by: &PersonName, action: &str, policies: &[String]) -> Problem {
     let because = match policies {
@@ -50,10 +56,19 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
     if let Refusal::NotAuthorised { by, action, policies } = refusal {
         return status(denied(by, action.as_str(), policies));
     }
+    if let Refusal::TokensOpen { clears_at } = refusal {
+        let remedy = format!(
+            "enrol hosts with those that are there, or wait: the first expires at {}; \
+             give the next ones a shorter life: fettle token create --ttl 10m",
+            utc(*clears_at)
+        );
+        return status(Problem { code: ProblemCode::Refused, message: refusal.to_string(), remedy });
+    }
     let (code, remedy) = match refusal {
         Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an operator"),
         Refusal::Why => (ProblemCode::Invalid, "give a short reason in one line"),
         Refusal::TokenValidity => (ProblemCode::Invalid, "give a shorter validity, such as 1h"),
+        Refusal::TokensOpen { .. } => (ProblemCode::Refused, "wait until one expires"),
         Refusal::TokenKnown(_) => (ProblemCode::Conflict, "try again"),
         Refusal::ConfigurationChanged { .. } => {
             (ProblemCode::Conflict, "look at the configuration in force, and apply again")
@@ -79,4 +94,22 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
     };
     let message = format!("{:#}", anyhow::Error::from(refusal.clone()));
     status(Problem { code, message, remedy: remedy.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::time::UnixMillis;
+
+    #[test]
+    fn too_many_open_tokens_are_a_refusal_with_limit_time_and_command() {
+        let told = refused(&PersonRefusal::TokensOpen { clears_at: UnixMillis(1_795_731_481_000) });
+        assert_eq!(told.code(), Code::FailedPrecondition);
+        let problem: Problem = serde_json::from_slice(told.details()).expect("a problem");
+        assert_eq!(problem.code, ProblemCode::Refused);
+        assert_eq!(problem.message, "20000 join tokens are open, and no more may be");
+        for part in ["2026-11-26T22:18:01Z", "fettle token create --ttl"] {
+            assert!(problem.remedy.contains(part), "{}", problem.remedy);
+        }
+    }
 }

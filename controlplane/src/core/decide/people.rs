@@ -25,10 +25,14 @@ use fettle_model::record::{
 };
 use fettle_model::remediation::{Mode, PlaybookVersion, Remediation};
 use fettle_model::service::Service;
+use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
 /// Longest a join token is valid: an installation that is prepared on a Monday is done by Sunday.
 pub const MAX_TOKEN_VALIDITY: Duration = Duration::from_hours(7 * 24);
+
+/// Most join tokens that are open at once: a fleet of 10 000 hosts prepared in one go, and as many again.
+pub const MAX_OPEN_TOKENS: usize = 20_000;
 
 /// Longest reason that a person gives: a line on a wide screen, twice.
 pub const MAX_WHY_BYTES: usize = 400;
@@ -171,6 +175,12 @@ pub enum PersonRefusal {
         current: ConfigurationGeneration,
     },
     /// The configuration contradicts itself.
+    /// Too many tokens are open.
+    #[error("{MAX_OPEN_TOKENS} join tokens are open, and no more may be")]
+    TokensOpen {
+        /// When the first of them expires.
+        clears_at: UnixMillis,
+    },
     #[error("the configuration is not consistent")]
     Configuration(#[source] InconsistentConfiguration),
     /// A remediation uses a version that is not admitted under this name.
@@ -309,6 +319,10 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         }
         PersonRequest::SetConfiguration { services, remediations, replaces } => {
             set_configuration(state, by, services, remediations, *replaces)
+            let open = state.people.open_tokens(now.wall);
+            if let Some(clears_at) = open.first_expiry.filter(|_| open.count >= MAX_OPEN_TOKENS) {
+                return Err(PersonRefusal::TokensOpen { clears_at });
+            }
         }
         PersonRequest::AdmitPlaybook { admission, key } => admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => {
@@ -503,3 +517,6 @@ fn set_host_state(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
