@@ -18,12 +18,13 @@
 //! | 1 | retention class ([`RetentionClass::code`]) |
 //! | 8 | when the control plane received it, Unix milliseconds |
 
+use crate::envelope::Envelope;
 use crate::signed_record::SignedRecord;
 use crate::tree::{Hash, leaf_hash};
 use fettle_model::counter::{self, AgentSequence};
 use fettle_model::digest::{EnvelopeDigest, KeyId};
 use fettle_model::id::RunId;
-use fettle_model::record::{Author, Body, Kind, RetentionClass};
+use fettle_model::record::{Author, Body, Kind, Record, RetentionClass};
 use fettle_model::time::UnixMillis;
 use uuid::Uuid;
 
@@ -76,15 +77,19 @@ pub enum InvalidLeaf {
 /// The leaf of a record that the control plane received at this time.
 #[must_use]
 pub fn leaf_for(signed: &SignedRecord, received_at: UnixMillis) -> Leaf {
-    let record = signed.record();
+    leaf_of(signed.record(), signed.envelope(), received_at)
+}
+
+/// The same of a record whose signature was not looked at.
+pub(crate) fn leaf_of(record: &Record, envelope: &Envelope, received_at: UnixMillis) -> Leaf {
     let (sequence, previous) = match &record.author {
         Author::ControlPlane => (AgentSequence(0), None),
         Author::Agent { sequence, previous, .. } => (*sequence, *previous),
     };
     Leaf {
         kind: record.body.kind(),
-        envelope: signed.envelope().digest(),
-        author_key: signed.envelope().key_id(),
+        envelope: envelope.digest(),
+        author_key: envelope.key_id(),
         sequence,
         // Zeros stand for "none" in the format, so a value of zeros must not come back as one.
         previous: previous.filter(|digest| digest.as_bytes() != &[0; 32]),

@@ -6,13 +6,14 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError, LogVerifier};
 use crate::encoding::base64_bytes;
+use crate::envelope::Envelope;
 use crate::key::PublicKey;
-use crate::leaf::{InvalidLeaf, LEAF_BYTES, Leaf, leaf_for};
+use crate::leaf::{InvalidLeaf, LEAF_BYTES, Leaf, leaf_of};
 use crate::note::MAX_NOTE_BYTES;
-use crate::signed_record::{OpenError, SignedRecord};
+use crate::signed_record::{OpenError, SignedRecord, UnverifiedRecord};
 use crate::tree::{Hash, MAX_PROOF_HASHES, ProofMismatch, leaf_hash, verify_inclusion};
 use fettle_model::counter::LogPosition;
-use fettle_model::record::MAX_RECORD_BYTES;
+use fettle_model::record::{MAX_RECORD_BYTES, Record};
 use serde::{Deserialize, Serialize};
 
 /// Longest published record as JSON: the envelope in base64 (4/3), the leaf, the note with its
@@ -92,14 +93,30 @@ impl Published {
     /// With the first link that does not hold.
     pub fn verify(&self, log: &LogVerifier, author: &PublicKey) -> Result<(SignedRecord, Checkpoint), PublishedError> {
         let signed = SignedRecord::open(self.envelope.clone(), author).map_err(PublishedError::Record)?;
+        let checkpoint = self.included(log, signed.record(), signed.envelope())?;
+        Ok((signed, checkpoint))
+    }
+
+    /// Verifies all but the author's signature: that the log has this record at this position. For a reader who
+    /// does not know the author's key; whether the author wrote it, the log's verifier tells.
+    ///
+    /// # Errors
+    /// With the first link that does not hold.
+    pub fn prove(&self, log: &LogVerifier) -> Result<(UnverifiedRecord, Checkpoint), PublishedError> {
+        let record = UnverifiedRecord::parse(self.envelope.clone()).map_err(PublishedError::Record)?;
+        let checkpoint = self.included(log, record.claimed(), record.envelope())?;
+        Ok((record, checkpoint))
+    }
+
+    fn included(&self, log: &LogVerifier, record: &Record, envelope: &Envelope) -> Result<Checkpoint, PublishedError> {
         let leaf = Leaf::decode(&self.leaf).map_err(PublishedError::Leaf)?;
-        if leaf != leaf_for(&signed, leaf.received_at) {
+        if leaf != leaf_of(record, envelope, leaf.received_at) {
             return Err(PublishedError::LeafDiffers);
         }
         let checkpoint = Checkpoint::open(&self.checkpoint, log).map_err(PublishedError::Checkpoint)?;
         verify_inclusion(&leaf_hash(&self.leaf), self.position, checkpoint.size, &self.inclusion, &checkpoint.root)
             .map_err(PublishedError::Inclusion)?;
-        Ok((signed, checkpoint))
+        Ok(checkpoint)
     }
 }
 
@@ -107,11 +124,12 @@ impl Published {
 mod tests {
     use super::*;
     use crate::key::SigningKey;
+    use crate::leaf::leaf_for;
     use crate::note::{NoteSigner, SignatureKind};
     use crate::tree::{Frontier, inclusion_proof};
     use fettle_model::breaker::{Scope, StopOrder};
     use fettle_model::counter::StopEpoch;
-    use fettle_model::record::{Author, Body, Record};
+    use fettle_model::record::{Author, Body};
     use fettle_model::time::UnixMillis;
     use proptest::prelude::*;
     use std::sync::LazyLock;
@@ -201,6 +219,16 @@ mod tests {
         let other_log = NoteSigner::new("other".parse().expect("a name"), SigningKey::from_seed(&[2; 32]));
         let other_log = LogVerifier::new(other_log.verifier(SignatureKind::Ed25519)).expect("a log's key");
         assert!(matches!(PUBLISHED.verify(&other_log, &permit_key().public()), Err(PublishedError::Checkpoint(_))));
+    }
+
+    #[test]
+    fn a_record_is_proven_to_be_in_the_log_without_its_authors_key() {
+        let (record, checkpoint) = PUBLISHED.prove(&verifier()).expect("proven");
+        assert_eq!((record.envelope(), checkpoint.size.0), (stop(3).envelope(), 5));
+        let other = Published { envelope: stop(4).into_parts().1.into_bytes(), ..PUBLISHED.clone() };
+        assert!(matches!(other.prove(&verifier()), Err(PublishedError::LeafDiffers)));
+        let elsewhere = Published { position: LogPosition(1), ..PUBLISHED.clone() };
+        assert!(matches!(elsewhere.prove(&verifier()), Err(PublishedError::Inclusion(_))));
     }
 
     #[test]

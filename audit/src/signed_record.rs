@@ -115,7 +115,7 @@ impl SignedRecord {
     }
 }
 
-/// A record whose signature was not looked at yet. Only what is needed to choose the key can be read.
+/// A record whose signature was not looked at yet.
 #[derive(Debug, Clone)]
 pub struct UnverifiedRecord {
     record: Record,
@@ -155,6 +155,18 @@ impl UnverifiedRecord {
     #[must_use]
     pub const fn claimed_key_id(&self) -> KeyId {
         self.envelope.key_id()
+    }
+
+    /// The record that it claims to be.
+    #[must_use]
+    pub const fn claimed(&self) -> &Record {
+        &self.record
+    }
+
+    /// Its envelope, not verified.
+    #[must_use]
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
     }
 
     /// Verifies it with this key.

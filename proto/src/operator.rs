@@ -203,6 +203,11 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// One record with the proof that it is in the log. Answers [`QueryReply::Record`].
+    Record {
+        /// Where it is.
+        position: LogPosition,
+    },
     /// The verification policy: keys that an auditor pins. Answers [`QueryReply::Policy`].
     Policy,
     /// A drill's progress. Answers [`QueryReply::Drill`].
@@ -268,6 +273,13 @@ pub enum QueryReply {
         size: u64,
         /// One row a record, oldest first.
         records: Vec<LogRow>,
+    },
+    /// A record.
+    Record {
+        /// Its row.
+        row: LogRow,
+        /// fettle-audit `Published`, JSON.
+        published: String,
     },
     /// The verification policy as text.
     Policy {

@@ -7,10 +7,11 @@ use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::file::{self, Draft};
 use crate::table::count;
-use fettle_audit::bundle::{Line, MAX_LINE_BYTES};
-use fettle_audit::envelope::Envelope;
+use fettle_audit::checkpoint::Checkpoint;
 use fettle_audit::policy::Policy;
-use fettle_model::counter::LogPosition;
+use fettle_audit::published::Published;
+use fettle_audit::signed_record::UnverifiedRecord;
+use fettle_model::counter::{LogPosition, TreeSize};
 use fettle_proto::operator::{LogRow, Query, QueryReply};
 use serde::Serialize;
 use std::path::Path;
@@ -40,74 +41,43 @@ async fn rows(
 struct Shown<'a> {
     row: &'a LogRow,
     key: String,
+    /// Size of the checkpoint that proves it.
+    proven_in: TreeSize,
     record: serde_json::Value,
 }
 
-/// One record with its body. The body comes out of the bundle, whose lines before it are let go.
+/// One record with its body, and the proof that the log has it.
 pub(super) async fn show(connection: &mut Connection, position: LogPosition) -> Result<Answer, Failure> {
-    let (size, records) = rows(connection, Some(position), 1).await?;
-    let Some(row) = records.first().filter(|row| row.position == position) else {
-        let message = format!("there is no record at position {position}: the log has {}", count(size, "record"));
-        return Err(Failure::new(Exit::NotFound, message, "see `fettle log list`"));
+    let QueryReply::Record { row, published } = connection.query(&Query::Record { position }).await? else {
+        return unexpected("a record");
     };
-    let envelope = envelope(connection, position).await?;
+    let policy = asked_policy(connection).await?.1;
+    let (claimed, checkpoint) = proven(&policy, position, &published).map_err(|what| unproven(position, &what))?;
+    let envelope = claimed.envelope();
     if envelope.digest() != row.digest {
-        let message = format!("the record at position {position} has another digest in the export than in the list");
-        return Err(Failure::new(Exit::Internal, message, "export the log and verify it: `fettle log verify`"));
+        return Err(unproven(position, "its row is of another record"));
     }
     let record: serde_json::Value = serde_json::from_slice(envelope.unverified_payload())
         .map_err(|error| Failure::internal(format!("the record at position {position} is no JSON: {error}")))?;
     let key = envelope.key_id().to_string();
-    let text = show::record(row, &key, &record);
-    Answer::new(&Shown { row, key, record }, text)
+    let text = show::record(&row, &key, checkpoint.size, &record);
+    Answer::new(&Shown { row: &row, key, proven_in: checkpoint.size, record }, text)
 }
 
-async fn envelope(connection: &mut Connection, position: LogPosition) -> Result<Envelope, Failure> {
-    let mut export = connection.export().await?;
-    let mut lines = Lines::default();
-    // Line 0 is the header.
-    let mut next = 0_u64;
-    while let Some(piece) = export.next().await? {
-        for line in lines.take(&piece)? {
-            if next == position.0 + 1 {
-                return record_in(&line);
-            }
-            next += 1;
-        }
+/// Under the log's key that the control plane names: whether that is the right one, only a policy that was kept
+/// apart tells.
+fn proven(policy: &Policy, position: LogPosition, document: &str) -> Result<(UnverifiedRecord, Checkpoint), String> {
+    let published = Published::parse(document.as_bytes()).map_err(|error| chain(&error))?;
+    if published.position != position {
+        return Err(format!("it stands at position {}", published.position));
     }
-    Err(Failure::internal(format!("the export ends before position {position}")))
+    let log = policy.logs().first().ok_or_else(|| "the policy names no log".to_owned())?;
+    published.prove(log).map_err(|error| chain(&error))
 }
 
-fn record_in(line: &[u8]) -> Result<Envelope, Failure> {
-    match Line::parse(line).map_err(|error| Failure::internal(chain(&error)))? {
-        Line::Record { envelope, .. } => {
-            Envelope::parse(envelope.to_vec()).map_err(|error| Failure::internal(chain(&error)))
-        }
-        Line::Header { .. } | Line::Checkpoint { .. } => Err(Failure::internal("the export has another order")),
-    }
-}
-
-/// Cuts pieces of any size into lines. Holds one line.
-#[derive(Default)]
-struct Lines {
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    fn take(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, Failure> {
-        let mut whole = Vec::new();
-        let mut parts = piece.split(|byte| *byte == b'\n').peekable();
-        while let Some(part) = parts.next() {
-            if self.rest.len() + part.len() > MAX_LINE_BYTES {
-                return Err(Failure::internal(format!("a line of the export is longer than {MAX_LINE_BYTES} bytes")));
-            }
-            self.rest.extend_from_slice(part);
-            if parts.peek().is_some() {
-                whole.push(std::mem::take(&mut self.rest));
-            }
-        }
-        Ok(whole)
-    }
+fn unproven(position: LogPosition, what: &str) -> Failure {
+    let message = format!("the record at position {position} is not proven to be in the log: {what}");
+    Failure::new(Exit::Internal, message, "export the log and verify it: `fettle log verify`")
 }
 
 #[derive(Serialize)]
@@ -140,10 +110,7 @@ struct Written<'a> {
 }
 
 pub(super) async fn policy(connection: &mut Connection, out: &Path) -> Result<Answer, Failure> {
-    let QueryReply::Policy { policy } = connection.query(&Query::Policy).await? else { return unexpected("a policy") };
-    if let Err(error) = policy.parse::<Policy>() {
-        return Err(Failure::internal(format!("the control plane's policy is none: {}", chain(&error))));
-    }
+    let (policy, _) = asked_policy(connection).await?;
     file::write(out, policy.as_bytes())?;
     let text = format!(
         "the policy is in {}; compare it with what the control plane printed when it was made:\n\n{policy}",
@@ -152,28 +119,11 @@ pub(super) async fn policy(connection: &mut Connection, out: &Path) -> Result<An
     Answer::new(&Written { out, policy: &policy }, text)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_of_any_size_become_the_same_lines() {
-        let text = b"one\ntwo\n\nthree";
-        for size in 1..text.len() {
-            let mut lines = Lines::default();
-            let mut whole = Vec::new();
-            for piece in text.chunks(size) {
-                whole.extend(lines.take(piece).expect("short lines"));
-            }
-            assert_eq!(whole, [&b"one"[..], b"two", b""], "pieces of {size}");
-            assert_eq!(lines.rest, b"three");
-        }
-    }
-
-    #[test]
-    fn a_line_without_an_end_is_not_kept() {
-        let mut lines = Lines::default();
-        lines.take(&vec![b'x'; MAX_LINE_BYTES]).expect("the longest line");
-        assert!(lines.take(b"x").is_err());
+/// The policy as the control plane wrote it, and read.
+async fn asked_policy(connection: &mut Connection) -> Result<(String, Policy), Failure> {
+    let QueryReply::Policy { policy } = connection.query(&Query::Policy).await? else { return unexpected("a policy") };
+    match policy.parse::<Policy>() {
+        Ok(parsed) => Ok((policy, parsed)),
+        Err(error) => Err(Failure::internal(format!("the control plane's policy is none: {}", chain(&error)))),
     }
 }

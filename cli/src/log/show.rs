@@ -3,6 +3,7 @@
 use crate::plain::{cut, plain};
 use crate::table::{count, facts, table};
 use crate::when::{day, instant, time_of_day};
+use fettle_model::counter::TreeSize;
 use fettle_proto::operator::LogRow;
 
 /// Longest summary in a table: four lines of it.
@@ -26,7 +27,7 @@ pub(super) fn records(size: u64, rows: &[LogRow]) -> String {
     format!("{heading}{table}\nthe log has {}\n", count(size, "record"))
 }
 
-pub(super) fn record(row: &LogRow, key: &str, record: &serde_json::Value) -> String {
+pub(super) fn record(row: &LogRow, key: &str, proven_in: TreeSize, record: &serde_json::Value) -> String {
     let mut text = facts(&[
         ("position", row.position.to_string()),
         ("time", instant(row.at)),
@@ -35,6 +36,7 @@ pub(super) fn record(row: &LogRow, key: &str, record: &serde_json::Value) -> Str
         ("summary", row.summary.clone()),
         ("envelope", row.digest.to_string()),
         ("signed by", key.to_owned()),
+        ("proven", format!("in the log, under its checkpoint of {}", count(proven_in.0, "record"))),
     ]);
     text.push('\n');
     for line in format!("{record:#}").lines() {
@@ -90,6 +92,7 @@ mod tests {
         insta::assert_snapshot!(super::record(
             &row(5, Kind::RoleGranted, "control plane", "alice"),
             "sha256:ab",
+            TreeSize(121),
             &record
         ));
     }

@@ -1,12 +1,16 @@
 //! Reading the log over the connection: export, policy, one whole record.
 
 use crate::fettle::fettle;
-use crate::log::{log_signer, permit_key};
+use crate::log::{Log, log_signer, permit_key};
 use crate::stand_in::{Asked, Said, StandIn, problem};
 use crate::story::story;
 use fettle_audit::note::SignatureKind;
+use fettle_audit::published::Published;
+use fettle_audit::signed_record::SignedRecord;
+use fettle_audit::tree::{Frontier, inclusion_proof};
 use fettle_model::counter::LogPosition;
-use fettle_proto::operator::{LogRow, ProblemCode, Query, QueryReply};
+use fettle_proto::operator::{LogRow, Problem, ProblemCode, Query, QueryReply};
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Answers as a control plane that has the story as its log, in pieces that cut lines.
@@ -26,17 +30,47 @@ fn answer(asked: &Asked) -> Said {
             let first =
                 from.map_or(size.saturating_sub(*limit as usize), |from| usize::try_from(from.0).expect("small"));
             let rows = log.records.iter().enumerate().skip(first).take(*limit as usize);
-            let records = rows.map(|(at, (_, signed))| LogRow {
-                position: LogPosition(at as u64),
-                kind: signed.record().body.kind(),
-                at: signed.record().at,
-                author: "control plane".to_owned(),
-                summary: "a summary".to_owned(),
-                digest: signed.envelope().digest(),
-            });
+            let records = rows.map(|(at, (_, signed))| row(at as u64, signed));
             Said::Answer(QueryReply::Log { size: size as u64, records: records.collect() })
         }
+        Asked::Query(Query::Record { position }) => record(&log, *position, |published| published),
         _ => Said::Problem(problem(ProblemCode::Internal)),
+    }
+}
+
+/// One record of the story with its proof, changed in some way.
+fn record(log: &Log, position: LogPosition, change: impl FnOnce(Published) -> Published) -> Said {
+    let Some((leaf, signed)) = usize::try_from(position.0).ok().and_then(|at| log.records.get(at)) else {
+        return Said::Problem(Problem { message: format!("no {position}"), ..problem(ProblemCode::NotFound) });
+    };
+    let mut nodes = BTreeMap::new();
+    let mut frontier = Frontier::new();
+    for (leaf, _) in &log.records {
+        frontier.append_with(leaf.hash(), |level, index, hash| {
+            nodes.insert((level, index), hash);
+        });
+    }
+    let inclusion =
+        inclusion_proof(position, frontier.size(), |level, index| nodes.get(&(level, index)).copied().ok_or("absent"));
+    let published = change(Published {
+        envelope: signed.envelope().as_bytes().to_vec(),
+        leaf: leaf.encode().to_vec(),
+        position,
+        checkpoint: log.head(),
+        inclusion: inclusion.expect("in range"),
+    });
+    let published = serde_json::to_string(&published).expect("JSON");
+    Said::Answer(QueryReply::Record { row: row(position.0, signed), published })
+}
+
+fn row(position: u64, signed: &SignedRecord) -> LogRow {
+    LogRow {
+        position: LogPosition(position),
+        kind: signed.record().body.kind(),
+        at: signed.record().at,
+        author: "control plane".to_owned(),
+        summary: "a summary".to_owned(),
+        digest: signed.envelope().digest(),
     }
 }
 
@@ -65,15 +99,35 @@ fn an_export_that_breaks_off_leaves_no_file_that_looks_whole() {
 }
 
 #[test]
-fn a_record_is_shown_whole_and_a_position_that_is_none_is_not_found() {
+fn a_record_is_shown_whole_with_its_proof_and_without_an_export() {
     let stand_in = StandIn::start(answer);
     let ended = stand_in.fettle(&["log", "show", "1"]).expect(0);
     assert!(ended.out.contains("kind       role-granted"), "{}", ended.out);
+    assert!(ended.out.contains("proven     in the log, under its checkpoint of 33 records"), "{}", ended.out);
     assert!(ended.out.contains("\"person\": \"alice\""), "{}", ended.out);
     let ended = stand_in.fettle(&["log", "show", "32", "--json"]).expect(0);
     assert_eq!(ended.json::<serde_json::Value>()["record"]["body"]["kind"], "automation-resumed");
     let ended = stand_in.fettle(&["log", "show", "33"]).expect(5);
-    assert!(ended.err.contains("there is no record at position 33: the log has 33 records"), "{}", ended.err);
+    assert!(ended.err.contains("no 33"), "{}", ended.err);
+    assert!(!stand_in.asked().contains(&Asked::Export));
+}
+
+#[test]
+fn a_record_whose_proof_does_not_hold_is_not_shown() {
+    type Change = fn(Published) -> Published;
+    let changes: [Change; 3] = [
+        |published| Published { inclusion: Vec::new(), ..published },
+        |published| Published { position: LogPosition(2), ..published },
+        |published| Published { checkpoint: published.checkpoint.replace("\n33\n", "\n34\n"), ..published },
+    ];
+    for change in changes {
+        let stand_in = StandIn::start(move |asked| match asked {
+            Asked::Query(Query::Record { position }) => record(&story(), *position, change),
+            asked => answer(asked),
+        });
+        let ended = stand_in.fettle(&["log", "show", "1"]).expect(10);
+        assert!(ended.err.contains("is not proven to be in the log") && ended.out.is_empty(), "{ended:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::authority::Reading;
 use crate::core::{State, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
 use crate::gateway::{Shared, gone, internal};
-use crate::leader::View;
+use crate::leader::{ShowError, View};
 use fettle_model::counter::LogPosition;
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, RunId};
@@ -23,7 +23,7 @@ const LOG_PAGE: usize = 32;
 /// What a question reads.
 pub(super) const fn reading(query: &Query) -> Reading {
     match query {
-        Query::Log { .. } => Reading::Log,
+        Query::Log { .. } | Query::Record { .. } => Reading::Log,
         Query::Hosts
         | Query::Services
         | Query::Configuration
@@ -66,6 +66,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
             }
             Query::Breakers => QueryReply::Breakers { breakers: rows::breakers(state, wall) },
             Query::Log { from, limit } => log(view, from, bounded(limit))?,
+            Query::Record { position } => whole(view, position)?,
             Query::Policy => QueryReply::Policy { policy: policy(state)? },
             Query::Drill { drill } => {
                 let found = rows::drill(state, drill)
@@ -179,19 +180,37 @@ fn log(view: &View<'_>, from: Option<LogPosition>, limit: usize) -> Result<Query
             break;
         }
         for row in rows {
-            let (record, digest) = parsed(row.envelope)?;
-            records.push(LogRow {
-                position: LogPosition(from),
-                kind: record.body.kind(),
-                at: record.at,
-                author: summary::author(view.core.state(), &record.author),
-                summary: summary::of(view.core.state(), &record.body),
-                digest,
-            });
+            records.push(log_row(view.core.state(), LogPosition(from), row.envelope)?);
             from += 1;
         }
     }
     Ok(QueryReply::Log { size, records })
+}
+
+fn log_row(state: &State, position: LogPosition, envelope: Vec<u8>) -> Result<LogRow, Status> {
+    let (record, digest) = parsed(envelope)?;
+    Ok(LogRow {
+        position,
+        kind: record.body.kind(),
+        at: record.at,
+        author: summary::author(state, &record.author),
+        summary: summary::of(state, &record.body),
+        digest,
+    })
+}
+
+fn whole(view: &View<'_>, position: LogPosition) -> Result<QueryReply, Status> {
+    let size = view.size().0;
+    let published = view.published(position).map_err(|error| match error {
+        ShowError::NoRecord(_) => not_found(
+            format!("there is no record at position {position}: the log has {size} records"),
+            "see: fettle log list",
+        ),
+        ShowError::Journal(_) | ShowError::Log(_) => internal(error),
+    })?;
+    let row = log_row(view.core.state(), position, published.envelope.clone())?;
+    let published = serde_json::to_string(&published).map_err(internal)?;
+    Ok(QueryReply::Record { row, published })
 }
 
 /// The keys that an auditor pins. No witness signs yet, and the policy says so.
