@@ -3,7 +3,7 @@
 //! The key is made here and stays here: only its certificate request travels.
 
 use crate::answer::Answer;
-use crate::connection::unexpected;
+use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum PersonCommand {
     /// Give a person a role and a profile: key and certificate in a new folder that you hand over.
     Add(Add),
+    /// Renew your own certificate while it is good: a new key, the same roles, in the profile that you use.
+    Renew,
     /// Give a person who has a profile one more role.
     Grant {
         /// The person's name.
@@ -88,6 +90,7 @@ struct Added<'a> {
 pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Answer, Failure> {
     match command {
         PersonCommand::Add(command) => add(command, context).await,
+        PersonCommand::Renew => renew(context).await,
         PersonCommand::Grant { person, role } => {
             let role = Role::from(role);
             let text = format!("{person} is {} from now on", role.as_str());
@@ -101,14 +104,8 @@ async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
     let role = Role::from(role);
     file::must_be_new(&out)?;
     let profile = context.load_profile()?;
-    let key = PrivateKey::generate().map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
-    let csr = certificate_request(&key).map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
-    let mut connection = crate::connection::Connection::open(&profile).await?;
-    let command = Command::AddPerson { person: person.clone(), role, csr: STANDARD.encode(csr) };
-    let CommandReply::Person { chain, root } = connection.execute(&command).await? else {
-        return unexpected("a certificate");
-    };
-    let identity = identity(&chain, &root, key, profile.identity.root(), &person)?;
+    let command = |csr| Command::AddPerson { person: person.clone(), role, csr };
+    let identity = certified(&profile, &person, command).await?;
     Profile::create(&out, &profile.address, &identity)?;
     let valid_until = identity.holder().validity.not_after;
     let text = format!(
@@ -120,6 +117,46 @@ async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
         out.display()
     );
     Answer::new(&Added { person: &person, role, profile: &out, valid_until }, text)
+}
+
+#[derive(Serialize)]
+struct Renewed<'a> {
+    person: &'a PersonName,
+    profile: &'a Path,
+    valid_until: UnixMillis,
+}
+
+async fn renew(context: &Context) -> Result<Answer, Failure> {
+    let profile = context.load_profile()?;
+    let Principal::Person(person) = &profile.identity.holder().id.principal else {
+        let message =
+            format!("the profile in {} is of {}, not of a person", profile.folder.display(), profile.holder());
+        return Err(Failure::new(Exit::Invalid, message, "name a person's profile with --profile DIR"));
+    };
+    let identity = certified(&profile, person, |csr| Command::RenewCertificate { csr }).await?;
+    profile.replace_identity(&identity)?;
+    let valid_until = identity.holder().validity.not_after;
+    let text = format!(
+        "the certificate of {person} in {} is good until {}\n",
+        profile.folder.display(),
+        instant_with_distance(valid_until, context.now)
+    );
+    Answer::new(&Renewed { person, profile: &profile.folder, valid_until }, text)
+}
+
+/// Makes a key, and has a person's certificate for it issued.
+async fn certified(
+    profile: &Profile,
+    person: &PersonName,
+    command: impl FnOnce(String) -> Command,
+) -> Result<Identity, Failure> {
+    let key = PrivateKey::generate().map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
+    let csr = certificate_request(&key).map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
+    let mut connection = Connection::open(profile).await?;
+    let CommandReply::Person { chain, root } = connection.execute(&command(STANDARD.encode(csr))).await? else {
+        return unexpected("a certificate");
+    };
+    identity(&chain, &root, key, profile.identity.root(), person)
 }
 
 /// What the control plane answered, as an identity: under the same root as ours, and for this person.

@@ -5,7 +5,7 @@
 //! <folder>/current -> …   the identity, as fettle_certs::store lays it out; its key never leaves
 //! ```
 //!
-//! `fettle-controlplane init` makes the first one, `fettle person add` the others.
+//! `fettle-controlplane init` makes the first one, `fettle person add` the others; `fettle person renew` renews one.
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Warning};
@@ -25,9 +25,11 @@ const FILE: &str = "profile.toml";
 /// Longest profile file: one line of a host name (253 characters), and remarks.
 const MAX_FILE_BYTES: usize = 16 * 1024;
 
-/// What a person does when a certificate has ended or is about to.
-pub(crate) const RENEW: &str =
-    "on the control plane's host run: fettle-controlplane operator --state DIR --person NAME --out NEW-PROFILE";
+/// What a person does when a certificate has ended: an operator gives them another one, and whoever is on the
+/// control plane's host is one.
+pub(crate) const RENEW: &str = "an operator gives you a new one: fettle person add NAME --role ROLE --out NEW-PROFILE; \
+                                where there is none: fettle-controlplane operator --state DIR --person NAME --out \
+                                NEW-PROFILE, on the control plane's host";
 
 /// A loaded profile.
 #[derive(Debug)]
@@ -88,6 +90,15 @@ impl Profile {
         file::write_new_secret(&folder.join(FILE), text.as_bytes())
     }
 
+    /// Puts a renewed identity in the place of the one in use, which stays until the new one is whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_identity(&self, identity: &Identity) -> Result<(), Failure> {
+        let store = IdentityStore::at(&self.folder);
+        store.install(identity).and_then(|()| store.retire_previous()).map_err(|error| file::stored(&error))
+    }
+
     /// Who this is, for people.
     #[must_use]
     pub fn holder(&self) -> String {
@@ -122,10 +133,7 @@ fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<
             let left = validity.not_after.since(now);
             Ok((left < soon(validity)).then(|| Warning {
                 message: format!("the certificate of {holder} ends in {}", span(left)),
-                remedy: format!(
-                    "{RENEW}; an operator may as well, while the old one is good: \
-                     fettle person add {holder} --role operator --out NEW-PROFILE"
-                ),
+                remedy: "renew it while it is good: fettle person renew".to_owned(),
             }))
         }
         Err(OutsideValidity::Late { since }) => {
@@ -162,7 +170,8 @@ mod tests {
     fn a_certificate_that_ends_soon_is_a_warning_and_one_that_ended_a_failure_with_a_remedy() {
         assert_eq!(check(17 * DAY), Ok(None));
         let warning = check(19 * DAY).expect("valid").expect("a warning").to_string();
-        assert!(warning.starts_with("warning: the certificate of alice ends in 1d\nremedy: on the"), "{warning}");
+        assert!(warning.starts_with("warning: the certificate of alice ends in 1d\nremedy: renew it"), "{warning}");
+        assert!(warning.contains("fettle person renew"), "{warning}");
         let late = check(21 * DAY).expect_err("it ended");
         assert_eq!(late.exit, Exit::Denied);
         assert!(late.message.starts_with("the certificate of alice ended 1d ago"), "{late}");

@@ -111,6 +111,12 @@ pub enum Command {
         /// Their certificate request, DER, base64. Only its public key is taken.
         csr: String,
     },
+    /// Gives whoever asks their next certificate, as long as the one in use is good. Answers
+    /// [`CommandReply::Person`].
+    RenewCertificate {
+        /// The certificate request, DER, base64. Only its public key is taken.
+        csr: String,
+    },
     /// Gives a person one more role. Answers [`CommandReply::Done`].
     GrantRole {
         /// Who.
@@ -149,7 +155,7 @@ pub enum CommandReply {
         /// Its id.
         drill: DrillId,
     },
-    /// A person may speak from now on.
+    /// A person's certificate.
     Person {
         /// Their certificate chain, PEM, leaf first.
         chain: String,

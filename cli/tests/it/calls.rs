@@ -109,7 +109,7 @@ fn a_certificate_that_soon_ends_is_a_warning_beside_the_answer() {
     Profile::create(&stand_in.path("aging"), &stand_in.address, &aging).expect("a profile");
     let ended = fettle(stand_in.folder.path(), &["--profile", "aging", "host", "list"]).expect(0);
     assert!(ended.err.starts_with("warning: the certificate of alice ends in 59m"), "{}", ended.err);
-    assert!(ended.err.contains("remedy: on the control plane's host run"), "{}", ended.err);
+    assert!(ended.err.contains("remedy: renew it while it is good: fettle person renew"), "{}", ended.err);
     let ended = fettle(stand_in.folder.path(), &["--profile", "aging", "host", "list", "--json"]).expect(0);
     let warning: serde_json::Value = serde_json::from_str(&ended.err).expect("a document");
     assert_eq!(warning["code"], "warning");

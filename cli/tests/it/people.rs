@@ -1,6 +1,6 @@
 //! Secrets: join tokens and people's keys are made, kept in files of mode 0600, and never printed.
 
-use crate::stand_in::{Asked, Said, StandIn, authority, problem};
+use crate::stand_in::{Asked, Said, StandIn, alice, authority, problem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_certs::authority::{Life, Subject, Template};
@@ -58,23 +58,46 @@ fn no_token_is_asked_for_when_its_secret_could_not_be_kept() {
     assert_eq!(fs::read_to_string(stand_in.path("join-token")).expect("there"), "an older one");
 }
 
-#[test]
-fn a_person_gets_a_profile_whose_key_never_left() {
+/// A stand-in that certifies whomever it is told to, and who asks.
+fn issuing() -> StandIn {
     let authority = authority();
     let root = authority.root().to_pem();
-    let stand_in = StandIn::start_under(&authority, {
-        let authority = crate::stand_in::authority_from(&authority);
-        move |asked| match asked {
-            Asked::Command(Command::AddPerson { person, csr, .. }) => {
-                let proof = ProvenKey::from_csr(&STANDARD.decode(csr).expect("base64")).expect("a request");
-                let template = Template { subject: Subject::Person(person.clone()), life: Life::DAY };
-                let issued = authority.issue(&proof, &template, wall_clock(), Serial::from_random([5; 16]));
-                let chain = issued.expect("a certificate").chain_pem();
-                Said::Reply(CommandReply::Person { chain, root: root.clone() })
-            }
-            _ => Said::Problem(problem(ProblemCode::Internal)),
-        }
-    });
+    let issuer = crate::stand_in::authority_from(&authority);
+    StandIn::start_under(&authority, move |asked| {
+        let (subject, csr) = match asked {
+            Asked::Command(Command::AddPerson { person, csr, .. }) => (Subject::Person(person.clone()), csr),
+            Asked::Command(Command::RenewCertificate { csr }) => (alice(), csr),
+            _ => return Said::Problem(problem(ProblemCode::Internal)),
+        };
+        let proof = ProvenKey::from_csr(&STANDARD.decode(csr).expect("base64")).expect("a request");
+        let template = Template { subject, life: Life::DAY };
+        let issued = issuer.issue(&proof, &template, wall_clock(), Serial::from_random([5; 16]));
+        let chain = issued.expect("a certificate").chain_pem();
+        Said::Reply(CommandReply::Person { chain, root: root.clone() })
+    })
+}
+
+#[test]
+fn a_renewed_certificate_is_of_a_new_key_and_stands_in_the_same_profile() {
+    let stand_in = issuing();
+    let store = IdentityStore::at(stand_in.path("profile"));
+    let load = || store.load().expect("loaded").expect("an identity");
+    let before = load();
+    let ended = stand_in.fettle(&["person", "renew"]).expect(0);
+    assert!(ended.out.starts_with("the certificate of alice in profile is good until "), "{}", ended.out);
+    let after = load();
+    assert_eq!(after.holder().id, before.holder().id);
+    assert_ne!(after.holder().serial, before.holder().serial);
+    assert_ne!(*after.key().to_pem(), *before.key().to_pem());
+    assert!(store.load_previous().expect("read").is_none(), "the old key is gone");
+    let ended = stand_in.fettle(&["person", "renew", "--json"]).expect(0);
+    assert_eq!(ended.json::<serde_json::Value>()["person"], "alice");
+    assert!(stand_in.asked().iter().all(|asked| matches!(asked, Asked::Command(Command::RenewCertificate { .. }))));
+}
+
+#[test]
+fn a_person_gets_a_profile_whose_key_never_left() {
+    let stand_in = issuing();
     let ended = stand_in.fettle(&["person", "add", "bob", "--role", "auditor", "--out", "bob"]).expect(0);
     assert!(ended.out.starts_with("bob is auditor; the profile in bob holds the key"), "{}", ended.out);
     let identity = IdentityStore::at(stand_in.path("bob")).load().expect("loaded").expect("an identity");

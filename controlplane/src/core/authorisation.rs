@@ -42,6 +42,8 @@ pub enum PersonAction {
     TrustPublisher,
     /// Give a person a role.
     GrantRole,
+    /// Get one's own next certificate.
+    RenewCertificate,
     /// Stop automation.
     Stop,
     /// Let it go on.
@@ -56,12 +58,13 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
         Self::TrustPublisher,
         Self::GrantRole,
+        Self::RenewCertificate,
         Self::Stop,
         Self::Resume,
         Self::StartDrill,
@@ -78,6 +81,7 @@ impl PersonAction {
             Self::AdmitPlaybook => "playbook.admit",
             Self::TrustPublisher => "publisher.trust",
             Self::GrantRole => "role.grant",
+            Self::RenewCertificate => "certificate.renew",
             Self::Stop => "automation.stop",
             Self::Resume => "automation.resume",
             Self::StartDrill => "drill.start",

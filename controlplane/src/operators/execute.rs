@@ -2,7 +2,7 @@
 
 use super::Caller;
 use super::problem::{invalid, not_found, refused, unavailable};
-use crate::core::{Outcome, PersonAction, PersonRequest};
+use crate::core::{NewCertificate, OWN_CERTIFICATE, Outcome, PersonAction, PersonRequest};
 use crate::gateway::{as_new, gone, internal};
 use crate::leader::Done;
 use crate::mint;
@@ -18,7 +18,6 @@ use fettle_model::counter::LogPosition;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
-use fettle_model::identity::Role;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
 use fettle_model::record::Body;
 use fettle_proto::operator::{Command, CommandReply};
@@ -40,6 +39,7 @@ pub(super) fn action(command: &Command) -> (PersonAction, String) {
         Command::SetHostState { host, state, .. } => {
             (PersonAction::SetHostState, format!("host:{host}/{}", state.as_str()))
         }
+        Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, OWN_CERTIFICATE.to_owned()),
         Command::AddPerson { person, role, .. } | Command::GrantRole { person, role } => {
             (PersonAction::GrantRole, format!("person:{person}/{}", role.as_str()))
         }
@@ -75,7 +75,20 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             let host = host_id(caller, &host).await?;
             ask(caller, PersonRequest::SetHostState { host, state, why }).await
         }
-        Command::AddPerson { person, role, csr } => add_person(caller, person, role, &csr).await,
+        Command::AddPerson { person, role, csr } => {
+            certified(caller, person.clone(), &csr, |certificate| PersonRequest::AddPerson {
+                person,
+                role,
+                certificate,
+            })
+            .await
+        }
+        Command::RenewCertificate { csr } => {
+            certified(caller, caller.person.clone(), &csr, |certificate| PersonRequest::RenewCertificate {
+                certificate,
+            })
+            .await
+        }
         Command::GrantRole { person, role } => ask(caller, PersonRequest::GrantRole { person, role }).await,
     }
 }
@@ -185,16 +198,21 @@ async fn start_drill(
     Ok(CommandReply::Drill { drill })
 }
 
-async fn add_person(caller: &Caller<'_>, person: PersonName, role: Role, csr: &str) -> Result<CommandReply, Status> {
+/// Makes a person's certificate and asks the leader whether they get it.
+async fn certified(
+    caller: &Caller<'_>,
+    person: PersonName,
+    csr: &str,
+    request: impl FnOnce(NewCertificate) -> PersonRequest,
+) -> Result<CommandReply, Status> {
     /// Base64 writes four characters for three bytes, the last group padded.
     const MAX_CSR_CHARS: usize = MAX_CSR_BYTES.div_ceil(3) * 4;
-    let wrong = |what: String| invalid(what, "let `fettle person add` make the certificate request");
+    let wrong = |what: String| invalid(what, "let `fettle person` make the certificate request");
     let csr = Some(csr).filter(|csr| csr.len() <= MAX_CSR_CHARS).and_then(|csr| STANDARD.decode(csr).ok());
     let csr = csr.ok_or_else(|| wrong("the certificate request is not base64, or too long".to_owned()))?;
     let key = ProvenKey::from_csr(&csr).map_err(|error| wrong(error.to_string()))?;
-    let issued = caller.shared.certify(&key, Subject::Person(person.clone())).map_err(internal)?;
-    let request = PersonRequest::AddPerson { person, role, certificate: as_new(&issued) };
-    decided(caller, request).await?;
+    let issued = caller.shared.certify(&key, Subject::Person(person)).map_err(internal)?;
+    decided(caller, request(as_new(&issued))).await?;
     Ok(CommandReply::Person { chain: issued.chain_pem(), root: caller.shared.authority.root().to_pem() })
 }
 

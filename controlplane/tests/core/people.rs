@@ -219,6 +219,22 @@ fn a_person_who_is_added_has_a_role_and_a_counted_certificate() {
     assert_eq!(world.core.state().roles(&bob).into_iter().collect::<Vec<_>>(), [Role::Author]);
 }
 
+#[test]
+fn a_renewal_is_one_record_about_whoever_asks_and_changes_no_role() {
+    let mut world = World::new();
+    let length = world.log.len();
+    for (serial, generation) in [("aa", 1), ("bb", 2)] {
+        let certificate = NewCertificate { serial: serial.to_owned(), not_after: world.now.wall };
+        world.done(PersonRequest::RenewCertificate { certificate });
+        let Body::CertificateIssued(issued) = world.last() else { unreachable!("{:?}", world.last()) };
+        assert_eq!((issued.serial.as_str(), issued.generation.0, issued.token), (serial, generation, None));
+        assert!(issued.subject.to_string().ends_with("/person/alice"), "{}", issued.subject);
+    }
+    assert_eq!(world.log.len(), length + 2);
+    let alice = "alice".parse().expect("a name");
+    assert_eq!(world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(), [Role::Operator]);
+}
+
 fn remediation() -> Remediation {
     Remediation {
         name: "restart-web".parse().expect("a name"),

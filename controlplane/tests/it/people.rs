@@ -14,14 +14,23 @@ use fettle_model::identity::Role;
 use fettle_model::record::Kind;
 use fettle_proto::operator::{Command, CommandReply, ProblemCode, Query, QueryReply};
 
-async fn added(site: &Site, person: &str, role: Role) -> Person {
-    let key = PrivateKey::generate().expect("a key");
-    let csr = STANDARD.encode(certificate_request(&key).expect("a request"));
-    let reply = site.alice().await.execute(Command::AddPerson { person: name(person), role, csr }).await;
-    let CommandReply::Person { chain, root } = reply.expect("added") else { unreachable!("another answer") };
+fn request(key: &PrivateKey) -> String {
+    STANDARD.encode(certificate_request(key).expect("a request"))
+}
+
+/// Whom a certificate is for, and a connection with it.
+async fn certified(site: &Site, key: PrivateKey, reply: CommandReply) -> (String, Person) {
+    let CommandReply::Person { chain, root } = reply else { unreachable!("another answer") };
     let root = Root::pinned_from_pem(root.as_bytes(), site.made.ca_pin).expect("the root");
     let identity = Identity::from_pem(chain.as_bytes(), key, root).expect("an identity");
-    Person::connect(site.listening.operators, &identity).await
+    (identity.holder().id.to_string(), Person::connect(site.listening.operators, &identity).await)
+}
+
+async fn added(site: &Site, person: &str, role: Role) -> Person {
+    let key = PrivateKey::generate().expect("a key");
+    let command = Command::AddPerson { person: name(person), role, csr: request(&key) };
+    let reply = site.alice().await.execute(command).await.expect("added");
+    certified(site, key, reply).await.1
 }
 
 fn stop() -> Command {
@@ -73,6 +82,30 @@ async fn a_person_who_is_added_may_do_what_their_role_says() {
     let add = Command::AddPerson { person: name("bob"), role: Role::Author, csr };
     let problem = site.alice().await.execute(add).await.expect_err("no request");
     assert_eq!(problem.code, ProblemCode::Invalid);
+}
+
+#[tokio::test]
+async fn everybody_with_a_role_renews_their_own_certificate_and_gets_nothing_else() {
+    let site = Site::new().await;
+    for (who, role) in [("ann", Role::Author), ("audrey", Role::Auditor), ("olga", Role::Operator)] {
+        let person = added(&site, who, role).await;
+        let key = PrivateKey::generate().expect("a key");
+        let reply = person.execute(Command::RenewCertificate { csr: request(&key) }).await.expect("renewed");
+        let (holder, renewed) = certified(&site, key, reply).await;
+        assert!(holder.ends_with(&format!("/person/{who}")), "{holder}");
+        renewed.query(Query::Hosts).await.expect("as before");
+        if role != Role::Operator {
+            denied(renewed.execute(stop()).await, "automation.stop");
+        }
+        let log = site.alice().await.log().await;
+        let last = log.last().expect("records").clone();
+        let last = if last.kind == Kind::ActionRefused { log[log.len() - 2].clone() } else { last };
+        assert_eq!(last.kind, Kind::CertificateIssued, "{last:?}");
+        assert!(last.summary.starts_with("certificate 2 of ") && last.summary.ends_with(who), "{}", last.summary);
+    }
+    let mallory = site.stranger("mallory").await;
+    let key = PrivateKey::generate().expect("a key");
+    denied(mallory.execute(Command::RenewCertificate { csr: request(&key) }).await, "certificate.renew");
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ pub const MAX_OPEN_TOKENS: usize = 20_000;
 /// Longest reason that a person gives: a line on a wide screen, twice.
 pub const MAX_WHY_BYTES: usize = 400;
 
+/// What a renewal is about, for the record of a refusal: who asked stands beside it.
+pub const OWN_CERTIFICATE: &str = "own certificate";
+
 /// A person's request with Cedar's answer to it.
 #[derive(Debug, Clone)]
 pub struct PersonCommand {
@@ -98,6 +101,12 @@ pub enum PersonRequest {
         person: PersonName,
         /// Which role.
         role: Role,
+        /// What the rim would issue.
+        certificate: NewCertificate,
+    },
+    /// Give whoever asks the next certificate for a key that they have proven. No role changes, and nobody
+    /// else can be named.
+    RenewCertificate {
         /// What the rim would issue.
         certificate: NewCertificate,
     },
@@ -166,6 +175,12 @@ pub enum PersonRefusal {
     /// The token's id is known.
     #[error("the token {0} exists already")]
     TokenKnown(TokenId),
+    /// Too many tokens are open.
+    #[error("{MAX_OPEN_TOKENS} join tokens are open, and no more may be")]
+    TokensOpen {
+        /// When the first of them expires.
+        clears_at: UnixMillis,
+    },
     /// Somebody else replaced the configuration meanwhile.
     #[error("the configuration has generation {current} by now, not {seen}")]
     ConfigurationChanged {
@@ -175,12 +190,6 @@ pub enum PersonRefusal {
         current: ConfigurationGeneration,
     },
     /// The configuration contradicts itself.
-    /// Too many tokens are open.
-    #[error("{MAX_OPEN_TOKENS} join tokens are open, and no more may be")]
-    TokensOpen {
-        /// When the first of them expires.
-        clears_at: UnixMillis,
-    },
     #[error("the configuration is not consistent")]
     Configuration(#[source] InconsistentConfiguration),
     /// A remediation uses a version that is not admitted under this name.
@@ -247,6 +256,7 @@ impl PersonRequest {
             Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
             Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
             Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
+            Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
             Self::Stop { .. } => PersonAction::Stop,
             Self::Resume { .. } => PersonAction::Resume,
             Self::StartDrill { .. } => PersonAction::StartDrill,
@@ -268,6 +278,7 @@ impl PersonRequest {
             Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
                 format!("person:{person}/{}", role.as_str())
             }
+            Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),
             Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),
@@ -308,6 +319,10 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             if state.token(*token).is_some() {
                 return Err(PersonRefusal::TokenKnown(*token));
             }
+            let open = state.people.open_tokens(now.wall);
+            if let Some(clears_at) = open.first_expiry.filter(|_| open.count >= MAX_OPEN_TOKENS) {
+                return Err(PersonRefusal::TokensOpen { clears_at });
+            }
             let created = TokenCreated {
                 token: *token,
                 environment: environment.clone(),
@@ -319,10 +334,6 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         }
         PersonRequest::SetConfiguration { services, remediations, replaces } => {
             set_configuration(state, by, services, remediations, *replaces)
-            let open = state.people.open_tokens(now.wall);
-            if let Some(clears_at) = open.first_expiry.filter(|_| open.count >= MAX_OPEN_TOKENS) {
-                return Err(PersonRefusal::TokensOpen { clears_at });
-            }
         }
         PersonRequest::AdmitPlaybook { admission, key } => admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => {
@@ -341,6 +352,7 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             let granted = Body::RoleGranted(Box::new(granted));
             Ok(std::iter::once(granted).chain(certified(state, person, certificate)).collect())
         }
+        PersonRequest::RenewCertificate { certificate } => Ok(certified(state, by, certificate).into_iter().collect()),
         PersonRequest::Stop { scope, why } => {
             let why = sound(why)?;
             let order = StopOrder { scope: scope.clone(), epoch: state.stops.epoch.next(), by: by.clone(), why };
