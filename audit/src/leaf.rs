@@ -131,7 +131,8 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::IncidentOpened(_)
         | Body::ActionRefused(_)
         | Body::ForkSeen(_)
-        | Body::RunWished(_) => None,
+        | Body::RunWished(_)
+        | Body::RequestWithheld(_) => None,
     }
 }
 

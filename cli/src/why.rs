@@ -3,6 +3,7 @@
 mod decision;
 mod reason;
 mod run_story;
+mod withheld;
 
 use crate::answer::Answer;
 use crate::connection::unexpected;

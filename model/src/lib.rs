@@ -13,7 +13,7 @@
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
-//! | [`permit`], [`refusal`], [`run`], [`evidence`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`evidence`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
 //! | [`record`] | the log's entries |
 
 pub mod breaker;
@@ -37,3 +37,4 @@ pub mod remediation;
 pub mod run;
 pub mod service;
 pub mod time;
+pub mod withheld;

@@ -20,6 +20,7 @@ use crate::playbook::Manifest;
 use crate::refusal::Refusal;
 use crate::run::{Plan, RunRecord};
 use crate::time::UnixMillis;
+use crate::withheld::RequestWithheld;
 use serde::{Deserialize, Serialize};
 
 /// DSSE payload type of a [`Record`].
@@ -175,6 +176,8 @@ bodies! {
     ForkSeen(ForkSeen) = 28, "fork-seen";
     /// A person asked for a run by hand; the agent will be nudged to ask.
     RunWished(RunWished) = 29, "run-wished";
+    /// An agent does not ask for a permit, because its host could not run the playbook.
+    RequestWithheld(RequestWithheld) = 30, "request-withheld";
 }
 
 /// The log's name and the keys that it starts with.
@@ -435,7 +438,8 @@ impl Kind {
             | Self::IncidentOpened
             | Self::ActionRefused
             | Self::ForkSeen
-            | Self::RunWished => RetentionClass::Regulated,
+            | Self::RunWished
+            | Self::RequestWithheld => RetentionClass::Regulated,
         }
     }
 }

@@ -23,6 +23,7 @@ use fettle_model::remediation::{Mode, Remediation};
 use fettle_model::run::{Ending, Plan, RunRecord};
 use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
+use fettle_model::withheld::RequestWithheld;
 use serde::{Deserialize, Serialize};
 
 /// Largest document on the operator's API.
@@ -451,10 +452,12 @@ pub struct WhyCheck {
     pub check: CheckRow,
     /// The remediation that answers it, and its mode there.
     pub remediation: Option<(RemediationName, Mode)>,
-    /// The newest decision.
+    /// The newest decision of the control plane, or of the agent not to ask for one.
     pub decision: Option<WhyDecision>,
     /// The newest plan, in mode `observe`.
     pub plan: Option<Plan>,
+    /// The run in progress on the host, before whose end its agent asks for nothing.
+    pub running: Option<RunId>,
 }
 
 /// A decision.
@@ -474,6 +477,15 @@ pub enum WhyDecision {
     Refused {
         /// With every reason.
         refusal: Refusal,
+        /// Where it is in the log.
+        position: LogPosition,
+        /// When.
+        at: UnixMillis,
+    },
+    /// Nobody was asked: the host cannot run the playbook.
+    Withheld {
+        /// With everything that hinders it.
+        withheld: Box<RequestWithheld>,
         /// Where it is in the log.
         position: LogPosition,
         /// When.

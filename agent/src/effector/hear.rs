@@ -254,7 +254,8 @@ impl Effector {
             | Body::IncidentOpened(_)
             | Body::ActionRefused(_)
             | Body::ForkSeen(_)
-            | Body::RunWished(_) => Ok(()),
+            | Body::RunWished(_)
+            | Body::RequestWithheld(_) => Ok(()),
         }
     }
 

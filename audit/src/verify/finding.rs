@@ -65,7 +65,7 @@ rules! {
     Opening = "opening", Invalid;
     /// A host was enrolled without a token, twice, or with a key that is taken.
     Enrolment = "enrolment", Invalid;
-    /// A permit does not answer the check's newest transition, or that one is not critical.
+    /// A permit, or a request withheld, is not about the check's newest transition, or that one is not critical.
     Transition = "transition", Invalid;
     /// The configuration does not count up, or a permit does not rest on the newest one.
     Configuration = "configuration", Invalid;
@@ -73,7 +73,7 @@ rules! {
     Playbook = "playbook", Invalid;
     /// Evidence is not borne out by a drill, or a permit has none.
     Evidence = "evidence", Invalid;
-    /// A drill does not fit its host, or a permit does not fit its drill.
+    /// A drill does not fit its host, or a permit, or a request withheld, does not fit its drill.
     Drill = "drill", Invalid;
     /// A permit or refusal answers no open request, or another than it says.
     Request = "request", Invalid;

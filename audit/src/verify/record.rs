@@ -11,9 +11,12 @@ use crate::leaf::{LEAF_BYTES, Leaf, leaf_for};
 use crate::note::{KeyName, VerifierKey};
 use crate::policy::Policy;
 use crate::signed_record::{SignedRecord, Speaker, UnverifiedRecord};
+use fettle_model::check::Status;
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::id::HostId;
+use fettle_model::permit::Purpose;
 use fettle_model::record::{Author, Body, ForkSeen, Kind, LogOpened, Record};
+use fettle_model::withheld::RequestWithheld;
 
 /// The log that the bundle says it is, and whom to believe.
 pub(super) struct Log<'a> {
@@ -131,6 +134,7 @@ impl Records {
             (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
             (Body::RunEnded(run), Some(host)) => runs.end(host, run, hosts, at),
             (Body::RunUnresolved(unresolved), _) => runs.give_up(unresolved, hosts, at),
+            (Body::RequestWithheld(withheld), Some(host)) => check_withheld(host, withheld, hosts, standing, at),
             (Body::ForkSeen(fork), Some(host)) => check_fork(log, host, fork, at),
             // Agents' records by somebody else are flagged by `check_entitlement` and have no effect.
             (
@@ -139,6 +143,7 @@ impl Records {
                 | Body::PermitRequested(_)
                 | Body::PermitRejected(_)
                 | Body::RunEnded(_)
+                | Body::RequestWithheld(_)
                 | Body::ForkSeen(_),
                 None,
             )
@@ -187,6 +192,7 @@ fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PermitRejected
         | Kind::RunEnded
         | Kind::PlanMade
+        | Kind::RequestWithheld
         | Kind::ForkSeen => true,
         Kind::LogOpened
         | Kind::RoleGranted
@@ -229,6 +235,24 @@ fn check_opening(log: &Log<'_>, opened: &LogOpened, at: &mut At<'_>) {
         .is_ok_and(|key: VerifierKey| log.policy.logs_named(log.origin).any(|log| log.key() == &key));
     if !known {
         at.flag(Rule::Opening, "the log was opened with a log key that the policy does not know");
+    }
+}
+
+/// What an agent does not ask for must be something that it could have asked for.
+fn check_withheld(host: HostId, withheld: &RequestWithheld, hosts: &Hosts, standing: &Standing, at: &mut At<'_>) {
+    match &withheld.purpose {
+        Purpose::Remediate { check, epoch, .. } => {
+            let newest = hosts.get(host).and_then(|host| host.newest(check));
+            if newest != Some((*epoch, Status::Critical)) {
+                let words = format!("does not ask about transition {epoch} of {check}, which is not its newest");
+                at.flag(Rule::Transition, format!("the agent of {host} {words}, or not critical"));
+            }
+        }
+        Purpose::InjectFault { drill, .. } => {
+            if standing.drill(*drill).is_none_or(|running| running.drill.host != host) {
+                at.flag(Rule::Drill, format!("the agent of {host} does not ask for {drill}, which is no drill there"));
+            }
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 use crate::check::*;
 use crate::log::{Log, host};
 use crate::story::{
-    At, Edit, PRODUCTION, STAGING, changed, check_ref, configuration, described, edited, ended_run, parsed, permit_for,
-    remediate, request, run_id, story, transition, without,
+    At, Edit, PRODUCTION, STAGING, changed, check_ref, configuration, described, drill_id, edited, ended_run, fault,
+    parsed, permit_for, remediate, request, run_id, story, transition, version, without,
 };
 use fettle_audit::verify::Rule;
 use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
@@ -17,6 +17,7 @@ use fettle_model::permit::Purpose;
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
 use fettle_model::time::{BootInstant, UnixMillis};
+use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use uuid::Uuid;
 
 #[test]
@@ -255,4 +256,31 @@ fn permits_in_flight_stay_within_the_guard() {
     two.control_plane(Body::PermitGranted(Box::new(permit_for(&request, Fence(2)))));
     let report = verify(&two);
     assert!(report.findings.iter().any(|finding| finding.rule == Rule::InFlight), "{:?}", report.findings);
+}
+
+fn withheld(purpose: Purpose) -> Body {
+    let because = Hindrances::first_of(vec![Hindrance::LogForked]).expect("there is one");
+    let configuration = ConfigurationGeneration(1);
+    Body::RequestWithheld(Box::new(RequestWithheld { purpose, playbook: version(), configuration, because }))
+}
+
+#[test]
+fn a_request_is_withheld_about_the_newest_critical_transition_or_a_drill_there_and_by_an_agent() {
+    let injection = |drill| Purpose::InjectFault { drill, fault: fault() };
+    let after = |author: u128, purpose| {
+        let mut log = story();
+        log.agent(host(author), withheld(purpose));
+        log
+    };
+    check_valid(&after(PRODUCTION, remediate(3)));
+    check_valid(&after(STAGING, injection(drill_id())));
+    check(&after(PRODUCTION, remediate(1)), Rule::Transition);
+    check(&after(PRODUCTION, remediate(4)), Rule::Transition);
+    // Its newest one is of the same number, and passing.
+    check(&after(STAGING, remediate(2)), Rule::Transition);
+    check(&after(PRODUCTION, injection(drill_id())), Rule::Drill);
+    check(&after(STAGING, injection(fettle_model::id::DrillId::from_uuid(uuid(7)))), Rule::Drill);
+    let mut not_an_agents = story();
+    not_an_agents.control_plane(withheld(remediate(3)));
+    check(&not_an_agents, Rule::Author);
 }

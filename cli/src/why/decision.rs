@@ -1,6 +1,7 @@
 //! Why a check on a host was, or was not, acted upon. Pure.
 
 use super::reason::reason;
+use super::withheld::withheld;
 use crate::prose::paragraph;
 use crate::run::{claim, state};
 use crate::service::status;
@@ -29,6 +30,9 @@ pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
     }
     match &why.decision {
         Some(WhyDecision::Refused { refusal, position, at }) => text.push_str(&refused(refusal, *position, *at, now)),
+        Some(WhyDecision::Withheld { withheld: said, position, at }) => {
+            text.push_str(&withheld(said, *position, *at, now));
+        }
         Some(WhyDecision::Granted { permit, run, position }) => {
             let granted = format!(
                 "Automation acted: the newest decision, log position {position}, {}, granted permit {permit} for run {}.",
@@ -39,7 +43,7 @@ pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
             let story = format!("The run {}. `fettle why {}` tells all of it.", state(&run.state, now), run.run);
             text.push_str(&paragraph(0, &story));
         }
-        None => text.push_str(&paragraph(0, undecided(why))),
+        None => text.push_str(&paragraph(0, &undecided(why))),
     }
     if let Some(plan) = &why.plan {
         text.push_str(&planned(plan, now));
@@ -83,17 +87,21 @@ fn refused(refusal: &Refusal, position: LogPosition, at: UnixMillis, now: UnixMi
 }
 
 /// Why nobody has decided anything.
-const fn undecided(why: &WhyCheck) -> &'static str {
-    match why.check.status {
-        Some(Status::Critical) if why.remediation.is_some() => {
+fn undecided(why: &WhyCheck) -> String {
+    match (why.check.status, why.running) {
+        (Some(Status::Critical), Some(run)) if why.remediation.is_some() => {
+            return format!("No decision is known: the agent asks when the run in progress there, {run}, has ended.");
+        }
+        (Some(Status::Critical), None) if why.remediation.is_some() => {
             "No decision is known: the agent has not asked yet. See `fettle host list` whether it is connected."
         }
-        Some(Status::Critical) => "There is nothing to decide.",
-        Some(Status::Passing | Status::Warning | Status::Unknown) => {
+        (Some(Status::Critical), _) => "There is nothing to decide.",
+        (Some(Status::Passing | Status::Warning | Status::Unknown), _) => {
             "There was nothing to decide: only a critical check is acted upon."
         }
-        None => "There was nothing to decide: the host does not carry the service, or its agent has not reported.",
+        (None, _) => "There was nothing to decide: the host does not carry the service, or its agent has not reported.",
     }
+    .to_owned()
 }
 
 fn planned(plan: &Plan, now: UnixMillis) -> String {
@@ -121,7 +129,7 @@ fn planned(plan: &Plan, now: UnixMillis) -> String {
 mod tests {
     use super::*;
     use fettle_model::breaker::Scope;
-    use fettle_model::counter::{StopEpoch, TransitionEpoch};
+    use fettle_model::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
     use fettle_model::digest::PlaybookDigest;
     use fettle_model::id::{HostId, PermitId, RequestId, RunId};
     use fettle_model::permit::Purpose;
@@ -129,6 +137,7 @@ mod tests {
     use fettle_model::refusal::Reason;
     use fettle_model::remediation::PlaybookVersion;
     use fettle_model::run::{Claim, Ending, PlannedStep};
+    use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
     use fettle_proto::operator::{CheckRow, RunRow, RunState};
     use uuid::Uuid;
 
@@ -160,6 +169,7 @@ mod tests {
             remediation: Some((parsed("restart-web"), Mode::Auto)),
             decision,
             plan: None,
+            running: None,
         }
     }
 
@@ -189,6 +199,30 @@ mod tests {
           stopped: automation is stopped in global (stop order 2). Cleared by a person: `fettle resume
             global --why …`.
         The agent asks again by itself at 2026-11-26 22:19:01Z (in 1m).
+        ");
+    }
+
+    #[test]
+    fn a_request_that_was_never_made_is_told_with_what_hinders_the_host() {
+        let said = RequestWithheld {
+            purpose: Purpose::Remediate { check: of(), epoch: TransitionEpoch(7), remediation: parsed("restart-web") },
+            playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
+            configuration: ConfigurationGeneration(4),
+            because: Hindrances::first_of(vec![Hindrance::PublisherUntrusted { publisher: parsed("acme") }])
+                .expect("there is one"),
+        };
+        let decision =
+            WhyDecision::Withheld { withheld: Box::new(said), position: LogPosition(512), at: before(180_000) };
+        insta::assert_snapshot!(check(&of(), &why(Some(Status::Critical), Some(decision)), NOW), @r"
+        web/http on web-1 (production) is critical since 2026-11-26 22:14:51Z (3m 10s ago), its transition
+          7: connection refused.
+        Remediation restart-web answers it, in mode auto there.
+        Automation did not act: nobody was asked for a permit about transition 7. The host cannot run
+          restart-service (bc4a71180870), as its agent said at log position 512, 2026-11-26 22:15:01Z (3m
+          ago):
+          publisher-untrusted: it is signed by acme, and by nobody whom the host's owner trusts. Cleared by
+            the host's owner: a [[publisher]] in agent.toml.
+        The agent asks by itself when nothing of this hinders it any more.
         ");
     }
 
@@ -248,6 +282,10 @@ mod tests {
         assert!(text.ends_with("only a critical check is acted upon.\n"), "{text}");
         let text = check(&of(), &why(Some(Status::Critical), None), NOW);
         assert!(text.contains("the agent has not asked yet"), "{text}");
+        let running = Some(RunId::from_uuid(Uuid::from_u128(2)));
+        let text = check(&of(), &WhyCheck { running, ..why(Some(Status::Critical), None) }, NOW);
+        assert!(text.contains("the agent asks when the run in progress there,"), "{text}");
+        assert!(text.ends_with("00000000-0000-0000-0000-000000000002, has ended.\n"), "{text}");
         let text = check(&of(), &WhyCheck { remediation: None, ..why(None, None) }, NOW);
         assert!(text.starts_with("web/http on web-1 (production) has never been reported.\nNo remediation"), "{text}");
     }

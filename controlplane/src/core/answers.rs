@@ -4,9 +4,10 @@ use super::entry::Stamp;
 use super::hosts::MAX_CHECKS_PER_HOST;
 use fettle_model::check::CheckRef;
 use fettle_model::id::{HostId, PermitId, RequestId};
-use fettle_model::permit::Permit;
+use fettle_model::permit::{Permit, Purpose};
 use fettle_model::refusal::Refusal;
 use fettle_model::run::Plan;
+use fettle_model::withheld::RequestWithheld;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Answers kept per host; the oldest goes first. An agent asks anew only for requests that it still
@@ -51,7 +52,14 @@ pub(in crate::core) struct KnownPlan {
     pub(in crate::core) request: RequestId,
 }
 
-/// What is kept for one host. The checks are the agent's to name, so both maps are bounded by
+/// What an agent did not ask for, with the place of its word in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::core) struct KnownWithheld {
+    pub(in crate::core) withheld: RequestWithheld,
+    pub(in crate::core) stamp: Stamp,
+}
+
+/// What is kept for one host. The checks are the agent's to name, so each map is bounded by
 /// [`MAX_CHECKS_PER_HOST`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct HostAnswers {
@@ -59,6 +67,7 @@ struct HostAnswers {
     /// By check; a drill's injection has none.
     refusals: BTreeMap<Option<CheckRef>, VecDeque<KnownRefusal>>,
     plans: BTreeMap<CheckRef, KnownPlan>,
+    withheld: BTreeMap<CheckRef, KnownWithheld>,
 }
 
 /// All answers that are kept.
@@ -93,6 +102,20 @@ impl Answers {
         if host.plans.len() < MAX_CHECKS_PER_HOST || host.plans.contains_key(check) {
             host.plans.insert(check.clone(), KnownPlan { stamp, request: plan.request });
         }
+    }
+
+    /// Keeps the newest for each check. A drill has its own end to tell.
+    pub(in crate::core) fn withheld(&mut self, host: HostId, withheld: &RequestWithheld, stamp: Stamp) {
+        let Purpose::Remediate { check, .. } = &withheld.purpose else { return };
+        let host = self.0.entry(host).or_default();
+        if host.withheld.len() < MAX_CHECKS_PER_HOST || host.withheld.contains_key(check) {
+            host.withheld.insert(check.clone(), KnownWithheld { withheld: withheld.clone(), stamp });
+        }
+    }
+
+    /// What the agent of a host newest said that it does not ask about a check.
+    pub(in crate::core) fn newest_withheld(&self, host: HostId, check: &CheckRef) -> Option<&KnownWithheld> {
+        self.0.get(&host)?.withheld.get(check)
     }
 
     pub(in crate::core) fn plan(&self, host: HostId, check: &CheckRef) -> Option<KnownPlan> {

@@ -8,9 +8,11 @@ use fettle_model::counter::{LogPosition, TransitionEpoch};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::{Drill, DrillEnding, DrillResult, Evidence, HostClass};
 use fettle_model::id::{DrillId, HostId, PermitId, RunId};
+use fettle_model::permit::Purpose;
 use fettle_model::record::Body;
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
+use fettle_model::withheld::{Hindrance, RequestWithheld};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -203,6 +205,19 @@ pub(in crate::core) fn after_run(
 /// What follows for a drill from a run that did not end in a record of its own.
 pub(in crate::core) fn after_loss(state: &State, run: &Run, reason: &str) -> Vec<Body> {
     drill_of(state, run).map(|running| not_proved(running.drill.drill, reason)).into_iter().collect()
+}
+
+/// What follows for a drill from its host's word that it does not ask to inject the fault: the end of it, where
+/// waiting does not help.
+pub(in crate::core) fn after_withheld(state: &State, host: HostId, withheld: &RequestWithheld) -> Vec<Body> {
+    let Purpose::InjectFault { drill, .. } = &withheld.purpose else { return Vec::new() };
+    let lasting: Vec<&str> =
+        withheld.because.iter().filter(|hindrance| !hindrance.passes()).map(Hindrance::rule).collect();
+    let waiting = state.drills.on_host(host).filter(|running| running.drill.drill == *drill);
+    match waiting.filter(|running| running.injection.is_none() && !lasting.is_empty()) {
+        Some(_) => vec![not_proved(*drill, format!("the host cannot run the playbook: {}", lasting.join(", ")))],
+        None => Vec::new(),
+    }
 }
 
 /// What follows for a drill from a transition, which will stand at `position`.

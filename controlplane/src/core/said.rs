@@ -5,6 +5,7 @@ use fettle_model::host::HostDescription;
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::run::{Plan, RunRecord};
+use fettle_model::withheld::RequestWithheld;
 
 /// The body of an agent's record.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,7 @@ pub(in crate::core) enum Said<'a> {
     Rejected(&'a PermitRejected),
     Ended(&'a RunRecord),
     Planned(&'a Plan),
+    Withheld(&'a RequestWithheld),
     SawFork,
 }
 
@@ -28,6 +30,7 @@ impl<'a> Said<'a> {
             Body::PermitRejected(rejected) => Some(Self::Rejected(rejected)),
             Body::RunEnded(ended) => Some(Self::Ended(ended)),
             Body::PlanMade(plan) => Some(Self::Planned(plan)),
+            Body::RequestWithheld(withheld) => Some(Self::Withheld(withheld)),
             Body::ForkSeen(_) => Some(Self::SawFork),
             Body::LogOpened(_)
             | Body::RoleGranted(_)

@@ -208,7 +208,8 @@ impl State {
             | Body::IncidentOpened(_)
             | Body::ActionRefused(_)
             | Body::ForkSeen(_)
-            | Body::RunWished(_) => None,
+            | Body::RunWished(_)
+            | Body::RequestWithheld(_) => None,
         };
         host.map_or(Ok(()), |host| self.known_host(host).map(|_| ()))
     }
@@ -251,6 +252,7 @@ impl State {
             | Body::PermitRejected(_)
             | Body::RunEnded(_)
             | Body::PlanMade(_)
+            | Body::RequestWithheld(_)
             | Body::ForkSeen(_) => {}
         }
     }
@@ -272,6 +274,7 @@ impl State {
             }
             Said::Ended(ended) => self.end_run(host, ended, stamp),
             Said::Planned(plan) => self.plan(host, plan, stamp),
+            Said::Withheld(withheld) => self.answers.withheld(host, withheld, stamp),
             Said::SawFork => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.fork_seen = Some(stamp);

@@ -212,7 +212,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)
             | Body::ActionRefused(_)
-            | Body::ForkSeen(_) => {}
+            | Body::ForkSeen(_)
+            | Body::RequestWithheld(_) => {}
         }
     }
     nudge(shared, batch).await

@@ -89,7 +89,7 @@ impl Haste {
     fn of(job: &Job) -> Self {
         match job {
             Job::AgentRecord { signed, .. } => match signed.record().body.kind() {
-                Kind::TransitionSeen | Kind::HostDescribed | Kind::PlanMade => Self::None,
+                Kind::TransitionSeen | Kind::HostDescribed | Kind::PlanMade | Kind::RequestWithheld => Self::None,
                 Kind::LogOpened
                 | Kind::RoleGranted
                 | Kind::TokenCreated

@@ -136,22 +136,25 @@ fn why(view: &View<'_>, host: HostId, check: &fettle_model::check::CheckRef) -> 
         state.configuration().answer_to(check).map(|answer| (answer.name.clone(), answer.mode_in(environment)));
     let known = views::why(state, host, Some(check));
     let newest_run = views::runs(state, usize::MAX).into_iter().find(|run| run.host == host && &run.check == check);
-    let refused = known.refusals.into_iter().next();
-    let decision = match (newest_run, refused) {
-        (Some(run), refused) if refused.as_ref().is_none_or(|(stamp, _)| stamp.position < run.granted.position) => {
-            let (permit, position) = (run.permit, run.granted.position);
-            rows::run(state, run).map(|run| WhyDecision::Granted { permit, run: Box::new(run), position })
-        }
-        (Some(_) | None, Some((stamp, refusal))) => {
-            Some(WhyDecision::Refused { refusal, position: stamp.position, at: stamp.at })
-        }
-        (Some(_) | None, None) => None,
-    };
+    let granted = newest_run.and_then(|run| {
+        let (permit, position) = (run.permit, run.granted.position);
+        rows::run(state, run).map(|run| (position, WhyDecision::Granted { permit, run: Box::new(run), position }))
+    });
+    let refused = known.refusals.into_iter().next().map(|(stamp, refusal)| {
+        (stamp.position, WhyDecision::Refused { refusal, position: stamp.position, at: stamp.at })
+    });
+    let withheld = known.withheld.map(|(stamp, withheld)| {
+        let withheld = Box::new(withheld);
+        (stamp.position, WhyDecision::Withheld { withheld, position: stamp.position, at: stamp.at })
+    });
+    let newest = [granted, refused, withheld].into_iter().flatten().max_by_key(|(position, _)| *position);
+    let decision = newest.map(|(_, decision)| decision);
     let plan = match known.plan.map(|(position, _)| record(view, position)).transpose()?.map(|record| record.body) {
         Some(Body::PlanMade(plan)) => Some(*plan),
         Some(_) | None => None,
     };
-    Ok(WhyCheck { check: row, remediation, decision, plan })
+    let running = known.in_flight.map(|run| run.run);
+    Ok(WhyCheck { check: row, remediation, decision, plan, running })
 }
 
 fn record(view: &View<'_>, position: LogPosition) -> Result<Record, Status> {

@@ -73,6 +73,10 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PermitGranted(permit) => granted(state, permit),
         Body::PermitRefused(refusal) => refused(state, refusal),
         Body::PermitRejected(rejected) => format!("the agent rejected a permit: {}", rule(&rejected.because)),
+        Body::RequestWithheld(withheld) => {
+            let rules: Vec<&str> = withheld.because.iter().map(fettle_model::withheld::Hindrance::rule).collect();
+            format!("does not ask for a permit: {}: {}", purpose(&withheld.purpose), rules.join(", "))
+        }
         Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
         Body::RunUnresolved(unresolved) => format!("a run on {} never reported", name(state, unresolved.host)),
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),

@@ -6,11 +6,12 @@ use fettle_model::check::Status;
 use fettle_model::evidence::{DrillResult, Fault, FaultKind};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, HostId};
-use fettle_model::permit::PermitRejection;
+use fettle_model::permit::{PermitRejection, Purpose};
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
 use fettle_model::run::Ending;
+use fettle_model::withheld::{Hindrance, Lack, Unbound};
 use std::time::Duration;
 
 fn staging() -> (World, HostId) {
@@ -57,6 +58,28 @@ fn a_healed_drill_earns_evidence_that_names_what_was_observed() {
         evidence.observed.iter().map(|position| world.record(*position).body.kind().as_str()).collect();
     assert_eq!(observed, ["transition-seen", "run-ended", "transition-seen"]);
     assert_ne!(evidence.injection, evidence.healing);
+}
+
+#[test]
+fn a_drill_whose_host_cannot_run_the_playbook_ends_at_once_and_one_that_only_waits_goes_on() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    let purpose = |drill| Purpose::InjectFault { drill, fault: fault() };
+    let unbound = Hindrance::Unbound { label: fault().on, how: Unbound::Nothing };
+    world.withhold(host, purpose(drill), vec![Hindrance::PlaybookNotReady { lacks: Lack::Compilation }]);
+    world.withhold(host, purpose(DrillId::from_uuid(uuid::Uuid::from_u128(99))), vec![unbound.clone()]);
+    assert_eq!(ended(&world), [], "it is compiled soon, and another drill is not this one");
+    world.withhold(host, purpose(drill), vec![Hindrance::PlaybookNotReady { lacks: Lack::Compilation }, unbound]);
+    not_proved(&world, "the host cannot run the playbook: unbound");
+}
+
+#[test]
+fn a_host_that_has_been_permitted_to_inject_does_not_end_its_drill_by_its_word() {
+    let (mut world, host) = staging();
+    let (drill, _) = world.start_drill(host);
+    world.ask_to_inject(host, drill).expect("a permit");
+    world.withhold(host, Purpose::InjectFault { drill, fault: fault() }, vec![Hindrance::LogForked]);
+    assert_eq!(ended(&world), []);
 }
 
 #[test]

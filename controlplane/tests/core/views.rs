@@ -7,6 +7,7 @@ use fettle_model::check::Status;
 use fettle_model::record::Kind;
 use fettle_model::refusal::Reason;
 use fettle_model::run::Ending;
+use fettle_model::withheld::{Hindrance, Lack};
 use std::time::Duration;
 
 #[test]
@@ -65,6 +66,21 @@ fn why_shows_the_newest_refusals_with_every_reason() {
     assert_eq!(world.record(stamp.position).body.kind(), Kind::PermitRefused);
     assert_eq!(refusal.reasons.iter().map(Reason::rule).collect::<Vec<_>>(), ["stopped"]);
     assert!(why.refusals.is_sorted_by(|newer, older| newer.0.position > older.0.position));
+}
+
+#[test]
+fn why_shows_what_an_agent_newest_said_that_it_does_not_ask_for_and_nothing_follows_from_it() {
+    let (mut world, hosts) = World::broken(5);
+    let purpose = world.request(hosts[0]).purpose;
+    world.withhold(hosts[0], purpose.clone(), vec![Hindrance::PlaybookNotReady { lacks: Lack::Package }]);
+    let untrusted = Hindrance::PublisherUntrusted { publisher: "acme".parse().expect("a name") };
+    let newest = world.withhold(hosts[0], purpose, vec![untrusted]);
+    let why = views::why(world.core.state(), hosts[0], Some(&web()));
+    let (stamp, shown) = why.withheld.expect("it was said");
+    assert_eq!((stamp.position.next(), shown), (world.core.state().next_position(), newest));
+    assert_eq!(views::why(world.core.state(), hosts[1], Some(&web())).withheld, None, "another host");
+    assert_eq!(world.last().kind(), Kind::RequestWithheld);
+    assert!(world.ask(hosts[0]).is_ok(), "what passed is no obstacle");
 }
 
 #[test]

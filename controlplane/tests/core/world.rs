@@ -21,6 +21,7 @@ use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
 use fettle_model::run::{Claim, Ending, RunRecord};
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::{BootInstant, UnixMillis};
+use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
@@ -397,6 +398,18 @@ impl World {
             because,
         };
         assert_eq!(self.say(permit.host, Body::PermitRejected(Box::new(rejected))), Outcome::Done);
+    }
+
+    /// The host's agent says that it does not ask.
+    pub(crate) fn withhold(&mut self, host: HostId, purpose: Purpose, because: Vec<Hindrance>) -> RequestWithheld {
+        let withheld = RequestWithheld {
+            purpose,
+            playbook: version("restart-service", "1.0.0"),
+            configuration: self.core.state().configuration().generation(),
+            because: Hindrances::first_of(because).expect("there are some"),
+        };
+        assert_eq!(self.say(host, Body::RequestWithheld(Box::new(withheld.clone()))), Outcome::Done);
+        withheld
     }
 
     // Drills.

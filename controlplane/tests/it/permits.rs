@@ -17,6 +17,7 @@ use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
 use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, RunState, WhyDecision};
 use fettle_proto::v1::{Hello, nudge, to_agent};
 use std::collections::BTreeMap;
@@ -144,6 +145,43 @@ async fn a_request_is_answered_with_proof_and_the_answer_can_be_had_again() {
     let QueryReply::Why { why } = why else { unreachable!("another answer") };
     assert!(matches!(why.decision, Some(WhyDecision::Refused { .. })), "{:?}", why.decision);
     assert_eq!(why.check.status, Some(Status::Critical));
+}
+
+async fn decision(alice: &Person) -> Option<WhyDecision> {
+    let why = alice.query(Query::WhyCheck { check: web(), host: name("s1") }).await.expect("an answer");
+    let QueryReply::Why { why } = why else { unreachable!("another answer") };
+    why.decision
+}
+
+#[tokio::test]
+async fn why_tells_the_newest_of_what_was_decided_and_what_was_never_asked() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let playbook = configured(&alice).await;
+    let (mut session, _) = agent.session_with(&site, Hello { configuration: 1, ..Agent::hello() }).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.send(agent.record(transition(1, Status::Passing, Status::Critical))).await;
+    let asked = request(&agent, &playbook);
+    let because = vec![Hindrance::Unbound { label: name("web"), how: fettle_model::withheld::Unbound::Nothing }];
+    let said = RequestWithheld {
+        purpose: asked.purpose.clone(),
+        playbook: PlaybookVersion { name: name("restart-web"), digest: playbook.digest() },
+        configuration: ConfigurationGeneration(1),
+        because: Hindrances::first_of(because).expect("there is one"),
+    };
+    session.send(agent.record(Body::RequestWithheld(Box::new(said.clone())))).await;
+    session.acknowledged(3).await;
+    let Some(WhyDecision::Withheld { withheld, .. }) = decision(&alice).await else { unreachable!("it was said") };
+    assert_eq!(*withheld, said);
+
+    session.send(agent.record(Body::PermitRequested(Box::new(asked)))).await;
+    session.acknowledged(4).await;
+    assert!(matches!(decision(&alice).await, Some(WhyDecision::Refused { .. })), "it has asked since");
+    session.send(agent.record(Body::RequestWithheld(Box::new(said)))).await;
+    session.acknowledged(5).await;
+    assert!(matches!(decision(&alice).await, Some(WhyDecision::Withheld { .. })));
+    verifies(&alice).await;
 }
 
 #[tokio::test]
@@ -344,6 +382,11 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     assert_eq!(run.permit, healing);
     assert!(matches!(run.row.state, RunState::Ended { ending: Ending::Succeeded, .. }), "{:?}", run.row.state);
     assert!(run.record.is_some_and(|record| record.ending == Ending::Succeeded));
+    verifies(&alice).await;
+}
+
+/// The whole log holds for an auditor.
+async fn verifies(alice: &Person) {
     let policy: Policy = alice.policy().await.parse().expect("a policy");
     let report = verify_bundle(&alice.export().await.expect("a bundle"), &policy);
     assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");

@@ -134,7 +134,7 @@ fn fits(state: &State, host: &Host, said: Said<'_>) -> Result<(), RecordRefusal>
         }
         Said::Ended(ended) => ended.host,
         Said::Planned(plan) => plan.host,
-        Said::Described(_) | Said::Saw(_) | Said::Rejected(_) | Said::SawFork => host.id,
+        Said::Described(_) | Said::Saw(_) | Said::Rejected(_) | Said::Withheld(_) | Said::SawFork => host.id,
     };
     if named == host.id { Ok(()) } else { Err(RecordRefusal::OtherHost(host.id)) }
 }
@@ -162,6 +162,7 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
         Said::Saw(transition) => {
             (drills::after_transition(state, host.id, transition, position, now.wall), Outcome::Done)
         }
+        Said::Withheld(withheld) => (drills::after_withheld(state, host.id, withheld), Outcome::Done),
         // Noted by `State::apply`; nothing follows from them.
         Said::Described(_) | Said::Planned(_) | Said::SawFork => (Vec::new(), Outcome::Done),
     };

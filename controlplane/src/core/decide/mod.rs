@@ -214,7 +214,8 @@ impl Core {
             | Kind::IncidentOpened
             | Kind::ActionRefused
             | Kind::ForkSeen
-            | Kind::RunWished => {}
+            | Kind::RunWished
+            | Kind::RequestWithheld => {}
         }
         Ok(())
     }

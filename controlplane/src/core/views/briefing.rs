@@ -132,6 +132,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::IncidentOpened
         | Kind::ActionRefused
         | Kind::ForkSeen
-        | Kind::RunWished => false,
+        | Kind::RunWished
+        | Kind::RequestWithheld => false,
     }
 }

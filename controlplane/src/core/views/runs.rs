@@ -1,6 +1,6 @@
 //! Runs, the answer to "why did it not act?", and incidents.
 
-use crate::core::answers::KnownRefusal;
+use crate::core::answers::{KnownRefusal, KnownWithheld};
 use crate::core::entry::Stamp;
 use crate::core::runs::{Run, RunState};
 use crate::core::state::State;
@@ -12,6 +12,7 @@ use fettle_model::name::{EnvironmentName, PlaybookName};
 use fettle_model::permit::{PermitRejection, Purpose};
 use fettle_model::refusal::Refusal;
 use fettle_model::run::Ending;
+use fettle_model::withheld::RequestWithheld;
 use serde::Serialize;
 
 /// One run in a list.
@@ -112,6 +113,8 @@ pub fn run(state: &State, run: RunId) -> Option<(RunRow, &Run)> {
 pub struct Why {
     /// The refusals that are kept, newest first, each with its record's place.
     pub refusals: Vec<(Stamp, Refusal)>,
+    /// What the agent newest said that it does not ask for.
+    pub withheld: Option<(Stamp, RequestWithheld)>,
     /// The newest plan, with the request that it answers.
     pub plan: Option<(LogPosition, RequestId)>,
     /// The run whose effects may be in progress on the host.
@@ -124,8 +127,10 @@ pub struct Why {
 #[must_use]
 pub fn why(state: &State, host: HostId, check: Option<&CheckRef>) -> Why {
     let refusals = state.answers.refusals(host, check);
+    let withheld = check.and_then(|check| state.answers.newest_withheld(host, check));
     Why {
         refusals: refusals.map(|KnownRefusal { refusal, stamp }| (*stamp, refusal.clone())).collect(),
+        withheld: withheld.map(|KnownWithheld { withheld, stamp }| (*stamp, withheld.clone())),
         plan: check.and_then(|check| state.answers.plan(host, check)).map(|plan| (plan.stamp.position, plan.request)),
         in_flight: state.runs.on_host(host).map(row),
         attempts: check.map_or(0, |check| state.attempts(host, check).count),
