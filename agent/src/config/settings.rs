@@ -208,9 +208,19 @@ impl AgentConfig {
         service: &ServiceName,
         answers: Option<&CheckName>,
     ) -> Result<Vec<BoundTarget>, Unbound> {
+        self.bindings_of(manifest, service, answers).collect()
+    }
+
+    /// The same, label by label: what hinders one hides nothing of the others.
+    pub fn bindings_of<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        service: &'a ServiceName,
+        answers: Option<&'a CheckName>,
+    ) -> impl Iterator<Item = Result<BoundTarget, Unbound>> + 'a {
         let playbook = &manifest.playbook.name;
         let bound = self.bindings.iter().find(|b| &b.playbook == playbook && &b.service == service);
-        let target_of = |grant: &Grant| {
+        let target_of = move |grant: &Grant| {
             let target = match bound.and_then(|binding| binding.target(&grant.label)) {
                 Some(bound) => bound.target.clone(),
                 None => self.unambiguous(grant.kind, service, answers).ok_or_else(|| Unbound::NothingFits {
@@ -225,7 +235,7 @@ impl AgentConfig {
                 Err(Unbound::OtherKind { playbook: playbook.clone(), label: grant.label.clone() })
             }
         };
-        manifest.grants.iter().map(target_of).collect()
+        manifest.grants.iter().map(target_of)
     }
 
     fn unambiguous(&self, kind: GrantKind, service: &ServiceName, answers: Option<&CheckName>) -> Option<Target> {

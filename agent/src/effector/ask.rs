@@ -1,9 +1,8 @@
 //! Transitions become records, and critical ones become requests for permits.
 //!
-//! The leader decides; what is decided here is only whether asking makes sense: the link stands, the
-//! playbook is ready, nothing runs, and no answer is awaited.
+//! The leader decides; what is decided here is only whether asking makes sense: the link stands, nothing runs,
+//! and no answer is awaited. Where this host could not run the playbook, it says so instead (`withhold.rs`).
 
-use super::admission::LogView;
 use super::library::Need;
 use super::serve::{Compiling, Effector, EffectorError, LinkState};
 use super::store::{CheckHead, Value};
@@ -17,6 +16,7 @@ use fettle_model::permit::{BoundTarget, PermitRequest, Purpose};
 use fettle_model::record::Body;
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::time::UnixMillis;
+use fettle_model::withheld::{Hindrance, Unbound};
 use std::collections::BTreeMap;
 
 /// Not before anything changes.
@@ -192,32 +192,25 @@ impl Effector {
     pub(super) async fn request(&mut self, check: &CheckRef) -> Result<(), EffectorError> {
         let now = self.clocks.now();
         let quiet = self.link == LinkState::Down
-            || self.log == LogView::Forked
             || self.active.is_some()
             || self.retry_at.get(check).is_some_and(|at| *at > now.wall)
             || self.requests.values().any(|request| asks_for(request, check));
         let (Some(host), false) = (self.recorder.host(), quiet) else { return Ok(()) };
         let Some(head) = self.heads.get(check).filter(|head| head.status == Status::Critical) else { return Ok(()) };
         let Some(remediation) = self.configuration.answer_to(check) else { return Ok(()) };
-        let digest = remediation.playbook.digest;
-        if self.library.ready(digest).is_none() {
-            // It is asked for as soon as the playbook is ready.
-            return Ok(());
-        }
-        let Some(manifest) = self.library.manifest(digest) else { return Ok(()) };
-        let config = self.capabilities.config();
-        let targets = match config.bound_targets(manifest, &check.service, Some(&check.check)) {
-            Ok(targets) => targets,
-            Err(error) => {
-                tracing::warn!(%check, %error, "no permit is asked for: the playbook is not bound here");
-                return Ok(());
-            }
-        };
+        let playbook = remediation.playbook.clone();
         let purpose =
             Purpose::Remediate { check: check.clone(), epoch: head.epoch, remediation: remediation.name.clone() };
-        self.ask(host, purpose, Some(digest), targets).await?;
-        self.load_ahead(digest).await;
-        Ok(())
+        match self.runnable(playbook.digest, check) {
+            Ok(targets) => {
+                self.ask(host, purpose, Some(playbook.digest), targets).await?;
+                self.load_ahead(playbook.digest).await;
+                Ok(())
+            }
+            // A check that was taken away from this host is none that it withholds anything about.
+            Err(because) if self.carries(check) => self.withhold(purpose, playbook, because).await,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn ask(
@@ -332,7 +325,7 @@ impl Effector {
             self.drill_wanted = None;
             return Ok(());
         }
-        let quiet = self.link == LinkState::Down || self.log == LogView::Forked || self.active.is_some();
+        let quiet = self.link == LinkState::Down || self.active.is_some();
         if quiet || at > now {
             return Ok(());
         }
@@ -340,18 +333,34 @@ impl Effector {
             self.drill_wanted = None;
             return Ok(());
         };
-        let Some(ready) = self.library.ready(known.playbook.digest) else { return Ok(()) };
-        let bound = self.capabilities.config().bound_targets(ready.manifest, &known.service, Some(&known.check));
-        let target = bound.ok().and_then(|bound| bound.into_iter().find(|target| target.label == known.fault.on));
+        let (playbook, on) = (known.playbook.clone(), known.fault.on.clone());
         let purpose = Purpose::InjectFault { drill: wanted, fault: known.fault.clone() };
-        self.drill_wanted = None;
+        let check = CheckRef { service: known.service.clone(), check: known.check.clone() };
+        let target = self.runnable(playbook.digest, &check).and_then(|targets| {
+            let nothing = || vec![Hindrance::Unbound { label: on.clone(), how: Unbound::Nothing }];
+            targets.into_iter().find(|target| target.label == on).ok_or_else(nothing)
+        });
         match target {
-            Some(target) => self.ask(host, purpose, None, vec![target]).await,
-            None => {
-                tracing::warn!(drill = %wanted, "the drill's fault has no bound thing on this host");
-                Ok(())
+            Ok(target) => {
+                self.drill_wanted = None;
+                self.ask(host, purpose, None, vec![target]).await
+            }
+            Err(because) => {
+                // What passes may do so before the drill's deadline; the drill waits for it.
+                if !because.iter().all(Hindrance::passes) {
+                    self.drill_wanted = None;
+                }
+                self.withhold(purpose, playbook, because).await
             }
         }
+    }
+
+    /// When the wanted drill's fault is to be asked for; `None` also while something else must happen first,
+    /// which asks then.
+    pub(super) fn fault_due(&self) -> Option<UnixMillis> {
+        let (_, at) = self.drill_wanted.filter(|_| self.active.is_none())?;
+        let hindered = self.drill.as_ref().is_some_and(|known| self.library.hindrance(known.playbook.digest).is_some());
+        (!hindered).then_some(at)
     }
 
     /// What has come due on the wall clock.

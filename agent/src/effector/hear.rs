@@ -193,7 +193,7 @@ impl Effector {
         self.log = LogView::Forked;
         let held = self.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
         let body = Body::ForkSeen(Box::new(ForkSeen { held, given: given.clone() }));
-        self.record(body, |store, sealed| store.append_fork(sealed.as_new(), &given)).await
+        self.record(body, |store, sealed| store.append_with_value(sealed.as_new(), Value::Fork, &given)).await
     }
 
     /// Something that the control plane published for this host.

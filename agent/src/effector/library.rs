@@ -5,12 +5,14 @@
 //! or compiled when an alert fires.
 
 use super::store::{Store, StoreError, StoredPlaybook};
+use crate::check::Reason;
 use crate::config::TrustedPublisher;
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::PublicKey;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::{GrantKind, Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::PlaybookAdmitted;
+use fettle_model::withheld::{Hindrance, Lack};
 use fettle_sandbox::engine::{Fingerprint, InvalidFingerprint};
 use fettle_sandbox::package::Package;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,12 +212,31 @@ impl Library {
         self.shelves.get(&digest).and_then(|shelf| shelf.package.as_deref())
     }
 
+    /// Why a playbook may not run here now; `None` exactly when it is [`Self::ready`].
+    #[must_use]
+    pub fn hindrance(&self, digest: PlaybookDigest) -> Option<Hindrance> {
+        let Some(shelf) = self.shelves.get(&digest) else {
+            return Some(Hindrance::PlaybookNotReady { lacks: Lack::Admission });
+        };
+        match (shelf.publisher, &shelf.refused, &shelf.package, &shelf.artifact) {
+            (Trust::Untrusted, _, _, _) => {
+                Some(Hindrance::PublisherUntrusted { publisher: shelf.admitted.publisher.clone() })
+            }
+            // A worker may have said it, which speaks for a stranger's component.
+            (Trust::Trusted, Some(why), _, _) => {
+                Some(Hindrance::PlaybookUnusable { why: Reason::new(why).into_string() })
+            }
+            (Trust::Trusted, None, _, Some(_)) => None,
+            (Trust::Trusted, None, None, None) => Some(Hindrance::PlaybookNotReady { lacks: Lack::Package }),
+            (Trust::Trusted, None, Some(_), None) => Some(Hindrance::PlaybookNotReady { lacks: Lack::Compilation }),
+        }
+    }
+
     /// A playbook that may run here now.
     #[must_use]
     pub fn ready(&self, digest: PlaybookDigest) -> Option<Ready<'_>> {
-        let shelf = self.shelves.get(&digest)?;
-        let usable = shelf.publisher == Trust::Trusted && shelf.refused.is_none();
-        let (engine, artifact) = shelf.artifact.as_ref().filter(|_| usable)?;
+        let shelf = self.shelves.get(&digest).filter(|_| self.hindrance(digest).is_none())?;
+        let (engine, artifact) = shelf.artifact.as_ref()?;
         let manifest = &shelf.admitted.manifest;
         Some(Ready {
             manifest,

@@ -26,6 +26,7 @@ pub mod store;
 mod timer;
 pub mod trust;
 mod watch;
+mod withhold;
 mod work;
 
 pub use serve::{EffectorError, serve};

@@ -20,6 +20,7 @@ use super::recorder::{RecordError, Recorder};
 use super::run::{FromHands, FromNumbered, Hands, Watching, Worker, WorkerNumber};
 use super::store::{CheckHead, Store, StoreError, Value};
 use super::trust::{Head, InvalidPins, Pins, Stops};
+use super::withhold::Withheld;
 use crate::capability::{Capabilities, Deed, FactsError, Holds};
 use crate::config::{AgentConfig, ConfigError};
 use crate::ipc::daemon::{Ask, ToDaemon, ToEffector};
@@ -207,6 +208,8 @@ pub(super) struct Effector {
     pub(super) requests: BTreeMap<RequestId, PermitRequest>,
     /// Not before then, on the wall clock.
     pub(super) retry_at: BTreeMap<CheckRef, UnixMillis>,
+    /// What was said of requests that were not made.
+    pub(super) withheld: Withheld,
     pub(super) drill: Option<Drill>,
     /// A drill whose fault is still to be asked for, and when at the earliest.
     pub(super) drill_wanted: Option<(DrillId, UnixMillis)>,
@@ -333,6 +336,7 @@ impl Effector {
             configuration: document(store.value(Value::Configuration)?, "configuration")?.unwrap_or_default(),
             holds: document(store.value(Value::Holds)?, "holds")?.unwrap_or_default(),
             drill: document(store.value(Value::Drill)?, "drill")?,
+            withheld: document(store.value(Value::Withheld)?, "requests that were not made")?.unwrap_or_default(),
             heads: store.check_heads()?.into_iter().map(|head| (head.check.clone(), head)).collect(),
             requests: requests.into_iter().map(|request| (request.request, request)).collect(),
             capabilities: Capabilities::new(config, facts),
@@ -409,7 +413,7 @@ impl Effector {
                 LinkState::Down => None,
             },
             match self.link {
-                LinkState::Up => self.drill_wanted.map(|(_, at)| at).filter(|_| self.active.is_none()),
+                LinkState::Up => self.fault_due(),
                 LinkState::Down => None,
             },
         ];

@@ -6,6 +6,7 @@
 //! one fsync each), but for journal entries on which nothing stands ([`Store::journal`]). A state that cannot be read is an error, never an empty state.
 
 mod playbooks;
+mod requests;
 
 pub use playbooks::StoredPlaybook;
 
@@ -99,6 +100,8 @@ pub enum Value {
     Holds,
     /// The published drill that runs here.
     Drill,
+    /// What was said of requests that were not made, as JSON.
+    Withheld,
 }
 
 impl Value {
@@ -114,6 +117,7 @@ impl Value {
             Self::Fork => "fork",
             Self::Holds => "holds",
             Self::Drill => "drill",
+            Self::Withheld => "withheld",
         }
     }
 }
@@ -288,15 +292,15 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Appends the record of a fork and keeps its evidence, in one transaction: an agent that observes only
-    /// has said so.
+    /// Appends a record and keeps a named text that it stands for, in one transaction: an agent that observes
+    /// only has said so, and what was said is not said again.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn append_fork(&mut self, record: NewRecord<'_>, given: &str) -> Result<(), StoreError> {
+    pub fn append_with_value(&mut self, record: NewRecord<'_>, value: Value, text: &str) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         insert_record(&transaction, record)?;
-        set_value(&transaction, Value::Fork, given)?;
+        set_value(&transaction, value, text)?;
         Ok(transaction.commit()?)
     }
 
@@ -494,42 +498,6 @@ impl Store {
                 Ok(StoredRun { run: id, published, entries })
             })
             .collect()
-    }
-
-    /// Keeps a request whose answer is awaited together with its record, in one transaction.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn append_request(
-        &mut self,
-        record: NewRecord<'_>,
-        request: RequestId,
-        document: &str,
-    ) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        insert_record(&transaction, record)?;
-        transaction
-            .prepare_cached("INSERT INTO request (request, document) VALUES (?1, ?2)")?
-            .execute([request.to_string().as_str(), document])?;
-        Ok(transaction.commit()?)
-    }
-
-    /// The documents of all requests whose answer is awaited.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn requests(&self) -> Result<Vec<String>, StoreError> {
-        let mut statement = self.connection.prepare("SELECT document FROM request ORDER BY request")?;
-        Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
-    }
-
-    /// Forgets a request that was answered.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn drop_request(&self, request: RequestId) -> Result<(), StoreError> {
-        self.connection.prepare_cached("DELETE FROM request WHERE request = ?1")?.execute([request.to_string()])?;
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use fettle_model::id::HostId;
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -44,14 +44,16 @@ impl Host {
         fs::write(root.join("agent.toml"), config(&root.display().to_string(), control_plane, publisher, &more))
             .expect("written");
         fs::set_permissions(root.join("agent.toml"), fs::Permissions::from_mode(0o600)).expect("its owner may");
-        let agent = tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
-            .args(["run", "--same-user", "--config"])
-            .arg(root.join("agent.toml"))
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the agent starts");
-        Self { folder, agent }
+        Self { agent: spawn(&root.join("agent.toml")), folder }
+    }
+
+    /// Kills the agent and starts it anew with its configuration changed.
+    pub(crate) async fn restart(&mut self, change: impl FnOnce(&str) -> String) {
+        self.agent.kill().await.expect("it can be killed");
+        let path = self.path("agent.toml");
+        let before = fs::read_to_string(&path).expect("it is there");
+        fs::write(&path, change(&before)).expect("written");
+        self.agent = spawn(&path);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -72,6 +74,11 @@ impl Host {
         fs::write(self.path("broken"), "").expect("written");
     }
 
+    /// Makes it passing again.
+    pub(crate) fn mend(&self) {
+        fs::remove_file(self.path("broken")).expect("it was broken");
+    }
+
     /// Waits until the agent has ended by itself.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.agent.wait()).await.expect("it ends in time").expect("it can be asked")
@@ -81,6 +88,16 @@ impl Host {
     pub(crate) fn has_ended(&mut self) -> bool {
         self.agent.try_wait().expect("it can be asked").is_some()
     }
+}
+
+fn spawn(config: &Path) -> tokio::process::Child {
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
+        .args(["run", "--same-user", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the agent starts")
 }
 
 /// A file in flagd's format with one flag in this state.

@@ -10,4 +10,5 @@ mod permits;
 mod rotation;
 mod stand;
 mod trust;
+mod withheld;
 mod worker;

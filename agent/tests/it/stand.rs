@@ -5,7 +5,8 @@ use crate::host::Host;
 use crate::log::Log;
 use fettle_agent::effector::store::Store;
 use fettle_audit::envelope::Envelope;
-use fettle_audit::key::SigningKey;
+use fettle_audit::key::{PublicKey, SigningKey};
+use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, Probe};
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
@@ -29,6 +30,8 @@ pub(crate) mod by_hand;
 
 /// Longest wait for anything: a machine that compiles something else beside takes ten seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) const MANIFEST: &str = r#"
 manifest = 1
@@ -87,26 +90,39 @@ pub(crate) struct Stand {
 impl Stand {
     /// An agent that is connected and has no configuration yet.
     pub(crate) async fn new() -> Self {
-        let day = Duration::from_secs(24 * 60 * 60);
-        Self::with_lives(day, day).await
+        Self::with_lives(DAY, DAY).await
     }
 
     /// The same, with lives for its first certificate and the next.
     pub(crate) async fn with_lives(first: Duration, next: Duration) -> Self {
-        Self::begun(first, next, |_, _| ()).await
+        Self::begun(first, next, &publisher().public(), |_, _, _| ()).await
+    }
+
+    /// The same as `new`, of an owner who trusts another key of the publisher.
+    pub(crate) async fn trusting(key: &PublicKey) -> Self {
+        Self::begun(DAY, DAY, key, |_, _, _| ()).await
+    }
+
+    /// The same as `new`, with more tables in the agent's configuration.
+    pub(crate) async fn with_tables(tables: &str) -> Self {
+        Self::begun(DAY, DAY, &publisher().public(), |_, _, more| more.push_str(tables)).await
     }
 
     /// The same as `new`, after `prepare` left something in the agent's state and in the log.
     pub(crate) async fn prepared(prepare: impl FnOnce(&mut Store, &mut Log)) -> Self {
-        let day = Duration::from_secs(24 * 60 * 60);
-        Self::begun(day, day, prepare).await
+        Self::begun(DAY, DAY, &publisher().public(), |store, log, _| prepare(store, log)).await
     }
 
-    async fn begun(first: Duration, next: Duration, prepare: impl FnOnce(&mut Store, &mut Log)) -> Self {
-        let (host, publisher) = (id::<HostId>(1), publisher().public());
+    async fn begun(
+        first: Duration,
+        next: Duration,
+        publisher: &PublicKey,
+        prepare: impl FnOnce(&mut Store, &mut Log, &mut String),
+    ) -> Self {
+        let host = id::<HostId>(1);
         let control_plane = ControlPlane::start(host, next).await;
-        let prepare = |store: &mut Store, _: &mut String| prepare(store, &mut control_plane.shared().log);
-        let host = Host::start_prepared(&control_plane, host, &publisher, first, prepare);
+        let prepare = |store: &mut Store, more: &mut String| prepare(store, &mut control_plane.shared().log, more);
+        let host = Host::start_prepared(&control_plane, host, publisher, first, prepare);
         let package = Package::build(&by_hand::component(by_hand::Parts::default()), MANIFEST).expect("a package");
         let mut stand = Self { control_plane, host, package, fence: 0 };
         stand.heard(|heard| matches!(heard, Heard::Connected { .. }).then_some(())).await;
@@ -124,9 +140,7 @@ impl Stand {
 
     /// Admits the playbook, sets a configuration, and waits until the host has described what is bound.
     pub(crate) async fn configure(&mut self) {
-        let admitted = Body::PlaybookAdmitted(Box::new(admitted(&self.package)));
-        self.say(admitted).await;
-        self.set_configuration(1).await;
+        self.assign().await;
         self.recorded(|body| {
             if let Body::HostDescribed(description) = body
                 && !description.bindings.is_empty()
@@ -137,6 +151,13 @@ impl Stand {
             }
         })
         .await;
+    }
+
+    /// Admits the playbook and sets a configuration that uses it.
+    pub(crate) async fn assign(&mut self) {
+        let admitted = Body::PlaybookAdmitted(Box::new(admitted(&self.package)));
+        self.say(admitted).await;
+        self.set_configuration(1).await;
     }
 
     /// Sets the configuration under another generation.
@@ -227,6 +248,19 @@ impl Stand {
         }
     }
 
+    /// From the next heartbeat on the agent is shown another log under the same key; its head.
+    pub(crate) fn show_another_log(&self) -> String {
+        let mut second = Log::new(10);
+        for epoch in 1..=40 {
+            let (by, why) = (parsed("mallory"), String::new());
+            let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(epoch), by, why };
+            second.say(Body::AutomationStopped(Box::new(order)));
+        }
+        let given = second.checkpoint();
+        self.control_plane.shared().second = Some(second);
+        given
+    }
+
     /// Starts a drill that turns the flag on.
     pub(crate) async fn start_drill(&mut self) {
         let drill = Drill {
@@ -247,7 +281,8 @@ pub(crate) fn publisher() -> SigningKey {
     SigningKey::from_seed(&[77; 32])
 }
 
-fn admitted(package: &Package) -> PlaybookAdmitted {
+/// The admission of a package, as the control plane publishes it.
+pub(crate) fn admitted(package: &Package) -> PlaybookAdmitted {
     let key = publisher();
     let publication = Publication {
         name: package.manifest().playbook.name.clone(),

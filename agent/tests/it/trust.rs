@@ -3,10 +3,8 @@
 use crate::control_plane::{ControlPlane, Heard};
 use crate::host::Host;
 use crate::log::Log;
-use crate::stand::{Stand, id, parsed, publisher};
+use crate::stand::{Stand, id, publisher};
 use fettle_agent::effector::store::Store;
-use fettle_model::breaker::{Scope, StopOrder};
-use fettle_model::counter::StopEpoch;
 use fettle_model::permit::PermitRejection;
 use fettle_model::record::Body;
 use std::time::Duration;
@@ -43,15 +41,7 @@ async fn a_log_that_forks_ends_acting_and_is_recorded() {
     let request = stand.request().await;
     let permit = stand.permit(&request);
     let granted = stand.control_plane.shared().log.say(Body::PermitGranted(Box::new(permit)));
-    // From the next heartbeat on it is shown another log under the same key.
-    let mut second = Log::new(10);
-    for epoch in 1..=40 {
-        let (by, why) = (parsed("mallory"), String::new());
-        let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(epoch), by, why };
-        second.say(Body::AutomationStopped(Box::new(order)));
-    }
-    let given = second.checkpoint();
-    stand.control_plane.shared().second = Some(second);
+    let given = stand.show_another_log();
     let seen = stand.recorded(|body| if let Body::ForkSeen(seen) = body { Some((**seen).clone()) } else { None }).await;
     assert_eq!(seen.given, given);
     assert!(!seen.held.is_empty(), "the head that it holds is the other half of the evidence");

@@ -94,6 +94,37 @@ fn only_what_a_publisher_of_the_owner_signed_is_fetched_whatever_the_control_pla
 }
 
 #[test]
+fn a_playbook_is_ready_exactly_when_nothing_hinders_it() {
+    let (_folder, store) = store();
+    let lacks = |lacks| Some(Hindrance::PlaybookNotReady { lacks });
+    let (digest, mut library) = (PlaybookDigest::of(b"package"), Library::default());
+    let mut seen = Vec::new();
+    let mut look = |library: &Library| {
+        let hindrance = library.hindrance(digest);
+        assert_eq!(library.ready(digest).is_some(), hindrance.is_none(), "{hindrance:?}");
+        seen.push(hindrance);
+    };
+    look(&library);
+    library.admit(admitted(&key(1), |_| {}), &publishers(), &store).expect("kept");
+    look(&library);
+    library.shelves.get_mut(&digest).expect("admitted").package = Some(b"package".to_vec());
+    look(&library);
+    let engine = "ab".repeat(32).parse().expect("a fingerprint");
+    library.compiled(digest, engine, vec![1], &store).expect("kept");
+    look(&library);
+    library.refused(digest, "no\u{1b}[31m component\n");
+    look(&library);
+    let unusable = Hindrance::PlaybookUnusable { why: "no[31m component".to_owned() };
+    let expected = [lacks(Lack::Admission), lacks(Lack::Package), lacks(Lack::Compilation), None, Some(unusable)];
+    assert_eq!(seen, expected);
+
+    let mut strangers = Library::default();
+    strangers.admit(admitted(&key(2), |_| {}), &publishers(), &store).expect("kept");
+    let untrusted = Hindrance::PublisherUntrusted { publisher: "tests".parse().expect("a name") };
+    assert_eq!((strangers.hindrance(digest), strangers.ready(digest).is_some()), (Some(untrusted), false));
+}
+
+#[test]
 fn a_compiler_that_is_merely_gone_is_tried_again_but_not_for_ever() {
     let (_folder, store) = store();
     let admitted = admitted(&key(1), |_| {});

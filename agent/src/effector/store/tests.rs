@@ -182,13 +182,13 @@ fn a_fork_and_a_refused_answer_are_kept_with_their_record_or_not_at_all() {
     store.append_request(NewRecord { sequence: first, envelope: &envelope }, request(1), "asked").expect("asked");
     // Its place is taken: nothing of it may stay.
     let taken = NewRecord { sequence: first, envelope: b"another" };
-    assert!(store.append_fork(taken, "given").is_err());
+    assert!(store.append_with_value(taken, Value::Fork, "given").is_err());
     assert!(store.append_answered(taken, request(1)).is_err());
     assert_eq!(store.value(Value::Fork).expect("read"), None);
     assert_eq!(store.requests().expect("read").len(), 1);
 
     let next = |sequence| NewRecord { sequence: AgentSequence(sequence), envelope: b"next" };
-    store.append_fork(next(2), "given").expect("kept");
+    store.append_with_value(next(2), Value::Fork, "given").expect("kept");
     store.append_answered(next(3), request(1)).expect("kept");
     let store = reopened(&path, store);
     assert_eq!(store.value(Value::Fork).expect("read").as_deref(), Some("given"));
