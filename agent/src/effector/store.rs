@@ -37,7 +37,10 @@ pub enum StoreError {
         what: &'static str,
     },
     /// The file is of another format.
-    #[error("the agent's state file has format {found}, and this agent knows {known}")]
+    #[error(
+        "the agent's state file has format {found}, and this agent reads format {known} alone; start the version of \
+         the agent that wrote it, or remove the state folder and enrol this host again with a new join token"
+    )]
     Format {
         /// In the file.
         found: i64,
@@ -53,9 +56,6 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 const FORMAT: i64 = 2;
-
-/// From format 1, whose outbox did not keep the end of a run longer than other records.
-const FROM_FIRST: &str = "ALTER TABLE outbox ADD COLUMN until_proven INTEGER NOT NULL DEFAULT 0;";
 
 const SCHEMA: &str = "
 CREATE TABLE value (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
@@ -189,7 +189,6 @@ impl Store {
         match found {
             FORMAT => {}
             0 => connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
-            1 => connection.execute_batch(&format!("BEGIN; {FROM_FIRST} PRAGMA user_version = {FORMAT}; COMMIT;"))?,
             found => return Err(StoreError::Format { found, known: FORMAT }),
         }
         Ok(Self { connection })

@@ -72,19 +72,6 @@ fn the_end_of_a_run_is_kept_until_it_is_itself_proven() {
 }
 
 #[test]
-fn a_file_of_the_first_format_is_taken_over() {
-    let (_folder, path) = in_folder();
-    let mut store = Store::open(&path).expect("the state opens");
-    append(&mut store, 1);
-    drop(store);
-    let older = "ALTER TABLE outbox DROP COLUMN until_proven; PRAGMA user_version = 1;";
-    Connection::open(&path).expect("opens").execute_batch(older).expect("an older file");
-    let mut store = Store::open(&path).expect("the state opens");
-    append(&mut store, 2);
-    assert_eq!(store.outbox_after(AgentSequence(0), 10).expect("the outbox"), vec![record(1), record(2)]);
-}
-
-#[test]
 fn a_place_in_the_chain_is_taken_once() {
     let (_folder, path) = in_folder();
     let mut store = Store::open(&path).expect("the state opens");
@@ -230,9 +217,16 @@ fn the_state_can_be_read_by_its_user_alone() {
 }
 
 #[test]
-fn a_file_of_another_format_is_refused() {
+fn a_file_of_another_format_is_refused_with_what_to_do() {
     let (_folder, path) = in_folder();
-    drop(Store::open(&path).expect("the state opens"));
-    Connection::open(&path).expect("opens").execute_batch("PRAGMA user_version = 9").expect("set");
-    assert!(matches!(Store::open(&path), Err(StoreError::Format { found: 9, known: 2 })));
+    for other in [1, FORMAT + 1] {
+        drop(Store::open(&path).expect("the state opens"));
+        let set = |format| Connection::open(&path).expect("opens").pragma_update(None, "user_version", format);
+        set(other).expect("set");
+        let refused = Store::open(&path).expect_err("another format");
+        assert!(matches!(refused, StoreError::Format { found, known: FORMAT } if found == other), "{refused:?}");
+        assert!(refused.to_string().contains("enrol this host again"), "{refused}");
+        // It is left as it was.
+        set(FORMAT).expect("set");
+    }
 }
