@@ -16,6 +16,11 @@ pub const SILENCE_LIMIT: Duration = Duration::from_secs(15);
 /// failing check, and a configuration gives a host few dozens of checks.
 pub const MAX_UNANSWERED: usize = 64;
 
+/// Records that an agent has sent and that are not acknowledged: more than one run writes, and few enough that
+/// the control plane remembers as many of every host. An agent whose acknowledgement was lost finds the record
+/// among the last so many of its chain, however often its connection breaks.
+pub const MAX_UNACKNOWLEDGED: usize = 64;
+
 /// Bytes in one chunk of a stream: below HTTP/2's default window, large enough to be few.
 pub const CHUNK_BYTES: usize = 48 * 1024;
 

@@ -97,7 +97,11 @@ impl Effector {
                 self.fetching.clear();
                 Ok(())
             }
-            ToEffector::Acknowledged { sequence, published } => self.acknowledged(sequence, &published).await,
+            ToEffector::Acknowledged { sequence, published } => {
+                // Dropped before more is sent, so that a crash in between leaves nothing behind the window.
+                self.acknowledged(sequence, &published).await?;
+                self.send_on(sequence).await
+            }
             ToEffector::Published { document } => self.published(&document).await,
             ToEffector::Head { from, checkpoint, consistency } => self.new_head(from, checkpoint, &consistency).await,
             ToEffector::Nudged(nudge) => self.nudged(nudge).await,
@@ -135,7 +139,6 @@ impl Effector {
     }
 
     async fn acknowledged(&mut self, sequence: AgentSequence, published: &str) -> Result<(), EffectorError> {
-        self.send_on(sequence).await?;
         let Some(pins) = &self.pins else { return Ok(()) };
         let Some(kept) = self.store.outbox_at(sequence)? else { return Ok(()) };
         let shown = Published::parse(published.as_bytes());

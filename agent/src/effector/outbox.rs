@@ -9,10 +9,56 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_model::counter::AgentSequence;
 use fettle_model::record::Body;
+use fettle_proto::session::MAX_UNACKNOWLEDGED;
+use std::collections::BTreeSet;
 
-/// Records that are sent and not acknowledged: less than the daemon's queues hold, so that neither process
-/// waits for the other, and more than one run writes.
-const WINDOW: u64 = 64;
+/// Records that are sent and not acknowledged: as many as the control plane can acknowledge again. It is less
+/// than the daemon's queues hold, so that neither process waits for the other, and more than one run writes.
+const WINDOW: u64 = MAX_UNACKNOWLEDGED as u64;
+
+/// How far the sending of one session is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Window {
+    /// What the control plane had when the session began.
+    durable: AgentSequence,
+    sent: AgentSequence,
+    acknowledged: AgentSequence,
+    /// Ends of runs that the control plane has and this agent has no proof of: their acknowledgements were lost.
+    /// The window begins at the oldest of them. Otherwise it could be lost again and again until the control
+    /// plane has forgotten where the record is.
+    again: BTreeSet<AgentSequence>,
+}
+
+impl Window {
+    /// A session begins: the control plane has everything up to `durable`.
+    pub(super) fn begin(&mut self, durable: AgentSequence, again: BTreeSet<AgentSequence>) {
+        *self = Self { durable, sent: durable, acknowledged: durable, again };
+    }
+
+    /// The next record that may be sent; `None` while the window is full.
+    pub(super) fn next(&self) -> Option<AgentSequence> {
+        (self.room() > 0).then(|| self.sent.next())
+    }
+
+    const fn sent(&mut self, sequence: AgentSequence) {
+        self.sent = sequence;
+    }
+
+    /// Acknowledgements come in the order of sending, so what is older than one that was sent later gets none.
+    fn acknowledged(&mut self, sequence: AgentSequence) {
+        self.acknowledged = self.acknowledged.max(sequence).min(self.sent);
+        if sequence > self.durable {
+            self.again.clear();
+        } else {
+            self.again.remove(&sequence);
+        }
+    }
+
+    fn room(&self) -> u64 {
+        let proven = self.again.first().map_or(self.acknowledged.0, |oldest| oldest.0.saturating_sub(1));
+        WINDOW.saturating_sub(self.sent.0.saturating_sub(proven))
+    }
+}
 
 impl Effector {
     /// Signs a record, keeps it by `keep`, and sends it when there is somebody to send it to.
@@ -24,13 +70,14 @@ impl Effector {
         let at = self.clocks.now().wall;
         let store = &mut self.store;
         let sealed = self.recorder.append(at, body, |sealed| keep(store, sealed)).map_err(EffectorError::Record)?;
-        if self.link == LinkState::Up && self.room() > 0 && self.sent.next() == sealed.sequence {
+        if self.link == LinkState::Up && self.window.next() == Some(sealed.sequence) {
+            self.window.sent(sealed.sequence);
             self.send(sealed.sequence, sealed.signed.envelope().as_bytes()).await;
         }
         Ok(())
     }
 
-    /// A session stands: sends on after what the control plane has.
+    /// A session stands: sends the ends of runs whose proof was lost, then on after what the control plane has.
     pub(super) async fn send_from(&mut self, durable: AgentSequence) -> Result<(), EffectorError> {
         let first = self.store.outbox_after(durable, 1)?.first().map(|(sequence, _)| *sequence);
         if first.is_some_and(|first| first != durable.next()) {
@@ -39,34 +86,81 @@ impl Effector {
                 "the control plane lost records that it had acknowledged: was it restored from an old copy?"
             );
         }
-        self.sent = durable;
-        self.acknowledged = durable;
+        let remembered = AgentSequence(durable.0.saturating_sub(WINDOW));
+        let again = self.store.unproven_between(remembered, durable)?;
+        self.window.begin(durable, again.iter().map(|(sequence, _)| *sequence).collect());
+        for (sequence, envelope) in again {
+            self.send(sequence, &envelope).await;
+        }
         self.send_more().await
     }
 
-    /// A record was acknowledged: sends what fits into the window now.
+    /// A record was acknowledged: sends what fits into the window.
     pub(super) async fn send_on(&mut self, acknowledged: AgentSequence) -> Result<(), EffectorError> {
-        self.acknowledged = self.acknowledged.max(acknowledged).min(self.sent);
+        self.window.acknowledged(acknowledged);
         self.send_more().await
     }
 
     async fn send_more(&mut self) -> Result<(), EffectorError> {
-        let room = u32::try_from(self.room()).unwrap_or(0);
-        if self.link == LinkState::Down || room == 0 || self.sent >= self.recorder.sequence() {
+        let room = u32::try_from(self.window.room()).unwrap_or(0);
+        if self.link == LinkState::Down || room == 0 || self.window.sent >= self.recorder.sequence() {
             return Ok(());
         }
-        for (sequence, envelope) in self.store.outbox_after(self.sent, room)? {
+        for (sequence, envelope) in self.store.outbox_after(self.window.sent, room)? {
+            self.window.sent(sequence);
             self.send(sequence, &envelope).await;
         }
         Ok(())
     }
 
-    const fn room(&self) -> u64 {
-        WINDOW.saturating_sub(self.sent.0.saturating_sub(self.acknowledged.0))
+    async fn send(&mut self, sequence: AgentSequence, envelope: &[u8]) {
+        self.tell_daemon(&ToDaemon::Send { sequence, envelope: STANDARD.encode(envelope) }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(durable: u64, again: impl IntoIterator<Item = u64>) -> Window {
+        let mut window = Window::default();
+        window.begin(AgentSequence(durable), again.into_iter().map(AgentSequence).collect());
+        window
     }
 
-    async fn send(&mut self, sequence: AgentSequence, envelope: &[u8]) {
-        self.sent = sequence;
-        self.tell_daemon(&ToDaemon::Send { sequence, envelope: STANDARD.encode(envelope) }).await;
+    fn filled(mut window: Window) -> Window {
+        while let Some(next) = window.next() {
+            window.sent(next);
+        }
+        window
+    }
+
+    #[test]
+    fn no_more_is_sent_than_can_be_acknowledged_again() {
+        let mut window = filled(begun(10, []));
+        assert_eq!(window.sent, AgentSequence(10 + WINDOW));
+        window.acknowledged(AgentSequence(12));
+        assert_eq!(filled(window).sent, AgentSequence(12 + WINDOW));
+    }
+
+    #[test]
+    fn the_window_begins_at_the_oldest_end_of_a_run_that_is_sent_again() {
+        let mut window = filled(begun(100, [70, 90]));
+        assert_eq!(window.sent, AgentSequence(69 + WINDOW), "the oldest is the first of the window");
+        // What the control plane says at the beginning is no answer to what is sent again.
+        window.acknowledged(AgentSequence(100));
+        assert_eq!(window.next(), None);
+        window.acknowledged(AgentSequence(70));
+        let mut window = filled(window);
+        assert_eq!(window.sent, AgentSequence(89 + WINDOW));
+        window.acknowledged(AgentSequence(90));
+        assert_eq!(filled(window).sent, AgentSequence(100 + WINDOW));
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_does_not_hold_up_what_follows() {
+        let mut window = filled(begun(100, [90]));
+        window.acknowledged(AgentSequence(101));
+        assert_eq!(filled(window).sent, AgentSequence(101 + WINDOW));
     }
 }

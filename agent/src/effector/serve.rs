@@ -15,6 +15,7 @@ use super::children::{self, Child, Role, Separation};
 use super::clock::Clocks;
 use super::keys::{Enrolment, Keys, KeysError};
 use super::library::Library;
+use super::outbox::Window;
 use super::plan::Planning;
 use super::recorder::{RecordError, Recorder};
 use super::run::{FromHands, FromNumbered, Hands, Watching, Worker, WorkerNumber};
@@ -27,7 +28,6 @@ use crate::ipc::daemon::{Ask, ToDaemon, ToEffector};
 use crate::ipc::frame::{FrameError, MAX_DAEMON_FRAME, TAKEN_WITHIN, in_time, receive, send};
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Configuration;
-use fettle_model::counter::AgentSequence;
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::Drill;
 use fettle_model::host::Isolation;
@@ -223,9 +223,7 @@ pub(super) struct Effector {
     pub(super) next_worker: u64,
     pub(super) next_ask: u64,
     pub(super) link: LinkState,
-    /// The last record that was given to the daemon in this session, and the last that was acknowledged.
-    pub(super) sent: AgentSequence,
-    pub(super) acknowledged: AgentSequence,
+    pub(super) window: Window,
     /// When what could not be fetched is asked for again, on the boot clock.
     pub(super) supply_at: Option<BootInstant>,
     pub(super) daemon: Option<(OwnedWriteHalf, tokio::process::Child)>,
@@ -353,8 +351,7 @@ impl Effector {
             next_worker: 0,
             next_ask: 0,
             link: LinkState::Down,
-            sent: AgentSequence(0),
-            acknowledged: AgentSequence(0),
+            window: Window::default(),
             supply_at: None,
             daemon: None,
             daemon_starts: 0,

@@ -5,6 +5,7 @@
 //! method is one transaction and is durable when it returns (write-ahead log, `synchronous = FULL`:
 //! one fsync each), but for journal entries on which nothing stands ([`Store::journal`]). A state that cannot be read is an error, never an empty state.
 
+mod outbox;
 mod playbooks;
 mod requests;
 
@@ -311,56 +312,6 @@ impl Store {
         let transaction = self.connection.transaction()?;
         insert_record(&transaction, record)?;
         transaction.execute("DELETE FROM request WHERE request = ?1", [request.to_string()])?;
-        Ok(transaction.commit()?)
-    }
-
-    /// Records after `sequence`, in order, at most `limit`.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn outbox_after(
-        &self,
-        sequence: AgentSequence,
-        limit: u32,
-    ) -> Result<Vec<(AgentSequence, Vec<u8>)>, StoreError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT sequence, envelope FROM outbox WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?;
-        let rows = statement.query_map(params![signed(sequence.0), limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.map(|row| {
-            let (sequence, envelope): (i64, Vec<u8>) = row?;
-            Ok((AgentSequence(unsigned(sequence, "sequence")?), envelope))
-        })
-        .collect()
-    }
-
-    /// The envelope at a place of the chain, while it is kept.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn outbox_at(&self, sequence: AgentSequence) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self
-            .connection
-            .prepare_cached("SELECT envelope FROM outbox WHERE sequence = ?1")?
-            .query_row([signed(sequence.0)], |row| row.get(0))
-            .optional()?)
-    }
-
-    /// Drops the record at `sequence`, whose inclusion was verified, and those before it, which it names by
-    /// their digests. The end of a run stays until it was verified itself, and so does the head of the chain:
-    /// the next record needs its digest.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn drop_published(&mut self, sequence: AgentSequence) -> Result<(), StoreError> {
-        let proven = signed(sequence.0);
-        let transaction = self.connection.transaction()?;
-        transaction.execute("UPDATE outbox SET until_proven = 0 WHERE sequence = ?1", [proven])?;
-        transaction.execute(
-            "DELETE FROM outbox WHERE sequence <= ?1 AND until_proven = 0
-             AND sequence < (SELECT MAX(sequence) FROM outbox)",
-            [proven],
-        )?;
         Ok(transaction.commit()?)
     }
 

@@ -73,11 +73,22 @@ pub(crate) struct Shared {
     pub(crate) packages: BTreeMap<PlaybookDigest, Vec<u8>>,
     /// Another log, whose head is shown instead.
     pub(crate) second: Option<Log>,
+    /// Whether records are appended without a word.
+    pub(crate) acknowledgements: Acknowledgements,
     /// The join token that enrols.
     pub(crate) token: Option<TokenVerifier>,
     sequence: u64,
+    /// The agent's records by sequence.
+    taken: BTreeMap<u64, fettle_audit::published::Published>,
     session: Option<mpsc::Sender<Result<ToAgent, Status>>>,
     serials: u8,
+}
+
+/// Whether an agent hears that its records are in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acknowledgements {
+    Given,
+    Lost,
 }
 
 /// The control plane as the test holds it.
@@ -131,6 +142,8 @@ impl ControlPlane {
             record_key: None,
             packages: BTreeMap::new(),
             second: None,
+            acknowledgements: Acknowledgements::Given,
+            taken: BTreeMap::new(),
             token: None,
             sequence: 0,
             session: None,
@@ -312,6 +325,7 @@ impl Player {
                     if self.tell.send(Heard::Recorded(Box::new(record))).await.is_err() {
                         return;
                     }
+                    let Some(acknowledged) = acknowledged else { continue };
                     to_agent::Message::Acknowledged(acknowledged)
                 }
                 from_agent::Message::Heartbeat(heartbeat) => self.head(TreeSize(heartbeat.tree_size)),
@@ -323,14 +337,24 @@ impl Player {
         }
     }
 
-    fn take(&self, sequence: u64, envelope: Vec<u8>) -> (Record, Acknowledged) {
+    /// Appends a record, or finds it where it is already.
+    fn take(&self, sequence: u64, envelope: Vec<u8>) -> (Record, Option<Acknowledged>) {
         let mut shared = self.shared.lock().expect("nobody panicked");
         let key = shared.record_key.expect("the record key is known");
         let signed = SignedRecord::open(envelope, &key).expect("the agent signs its records");
-        assert_eq!(sequence, shared.sequence + 1, "the chain has no gap");
-        shared.sequence = sequence;
-        let published = shared.log.append(&signed).to_json().expect("JSON");
-        (signed.record().clone(), Acknowledged { sequence, published })
+        if sequence > shared.sequence {
+            assert_eq!(sequence, shared.sequence + 1, "the chain has no gap");
+            shared.sequence = sequence;
+            let published = shared.log.append(&signed);
+            shared.taken.insert(sequence, published);
+        }
+        let known = shared.taken.get(&sequence).expect("it was taken");
+        assert_eq!(known.envelope, signed.envelope().as_bytes(), "a record never changes");
+        let acknowledged = match shared.acknowledgements {
+            Acknowledgements::Given => Some(Acknowledged { sequence, published: known.to_json().expect("JSON") }),
+            Acknowledgements::Lost => None,
+        };
+        (signed.record().clone(), acknowledged)
     }
 
     fn head(&self, held: TreeSize) -> to_agent::Message {

@@ -79,6 +79,12 @@ impl Host {
         fs::remove_file(self.path("broken")).expect("it was broken");
     }
 
+    /// Kills the agent and opens what it left.
+    pub(crate) async fn state_after_kill(&mut self) -> Store {
+        self.agent.kill().await.expect("it can be killed");
+        Store::open(&self.path("state/effector/state.db")).expect("its state")
+    }
+
     /// Waits until the agent has ended by itself.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.agent.wait()).await.expect("it ends in time").expect("it can be asked")

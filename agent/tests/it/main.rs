@@ -6,6 +6,7 @@ mod control_plane;
 mod enrolment;
 mod host;
 mod log;
+mod outbox;
 mod permits;
 mod rotation;
 mod stand;

@@ -2,19 +2,21 @@
 
 use super::entry::Stamp;
 use fettle_model::check::{CheckRef, Status, Transition};
-use fettle_model::counter::{AgentSequence, CertificateGeneration, Fence, TransitionEpoch};
+use fettle_model::counter::{AgentSequence, CertificateGeneration, Fence, LogPosition, TransitionEpoch};
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::HostId;
 use fettle_model::name::{EnvironmentName, HostName, ServiceName};
 use fettle_model::record::HostEnrolled;
 use fettle_model::time::UnixMillis;
+use fettle_proto::session::MAX_UNACKNOWLEDGED;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Digests kept of an agent's newest records, to tell a repeated record from a forked chain: an
-/// agent's outbox is re-sent from its last acknowledged record, and 64 × 32 bytes × 10 000 hosts are 20 MiB.
-pub(in crate::core) const MAX_RECENT_DIGESTS: usize = 64;
+/// An agent's newest records that are remembered, to tell a repeated record from a forked chain and to
+/// acknowledge it again: as many as an agent sends without an acknowledgement. 64 × 48 bytes × 10 000 hosts are
+/// 30 MiB.
+pub const MAX_RECENT_RECORDS: usize = MAX_UNACKNOWLEDGED;
 
 /// Checks whose status is kept per host: 20 services of 50 checks. More are ignored, so that one
 /// agent cannot fill the memory.
@@ -35,7 +37,10 @@ pub enum Place {
     /// It is the next one.
     Next,
     /// It is there already.
-    Known,
+    Known {
+        /// Where in the log, while it is one of the newest [`MAX_RECENT_RECORDS`].
+        at: Option<LogPosition>,
+    },
     /// Records between are missing.
     Gap {
         /// The number that is due.
@@ -130,7 +135,7 @@ pub struct Host {
     pub checks: BTreeMap<CheckRef, CheckState>,
     /// When its agent reported two contradicting logs.
     pub fork_seen: Option<Stamp>,
-    pub(in crate::core) recent: BTreeMap<AgentSequence, EnvelopeDigest>,
+    pub(in crate::core) recent: BTreeMap<AgentSequence, (EnvelopeDigest, LogPosition)>,
 }
 
 /// What a transition changed.
@@ -189,16 +194,16 @@ impl Host {
             return Place::Gap { expected };
         }
         match self.recent.get(&sequence) {
-            Some(known) if *known != envelope => Place::Forked,
-            Some(_) | None => Place::Known,
+            Some((known, _)) if *known != envelope => Place::Forked,
+            found => Place::Known { at: found.map(|(_, position)| *position) },
         }
     }
 
     pub(in crate::core) fn extend_chain(&mut self, sequence: AgentSequence, envelope: EnvelopeDigest, stamp: Stamp) {
         self.head = ChainHead { sequence, envelope: Some(envelope) };
         self.last_record = Some(stamp);
-        self.recent.insert(sequence, envelope);
-        while self.recent.len() > MAX_RECENT_DIGESTS {
+        self.recent.insert(sequence, (envelope, stamp.position));
+        while self.recent.len() > MAX_RECENT_RECORDS {
             self.recent.pop_first();
         }
     }

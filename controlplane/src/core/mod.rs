@@ -58,7 +58,7 @@ pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
-pub use hosts::{Certificates, ChainHead, CheckState, Host, Place};
+pub use hosts::{Certificates, ChainHead, CheckState, Host, MAX_RECENT_RECORDS, Place};
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;

@@ -162,7 +162,7 @@ impl State {
                 let known = self.known_host(*host)?;
                 match known.place(*sequence, *previous, entry.envelope) {
                     Place::Next => Ok(()),
-                    Place::Known | Place::Gap { .. } | Place::Forked => {
+                    Place::Known { .. } | Place::Gap { .. } | Place::Forked => {
                         Err(ApplyError::BrokenChain { host: *host, head: known.head.sequence, found: *sequence })
                     }
                 }

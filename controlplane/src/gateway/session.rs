@@ -18,7 +18,7 @@ use fettle_model::id::{BootId, DrillId, HostId, RequestId};
 use fettle_model::record::{Author, Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
-use fettle_proto::session::{HEARTBEAT_INTERVAL, MAX_UNANSWERED, SILENCE_LIMIT, SessionProblem};
+use fettle_proto::session::{HEARTBEAT_INTERVAL, MAX_UNACKNOWLEDGED, MAX_UNANSWERED, SILENCE_LIMIT, SessionProblem};
 use fettle_proto::v1::{
     self, Acknowledged, AgentRecord, FromAgent, Head, Heartbeat, Hello, Nudge, Published, Rejected, ToAgent, Welcome,
     from_agent, nudge, to_agent,
@@ -29,8 +29,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-/// Records that may wait for the leader: a page of an agent's outbox, so that it shares few commits.
-const MAX_PENDING: usize = 64;
+/// Records that may wait for the leader: all that an agent sends ahead, so that they share few commits.
+const MAX_PENDING: usize = MAX_UNACKNOWLEDGED;
 
 /// What a session runs on.
 pub(super) struct Session {
@@ -44,15 +44,22 @@ pub(super) struct Session {
 
 /// A record that waits for the leader.
 struct Pending {
-    sequence: AgentSequence,
+    submitted: Submitted,
     answer: oneshot::Receiver<Done>,
+}
+
+/// Which record it was.
+#[derive(Clone, Copy)]
+struct Submitted {
+    sequence: AgentSequence,
+    kind: Kind,
 }
 
 /// What can happen.
 enum Event {
     Ended(SessionProblem),
     Stopped,
-    Decided(AgentSequence, Result<Done, Gone>),
+    Decided(Submitted, Result<Done, Gone>),
     Ordered(Order),
     Said(from_agent::Message),
     /// The agent ended its side, or said nothing for too long.
@@ -193,7 +200,7 @@ impl Session {
                 Event::Ended(problem) => Err(End::Problem(problem)),
                 Event::Stopped => Err(End::Problem(SessionProblem::Unavailable)),
                 Event::Left(why) => Err(End::Left(why)),
-                Event::Decided(sequence, done) => self.decided(sequence, done).await,
+                Event::Decided(which, done) => self.decided(which, done).await,
                 Event::Ordered(order) => self.tell(ordered(order)).await,
                 Event::Said(message) => {
                     silent_at = Instant::now() + SILENCE_LIMIT;
@@ -214,7 +221,7 @@ impl Session {
             biased;
             problem = &mut line.end => Event::Ended(problem.unwrap_or(SessionProblem::Replaced)),
             () = self.shared.stop.cancelled() => Event::Stopped,
-            (sequence, done) = front(&mut self.pending) => Event::Decided(sequence, done),
+            (which, done) = front(&mut self.pending) => Event::Decided(which, done),
             order = line.orders.recv() => order.map_or(Event::Ended(SessionProblem::Replaced), Event::Ordered),
             message = incoming.message(), if room => match message.ok().flatten().and_then(|message| message.message) {
                 Some(message) => Event::Said(message),
@@ -250,8 +257,9 @@ impl Session {
                 return Err(bad("its author is another than this session's agent".to_owned()));
             }
         };
+        let submitted = Submitted { sequence, kind: signed.record().body.kind() };
         let answer = self.shared.leader.submit_agent_record(self.host, signed).await?;
-        self.pending.push_back(Pending { sequence, answer });
+        self.pending.push_back(Pending { submitted, answer });
         Ok(())
     }
 
@@ -278,16 +286,16 @@ impl Session {
 
     /// Answers a record, and those behind it that are decided already; one acknowledgement for all, but one of
     /// its own for the end of a run.
-    async fn decided(&mut self, sequence: AgentSequence, done: Result<Done, Gone>) -> Result<(), End> {
-        let mut acknowledgement = self.answer(sequence, done?).await?;
+    async fn decided(&mut self, which: Submitted, done: Result<Done, Gone>) -> Result<(), End> {
+        let mut acknowledgement = self.answer(which, done?).await?;
         while let Some(next) = self.pending.front_mut() {
-            let (sequence, done) = match next.answer.try_recv() {
-                Ok(done) => (next.sequence, done),
+            let (which, done) = match next.answer.try_recv() {
+                Ok(done) => (next.submitted, done),
                 Err(oneshot::error::TryRecvError::Empty) => break,
                 Err(oneshot::error::TryRecvError::Closed) => return Err(Gone.into()),
             };
             self.pending.pop_front();
-            acknowledgement = self.answer(sequence, done).await?.or(acknowledgement);
+            acknowledgement = self.answer(which, done).await?.or(acknowledgement);
         }
         match acknowledgement {
             Some(acknowledged) => self.tell(to_agent::Message::Acknowledged(acknowledged)).await,
@@ -296,12 +304,13 @@ impl Session {
     }
 
     /// Sends the answer to a record, where it has one, and gives its acknowledgement.
-    async fn answer(&self, sequence: AgentSequence, done: Done) -> Result<Option<Acknowledged>, End> {
+    async fn answer(&self, which: Submitted, done: Done) -> Result<Option<Acknowledged>, End> {
+        let Submitted { sequence, kind } = which;
         let Done { outcome, entries } = done;
-        let answer = match outcome {
-            Outcome::Done | Outcome::Unchanged => None,
-            Outcome::Answered { answer } => Some(answer),
-            Outcome::AlreadyKnown { answer } => answer,
+        let (answer, known_at) = match outcome {
+            Outcome::Done | Outcome::Unchanged => (None, None),
+            Outcome::Answered { answer } => (Some(answer), None),
+            Outcome::AlreadyKnown { at, answer } => (answer, at),
             Outcome::RecordRefused(refusal) => return Err(refused(sequence, &refusal)),
             Outcome::TooLarge => {
                 let (problem, why) = (SessionProblem::BadRecord, "what follows from it is too large".to_owned());
@@ -318,11 +327,15 @@ impl Session {
             Author::Agent { host, sequence: found, .. } => *host == self.host && *found == sequence,
             Author::ControlPlane => false,
         });
-        // What is known already is acknowledged with the next record, or at the next connection.
-        let Some(own) = own else { return Ok(None) };
-        let published = own.published.to_json().map_err(End::Json)?;
+        let published = match (own, known_at) {
+            (Some(own), _) => own.published.to_json().map_err(End::Json)?,
+            // Its acknowledgement was lost: the agent gets it again.
+            (None, Some(position)) => self.show(position).await?,
+            // Too old to be one that an agent waits for.
+            (None, None) => return Ok(None),
+        };
         let acknowledged = Acknowledged { sequence: sequence.0, published };
-        if own.signed.record().body.kind() == Kind::RunEnded {
+        if kind == Kind::RunEnded {
             // The agent keeps it until the inclusion of this very record is proven.
             self.tell(to_agent::Message::Acknowledged(acknowledged)).await?;
             return Ok(None);
@@ -330,11 +343,15 @@ impl Session {
         Ok(Some(acknowledged))
     }
 
+    async fn show(&self, position: LogPosition) -> Result<Vec<u8>, End> {
+        self.shared.leader.inspect(move |view| shown(view, position)).await?.map_err(End::Show)
+    }
+
     async fn publish_answer(&self, entries: &[Arc<Entry>], position: LogPosition) -> Result<(), End> {
         let here = entries.iter().find(|entry| entry.published.position == position);
         let document = match here {
             Some(entry) => entry.published.to_json().map_err(End::Json)?,
-            None => self.shared.leader.inspect(move |view| shown(view, position)).await?.map_err(End::Show)?,
+            None => self.show(position).await?,
         };
         self.tell(to_agent::Message::Published(Published { document })).await?;
         match here.and_then(|entry| plan_wanted(&entry.signed.record().body)) {
@@ -383,11 +400,11 @@ impl Session {
 }
 
 /// The next answer of the leader; never, while nothing is asked.
-async fn front(pending: &mut VecDeque<Pending>) -> (AgentSequence, Result<Done, Gone>) {
+async fn front(pending: &mut VecDeque<Pending>) -> (Submitted, Result<Done, Gone>) {
     let Some(next) = pending.front_mut() else { return std::future::pending().await };
-    let (sequence, done) = (next.sequence, (&mut next.answer).await.map_err(|_| Gone));
+    let (which, done) = (next.submitted, (&mut next.answer).await.map_err(|_| Gone));
     pending.pop_front();
-    (sequence, done)
+    (which, done)
 }
 
 fn introduce(boot: &str, configuration: u64, unanswered: &[String]) -> Result<Introduction, End> {

@@ -2,7 +2,7 @@
 
 use crate::world::{World, describe, web};
 use fettle_controlplane::core::{
-    ApplyError, Entry, MAX_ANSWERS_PER_HOST, Outcome, PersonRequest, RecordRefusal, State,
+    ApplyError, Entry, MAX_ANSWERS_PER_HOST, MAX_RECENT_RECORDS, Outcome, PersonRequest, RecordRefusal, State,
 };
 use fettle_model::check::Status;
 use fettle_model::counter::{AgentSequence, LogPosition};
@@ -20,8 +20,23 @@ fn a_record_that_is_known_is_not_appended_again_and_a_known_request_points_to_it
     let given = world.compose(hosts[0], Body::PermitRequested(Box::new(request)));
     let Outcome::Answered { answer } = world.send(&given) else { unreachable!("not answered") };
     let length = world.log.len();
-    assert_eq!(world.send(&given), Outcome::AlreadyKnown { answer: Some(answer) });
+    let at = Some(LogPosition(answer.0 - 1));
+    assert_eq!(world.send(&given), Outcome::AlreadyKnown { at, answer: Some(answer) });
     assert_eq!(world.log.len(), length);
+}
+
+#[test]
+fn a_record_that_comes_again_is_found_among_the_newest_that_an_agent_may_have_sent_ahead() {
+    let (mut world, hosts) = World::proved(2);
+    let first = world.compose(hosts[0], describe("p0", "production"));
+    let at = Some(world.core.state().next_position());
+    world.send(&first);
+    for _ in 1..MAX_RECENT_RECORDS {
+        world.say(hosts[0], describe("p0", "production"));
+    }
+    assert_eq!(world.send(&first), Outcome::AlreadyKnown { at, answer: None });
+    world.say(hosts[0], describe("p0", "production"));
+    assert_eq!(world.send(&first), Outcome::AlreadyKnown { at: None, answer: None });
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Session, description};
 use crate::site::{Site, name};
 use fettle_audit::checkpoint::Checkpoint;
+use fettle_audit::published::Published;
 use fettle_audit::tree::{Hash, verify_consistency};
 use fettle_certs::authority::Subject;
 use fettle_model::breaker::Scope;
@@ -41,6 +42,29 @@ async fn a_record_that_is_sent_again_is_in_the_log_once() {
     session.acknowledged(2).await;
     let described = site.alice().await.kinds().await.into_iter().filter(|kind| *kind == Kind::HostDescribed);
     assert_eq!(described.count(), 2);
+}
+
+#[tokio::test]
+async fn a_record_whose_acknowledgement_was_lost_is_acknowledged_again_at_the_same_position() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    let lost = agent.record(description("s1", "staging"));
+    session.send(lost.clone()).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.acknowledged(2).await;
+    // The connection breaks, and the agent never heard of the first by itself.
+    drop(session);
+    let (mut session, welcome) = agent.session(&site).await;
+    assert_eq!(welcome.sequence, 2);
+    session.send(lost.clone()).await;
+    let again = Published::parse(&session.acknowledged(1).await).expect("a published record");
+    assert_eq!(again.envelope, lost.envelope);
+    let kinds = alice.kinds().await;
+    let first = kinds.iter().position(|kind| *kind == Kind::HostDescribed).expect("it is in the log");
+    assert_eq!(again.position.0, u64::try_from(first).expect("a position"));
+    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::HostDescribed).count(), 2, "and it is there once");
 }
 
 #[tokio::test]

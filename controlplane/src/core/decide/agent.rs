@@ -90,9 +90,9 @@ pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, given: &Agent
             Ok(()) => taken(state, reclaims, now, host, said, given),
             Err(refusal) => refused(refusal),
         },
-        Place::Known => {
+        Place::Known { at } => {
             let answer = if let Said::Asked(request) = said { state.answer(host.id, request.request) } else { None };
-            Decision::nothing(Outcome::AlreadyKnown { answer: answer.map(|answer| answer.stamp.position) })
+            Decision::nothing(Outcome::AlreadyKnown { at, answer: answer.map(|answer| answer.stamp.position) })
         }
         Place::Gap { expected } => refused(RecordRefusal::Gap { expected, found: sequence }),
         Place::Forked => forked(host, sequence),

@@ -92,6 +92,8 @@ pub enum Outcome {
     Unchanged,
     /// The agent's record is in the log already. Where it was a permit request, its answer stands here.
     AlreadyKnown {
+        /// Its position, while it is one of the newest of its chain.
+        at: Option<LogPosition>,
         /// The position of the permit or refusal.
         answer: Option<LogPosition>,
     },
