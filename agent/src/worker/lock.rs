@@ -99,7 +99,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_futex, libc::SYS_set_robust_list, libc::SYS_rseq,
     libc::SYS_sigaltstack, libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn,
     libc::SYS_gettid, libc::SYS_getpid, libc::SYS_sched_yield, libc::SYS_sched_getaffinity,
-    libc::SYS_exit, libc::SYS_exit_group, libc::SYS_restart_syscall, libc::SYS_prctl,
+    libc::SYS_exit, libc::SYS_exit_group, libc::SYS_restart_syscall,
     // Time and randomness for hash tables.
     libc::SYS_clock_gettime, libc::SYS_clock_nanosleep, libc::SYS_nanosleep, libc::SYS_getrandom,
 ];
@@ -122,17 +122,21 @@ const THREAD_ONLY: i32 = THREAD
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
-/// What is allowed with some arguments only: threads, signals to this process's own, and looking at its own
-/// limits, which nothing may set again.
-fn bounded(own: u32) -> Result<[(i64, Vec<SeccompRule>); 3], BackendError> {
+/// What is allowed with some arguments only: threads and their names, signals to this process's own, and looking
+/// at its own limits, which nothing may set again. Of prctl's operations the others would undo the lock (dying with
+/// the parent, being dumped and traced) or are of no use.
+fn bounded(own: u32) -> Result<[(i64, Vec<SeccompRule>); 4], BackendError> {
     let flags = |flags: i32| u64::from(flags.unsigned_abs());
     // A process id has 32 bits: what stands in the other half of the register is not read.
     let process = |id: u32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, u64::from(id));
+    // An operation of prctl is an int, too.
+    let names = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, flags(libc::PR_SET_NAME))?;
     let looks = || SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
     let thread = SeccompCmpOp::MaskedEq(flags(THREAD_ONLY));
     let thread = SeccompCondition::new(0, SeccompCmpArgLen::Qword, thread, flags(THREAD))?;
     Ok([
         (libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]),
+        (libc::SYS_prctl, vec![SeccompRule::new(vec![names])?]),
         (libc::SYS_tgkill, vec![SeccompRule::new(vec![process(own)?])?]),
         (
             libc::SYS_prlimit64,

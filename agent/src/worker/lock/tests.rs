@@ -92,6 +92,24 @@ fn a_locked_in_worker_reaches_no_other_process() {
     assert_eq!(refusal(libc::SYS_kill, [own, 9, 0]), Some(libc::EPERM));
 }
 
+#[test]
+fn a_locked_in_worker_names_its_threads_and_does_nothing_else_by_prctl() {
+    let operation = |operation: i32| u64::from(operation.unsigned_abs());
+    assert_eq!(refusal(libc::SYS_prctl, [operation(libc::PR_SET_NAME), 1, 0]), None);
+    for other in [
+        libc::PR_SET_PDEATHSIG,
+        libc::PR_SET_DUMPABLE,
+        libc::PR_SET_PTRACER,
+        libc::PR_SET_SECCOMP,
+        libc::PR_CAPBSET_DROP,
+        libc::PR_SET_KEEPCAPS,
+        libc::PR_SET_MM,
+        libc::PR_SET_NO_NEW_PRIVS,
+    ] {
+        assert_eq!(refusal(libc::SYS_prctl, [operation(other), 0, 0]), Some(libc::EPERM), "{other}");
+    }
+}
+
 /// Set in the copy of this test that locks itself in.
 const LOCKED_IN: &str = "FETTLE_TEST_LOCKED_IN";
 
@@ -102,6 +120,9 @@ fn threads_start_and_end_behind_the_lock() {
         let threads: Vec<_> = (1..=3).map(|number| std::thread::spawn(move || number * number)).collect();
         let squares: Vec<i32> = threads.into_iter().map(|thread| thread.join().expect("it ends")).collect();
         assert_eq!(squares, [1, 4, 9]);
+        rustix::thread::set_name(c"by-hand").expect("a thread may be named");
+        let forgets = rustix::process::set_parent_process_death_signal(None);
+        assert_eq!(forgets, Err(rustix::io::Errno::PERM), "it dies with its parent");
         assert!(Command::new("/bin/true").status().is_err(), "no other program");
         return;
     }
