@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `enrolment` | the enrolment port: a join token becomes an identity |
 //! | `pace` | how many enrolments of one address may fail |
+//! | `allowance` | how much one host may add to the log |
 //! | `admission` | whose certificate it is, whether it is live, and whether Cedar lets it |
 //! | `agents` | the agents' service: sessions, packages, rotation |
 //! | `session` | one agent's stream |
@@ -13,6 +14,7 @@
 
 mod admission;
 mod agents;
+mod allowance;
 mod enrolment;
 mod pace;
 mod session;

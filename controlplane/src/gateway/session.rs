@@ -40,7 +40,22 @@ pub(super) struct Session {
     record_key: PublicKey,
     out: mpsc::Sender<Result<ToAgent, Status>>,
     pending: VecDeque<Pending>,
+    held: Held,
 }
+
+/// Records that came faster than the host may fill the log. Heartbeats go past them, so that a host which is
+/// slowed keeps its session.
+#[derive(Default)]
+struct Held {
+    records: VecDeque<AgentRecord>,
+    bytes: usize,
+    /// When the first may be taken.
+    until: Option<Instant>,
+}
+
+/// Bytes that one session holds back, one more message of 12 MiB at most besides: what an agent sends ahead of its
+/// acknowledgements, 64 records, is some 100 KiB.
+const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
 
 /// A record that waits for the leader.
 struct Pending {
@@ -62,6 +77,8 @@ enum Event {
     Decided(Submitted, Result<Done, Gone>),
     Ordered(Order),
     Said(from_agent::Message),
+    /// A record that was held back may be looked at again.
+    Due,
     /// The agent ended its side, or said nothing for too long.
     Left(&'static str),
 }
@@ -106,7 +123,7 @@ impl Session {
         out: mpsc::Sender<Result<ToAgent, Status>>,
     ) -> Result<Self, Status> {
         let record_key = admitted.record_key.parse().map_err(super::internal)?;
-        Ok(Self { shared, peer, host: admitted.host, record_key, out, pending: VecDeque::new() })
+        Ok(Self { shared, peer, host: admitted.host, record_key, out, pending: VecDeque::new(), held: Held::default() })
     }
 
     /// Holds the session until it ends.
@@ -202,6 +219,7 @@ impl Session {
                 Event::Left(why) => Err(End::Left(why)),
                 Event::Decided(which, done) => self.decided(which, done).await,
                 Event::Ordered(order) => self.tell(ordered(order)).await,
+                Event::Due => self.take_held().await,
                 Event::Said(message) => {
                     silent_at = Instant::now() + SILENCE_LIMIT;
                     self.hear(message).await
@@ -214,7 +232,8 @@ impl Session {
     }
 
     async fn next(&mut self, line: &mut Line, incoming: &mut Streaming<FromAgent>, silent_at: Instant) -> Event {
-        let room = self.pending.len() < MAX_PENDING;
+        let room = self.pending.len() + self.held.records.len() < MAX_PENDING && self.held.bytes < MAX_HELD_BYTES;
+        let due = self.held.until;
         // Every branch is cancel safe: channels keep what was not taken, and tonic keeps half a message.
         // An order to end goes before everything; answers go before new questions.
         tokio::select! {
@@ -227,6 +246,7 @@ impl Session {
                 Some(message) => Event::Said(message),
                 None => Event::Left("the agent left"),
             },
+            () = at(due) => Event::Due,
             () = tokio::time::sleep_until(silent_at), if room => Event::Left("the agent was silent for too long"),
         }
     }
@@ -240,9 +260,29 @@ impl Session {
         }
         match message {
             from_agent::Message::Hello(_) => Err(End::Protocol("a second Hello")),
-            from_agent::Message::Record(record) => self.take(record).await,
+            from_agent::Message::Record(record) => {
+                self.held.push(record);
+                self.take_held().await
+            }
             from_agent::Message::Heartbeat(heartbeat) => self.beat(&heartbeat).await,
         }
+    }
+
+    /// Takes what may be taken of the records that came, in their order.
+    async fn take_held(&mut self) -> Result<(), End> {
+        self.held.until = None;
+        while let Some(next) = self.held.records.front() {
+            let now = self.shared.clocks.now().monotonic;
+            let wait = self.shared.switchboard.take(self.host, next.envelope.len(), now);
+            if !wait.is_zero() {
+                self.held.until = Some(Instant::now() + wait);
+                return Ok(());
+            }
+            if let Some(record) = self.held.pop() {
+                self.take(record).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Verifies a record and submits it to the leader.
@@ -396,6 +436,27 @@ impl Session {
         let rejected = Rejected { sequence, problem: problem.as_str().to_owned() };
         // Whoever does not read loses nothing but the reason.
         drop(self.out.try_send(Ok(ToAgent { message: Some(to_agent::Message::Rejected(rejected)) })));
+    }
+}
+
+impl Held {
+    fn push(&mut self, record: AgentRecord) {
+        self.bytes = self.bytes.saturating_add(record.envelope.len());
+        self.records.push_back(record);
+    }
+
+    fn pop(&mut self) -> Option<AgentRecord> {
+        let record = self.records.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(record.envelope.len());
+        Some(record)
+    }
+}
+
+/// At this time; never, where there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,8 +4,9 @@
 //! session's queue; answers to an agent's own records go to it directly, without this detour. A session whose
 //! queue is full is ended: its agent connects again and is briefed from the log.
 
+use super::allowance::{Bucket, Notice};
 use super::{Shared, shown};
-use crate::core::views;
+use crate::core::{Monotonic, views};
 use crate::leader::{Batch, Entry, Gone};
 use fettle_model::check::CheckRef;
 use fettle_model::host::HostState;
@@ -15,6 +16,7 @@ use fettle_model::time::UnixMillis;
 use fettle_proto::session::SessionProblem;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,6 +65,8 @@ struct Board {
     next: u64,
     plugs: HashMap<HostId, Plug>,
     heard: HashMap<HostId, UnixMillis>,
+    /// What hosts have added to the log. One entry for each that was ever enrolled at most.
+    added: HashMap<HostId, Bucket>,
 }
 
 /// Who is connected. Its lock is held for a look-up, never across a wait.
@@ -122,6 +126,21 @@ impl Switchboard {
             return Standing::Connected;
         }
         board.heard.get(&host).map_or(Standing::Never, |at| Standing::LastHeard(*at))
+    }
+
+    /// How long a host's next record of so many bytes has to wait; zero: it is taken and counted.
+    pub(super) fn take(&self, host: HostId, envelope_bytes: usize, now: Monotonic) -> Duration {
+        let mut board = self.board();
+        let bucket = board.added.entry(host).or_default();
+        let wait = bucket.wait(now);
+        if wait.is_zero() {
+            bucket.add(envelope_bytes, now);
+            return wait;
+        }
+        if bucket.notice(now) == Notice::Due {
+            tracing::warn!(%host, ?wait, "a host fills the log faster than it may, and is slowed");
+        }
+        wait
     }
 
     fn end(&self, host: HostId, problem: SessionProblem) {

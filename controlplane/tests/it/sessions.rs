@@ -67,6 +67,42 @@ async fn a_record_whose_acknowledgement_was_lost_is_acknowledged_again_at_the_sa
     assert_eq!(kinds.iter().filter(|kind| **kind == Kind::HostDescribed).count(), 2, "and it is there once");
 }
 
+/// A description whose envelope has about so many bytes.
+fn large(envelope_bytes: usize) -> Body {
+    let mut body = description("s1", "staging");
+    if let Body::HostDescribed(host) = &mut body {
+        // Four characters of the envelope for three of the record.
+        host.agent_version = "x".repeat(envelope_bytes / 4 * 3);
+    }
+    body
+}
+
+#[tokio::test]
+async fn a_host_that_fills_the_log_is_slowed_across_sessions_keeps_its_session_and_loses_nothing() {
+    let site = Site::new().await;
+    let mut agent = Agent::enrolled(&site, "s1", "staging").await;
+    let (mut session, _) = agent.session(&site).await;
+    // 16 MiB are its to add at once. These are 96 KiB more, which take six seconds to be forgiven.
+    let mut left: usize = 16 * 1024 * 1024 + 96 * 1024;
+    for parts in [3, 2, 1] {
+        let record = agent.record(large(left / parts));
+        left = left.saturating_sub(record.envelope.len());
+        session.send(record).await;
+    }
+    session.acknowledged(3).await;
+    drop(session);
+    let (mut session, _) = agent.session(&site).await;
+    session.send(agent.record(description("s1", "staging"))).await;
+    session.beat(0).await;
+    let first = session.until(|message| match message {
+        to_agent::Message::Acknowledged(acknowledged) if acknowledged.sequence == 4 => Some("the record"),
+        to_agent::Message::Head(_) => Some("the heartbeat"),
+        _ => None,
+    });
+    assert_eq!(first.await, "the heartbeat", "which does not wait behind the record");
+    session.acknowledged(4).await;
+}
+
 #[tokio::test]
 async fn a_second_session_replaces_the_first() {
     let site = Site::new().await;
