@@ -22,6 +22,7 @@ mod plan;
 pub mod recorder;
 pub mod run;
 mod serve;
+mod service_manager;
 pub mod store;
 mod timer;
 pub mod trust;

@@ -6,6 +6,7 @@
 //! | reader of each worker's pipe | [`Event::Worker`] |
 //! | looks and deeds of the run | [`Event::Outcome`] |
 //! | timer | [`Event::Timer`] |
+//! | the service manager's watchdog | [`Event::Watched`] |
 //! | signals | [`Event::Terminate`] |
 //!
 //! A failure to make something durable ends the process: what is durable is then read again.
@@ -19,6 +20,7 @@ use super::outbox::Window;
 use super::plan::Planning;
 use super::recorder::{RecordError, Recorder};
 use super::run::{FromHands, FromNumbered, Hands, Watching, Worker, WorkerNumber};
+use super::service_manager::ServiceManager;
 use super::store::{CheckHead, Store, StoreError, Value};
 use super::trust::{Head, InvalidPins, Pins, Stops};
 use super::withhold::Withheld;
@@ -127,6 +129,8 @@ pub(super) enum Event {
     Outcome(FromHands),
     /// A time has come.
     Timer,
+    /// The service manager wants to hear that the loop turns.
+    Watched,
     /// The process is to end.
     Terminate,
 }
@@ -280,7 +284,9 @@ pub async fn serve(config: AgentConfig, separation: Separation, isolation: Isola
     let mut interrupt =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).map_err(EffectorError::Signals)?;
     effector.begin().await?;
+    let mut manager = ServiceManager::ready();
     loop {
+        manager.turned();
         let timer = effector.sleep();
         // Every branch is cancel safe: channels keep what was not taken.
         let event = tokio::select! {
@@ -288,6 +294,7 @@ pub async fn serve(config: AgentConfig, separation: Separation, isolation: Isola
             Some(message) = inboxes.workers.recv() => Event::Worker(message),
             Some(outcome) = inboxes.outcomes.recv() => Event::Outcome(outcome),
             () = timer => Event::Timer,
+            () = manager.due() => Event::Watched,
             _ = terminate.recv() => Event::Terminate,
             _ = interrupt.recv() => Event::Terminate,
         };
@@ -385,6 +392,7 @@ impl Effector {
             Event::Worker(message) => self.worker_said(message).await?,
             Event::Outcome(outcome) => self.outcome(outcome).await?,
             Event::Timer => self.timer().await?,
+            Event::Watched => {}
             Event::Terminate => {
                 self.tell_daemon(&ToDaemon::Stop).await;
                 return Ok(Flow::End);

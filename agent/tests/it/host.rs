@@ -34,6 +34,31 @@ impl Host {
         life: Duration,
         prepare: impl FnOnce(&mut Store, &mut String),
     ) -> Self {
+        Self::start_in(control_plane, id, publisher, life, prepare, &[])
+    }
+
+    /// Starts an agent as a service manager does that listens on this socket and takes so long a silence for death.
+    pub(crate) fn start_watched(
+        control_plane: &ControlPlane,
+        id: HostId,
+        publisher: &PublicKey,
+        socket: &std::path::Path,
+        within: Duration,
+        prepare: impl FnOnce(&mut Store, &mut String),
+    ) -> Self {
+        let (socket, within) = (socket.to_str().expect("text"), within.as_micros().to_string());
+        let environment = [("NOTIFY_SOCKET", socket), ("WATCHDOG_USEC", within.as_str())];
+        Self::start_in(control_plane, id, publisher, Duration::from_hours(1), prepare, &environment)
+    }
+
+    fn start_in(
+        control_plane: &ControlPlane,
+        id: HostId,
+        publisher: &PublicKey,
+        life: Duration,
+        prepare: impl FnOnce(&mut Store, &mut String),
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("it is there");
         let mut more = String::new();
@@ -44,7 +69,7 @@ impl Host {
         fs::write(root.join("agent.toml"), config(&root.display().to_string(), control_plane, publisher, &more))
             .expect("written");
         fs::set_permissions(root.join("agent.toml"), fs::Permissions::from_mode(0o600)).expect("its owner may");
-        Self { agent: spawn(&root.join("agent.toml")), folder }
+        Self { agent: spawn(&root.join("agent.toml"), environment), folder }
     }
 
     /// Kills the agent and starts it anew with its configuration changed.
@@ -53,7 +78,7 @@ impl Host {
         let path = self.path("agent.toml");
         let before = fs::read_to_string(&path).expect("it is there");
         fs::write(&path, change(&before)).expect("written");
-        self.agent = spawn(&path);
+        self.agent = spawn(&path, &[]);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -79,6 +104,12 @@ impl Host {
         fs::remove_file(self.path("broken")).expect("it was broken");
     }
 
+    /// Stops the whole process, as if its loop were stuck.
+    pub(crate) fn stop(&self) {
+        let id = self.agent.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)).expect("it runs");
+        rustix::process::kill_process(id, rustix::process::Signal::STOP).expect("it can be stopped");
+    }
+
     /// Kills the agent and opens what it left.
     pub(crate) async fn state_after_kill(&mut self) -> Store {
         self.agent.kill().await.expect("it can be killed");
@@ -96,10 +127,11 @@ impl Host {
     }
 }
 
-fn spawn(config: &Path) -> tokio::process::Child {
+fn spawn(config: &Path, environment: &[(&str, &str)]) -> tokio::process::Child {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
         .args(["run", "--same-user", "--config"])
         .arg(config)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()

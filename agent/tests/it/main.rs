@@ -9,6 +9,7 @@ mod log;
 mod outbox;
 mod permits;
 mod rotation;
+mod service_manager;
 mod stand;
 mod trust;
 mod withheld;

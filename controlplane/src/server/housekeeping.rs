@@ -5,6 +5,7 @@
 //! the next, and every connection from then on is shown that one.
 
 use super::ServeError;
+use super::listening::tell_manager;
 use crate::console;
 use crate::gateway::Shared;
 use crate::init::own_identity;
@@ -17,12 +18,34 @@ use fettle_certs::store::IdentityStore;
 use fettle_certs::tls::{DefaultTimeProvider, TlsSetupProblem, enrolment_server_config, server_config};
 use fettle_model::time::UnixMillis;
 use rustls::ServerConfig;
+use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often it is looked what is due: a certificate lives for a day, a token for minutes.
 const LOOK: Duration = Duration::from_secs(60);
+/// The service manager hears so many times within the time after which it takes silence for death: one answer of
+/// the leader that was late is in time for the next.
+const TIMES: u32 = 3;
+
+/// Tells the service manager that the leader answers, while it does; ends with `stop` or the leader. Without a
+/// watchdog there is nothing to tell.
+pub(super) async fn be_watched(shared: Shared) {
+    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    let mut turns = tokio::time::interval(within / TIMES);
+    loop {
+        // Cancel safe: a token and an interval.
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = turns.tick() => {}
+        }
+        if shared.leader.inspect(|_| ()).await.is_err() {
+            return;
+        }
+        tell_manager(NotifyState::Watchdog);
+    }
+}
 
 /// The own identity and the TLS configurations that show it.
 pub(super) struct Certificates {

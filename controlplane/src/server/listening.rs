@@ -5,9 +5,9 @@ use crate::gateway::Addresses;
 use crate::init::{InitError, write_profile};
 use crate::state_dir::StateDir;
 use fettle_certs::store::{StoreProblem, write_private};
+use sd_notify::NotifyState;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
 
 /// The addresses that are bound; `listening.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,7 @@ impl Listening {
         let text = serde_json::to_vec(self).map_err(ListeningError::Json)?;
         write_private(&state.listening(), &text).map_err(ListeningError::Write)?;
         tracing::info!(agents = %self.agents, enrol = %self.enrol, operators = %self.operators, "the control plane serves");
-        if let Err(error) = notify("READY=1") {
-            tracing::warn!(%error, "the service manager could not be told");
-        }
+        tell_manager(NotifyState::Ready);
         Ok(())
     }
 }
@@ -94,13 +92,8 @@ pub fn operators_address(state: &StateDir) -> String {
 }
 
 /// Says something to the service manager (`sd_notify`), if there is one.
-fn notify(message: &str) -> std::io::Result<()> {
-    use std::os::linux::net::SocketAddrExt as _;
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let sender = UnixDatagram::unbound()?;
-    let address = match socket.to_str().and_then(|name| name.strip_prefix('@')) {
-        Some(name) => std::os::unix::net::SocketAddr::from_abstract_name(name)?,
-        None => std::os::unix::net::SocketAddr::from_pathname(&socket)?,
-    };
-    sender.send_to_addr(message.as_bytes(), &address).map(drop)
+pub(super) fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
 }

@@ -155,8 +155,10 @@ pub async fn start(state: StateDir, clocks: Clocks, stop: CancellationToken) -> 
     let ports = bound.serve(&shared, &certificates);
     // Both end with `stop`: their feed closes, their token is cancelled.
     drop(tokio::spawn(follow(shared.clone())));
+    let watched = shared.clone();
     drop(tokio::spawn(certificates.keep(shared)));
     listening.tell(&state, &config, &addresses).map_err(ServeError::Listening)?;
+    drop(tokio::spawn(housekeeping::be_watched(watched)));
     Ok(Running { listening, stop, state, ports, leader: ended, _lock: lock })
 }
 
