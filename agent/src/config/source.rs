@@ -1,6 +1,6 @@
 //! Reads `agent.toml` and the join token from disk, and refuses files that others may touch.
 //!
-//! Called once at a process's start. What is read as a secret is wiped when it is dropped and has
+//! Called at a process's start, for the token before every attempt to enrol. What is read as a secret is wiped when it is dropped and has
 //! no readable debug form.
 
 use super::mistake::ConfigError;

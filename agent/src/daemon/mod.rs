@@ -171,6 +171,7 @@ impl Daemon {
                     ToEffector::Probed { ask, status: verdict.status, reason: verdict.reason.to_string() }
                 });
             }
+            ToDaemon::JoinToken { token } => self.order(LinkCommand::JoinToken(token)).await,
             ToDaemon::Introduce(introduction) => self.order(LinkCommand::Introduce(introduction)).await,
             ToDaemon::Send { sequence, envelope } => self.order(LinkCommand::Send { sequence, envelope }).await,
             ToDaemon::Fetch { digest } => self.order(LinkCommand::Fetch { digest }).await,

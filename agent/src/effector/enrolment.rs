@@ -7,7 +7,7 @@
 use super::serve::{Effector, EffectorError};
 use super::trust::Pins;
 use crate::config::ControlPlaneSettings;
-use crate::ipc::daemon::{Ask, ToDaemon};
+use crate::ipc::daemon::{Ask, JoinTokenText, ToDaemon};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_certs::enrol::is_record_key_statement;
@@ -46,6 +46,20 @@ fn answer(known: (Option<HostId>, Option<&Pins>), given: (HostId, &Pins), wanted
 }
 
 impl Effector {
+    /// Reads the join token anew for every attempt: its file may come, or be replaced, while this agent waits.
+    pub(super) async fn give_token(&mut self) {
+        let file = self.capabilities.config().control_plane.join_token_file.as_ref();
+        let token = file.and_then(|file| match crate::config::read_secret(file) {
+            Ok(secret) => Some(JoinTokenText(secret.expose().to_owned())),
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                tracing::warn!(error = format!("{error:#}"), "the join token cannot be read");
+                None
+            }
+        });
+        self.tell_daemon(&ToDaemon::JoinToken { token }).await;
+    }
+
     /// Signs the statement that goes with a request for enrolment, and nothing else. An enrolled host's too: its
     /// certificate may have expired, or a crash came before the daemon had kept it.
     pub(super) async fn prove(&mut self, ask: Ask, statement: &str) -> Result<(), EffectorError> {

@@ -6,7 +6,7 @@ use super::serve::{Effector, EffectorError, LinkState};
 use super::store::Value;
 use super::trust::{Believed, Forked, Head, Progress, agrees, continues};
 use crate::check::Reason;
-use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, ToDaemon, ToEffector};
+use crate::ipc::daemon::{DaemonStart, Introduction, ToDaemon, ToEffector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_audit::published::Published;
@@ -27,23 +27,16 @@ impl Effector {
     pub(super) async fn start_daemon(&mut self) -> Result<(), EffectorError> {
         self.spawn_daemon()?;
         self.restart_daemon_at = None;
-        let start = self.daemon_start()?;
+        let start = self.daemon_start();
         self.tell_daemon(&ToDaemon::Start(Box::new(start))).await;
         self.tell_checks().await;
         Ok(())
     }
 
-    fn daemon_start(&self) -> Result<DaemonStart, EffectorError> {
+    fn daemon_start(&self) -> DaemonStart {
         let config = self.capabilities.config();
         let control_plane = &config.control_plane;
-        let join_token = match (&control_plane.join_token_file, self.recorder.host()) {
-            // Enrolled: the token is used up and its file may be gone. Where it is there, it serves the one
-            // case that a crash came before the daemon had kept its certificate.
-            (Some(file), Some(_)) => crate::config::read_secret(file).ok().map(|secret| token_text(&secret)),
-            (None, Some(_) | None) => None,
-            (Some(file), None) => Some(token_text(&crate::config::read_secret(file).map_err(EffectorError::Config)?)),
-        };
-        Ok(DaemonStart {
+        DaemonStart {
             state: config.host.state_dir.as_path().join(super::folders::DAEMON),
             address: control_plane.address.to_string(),
             enrol_address: control_plane.enrol_address.to_string(),
@@ -52,10 +45,9 @@ impl Effector {
             host: config.host.name.clone(),
             environment: config.host.environment.clone(),
             record_key: self.recorder.public().to_string(),
-            join_token,
             commands: config.commands.iter().map(|(name, argv)| (name.clone(), argv.as_slice().to_vec())).collect(),
             boot: self.capabilities.facts().boot,
-        })
+        }
     }
 
     pub(super) fn daemon_gone(&mut self, error: &crate::ipc::frame::FrameError) {
@@ -78,6 +70,10 @@ impl Effector {
             }
             ToEffector::Probed { ask, status, reason } => {
                 self.probed(ask, status, Reason::new(&reason).into_string()).await
+            }
+            ToEffector::TokenWanted => {
+                self.give_token().await;
+                Ok(())
             }
             ToEffector::ProveRecordKey { ask, bytes } => self.prove(ask, &bytes).await,
             ToEffector::Enrolled { host, log_key, permit_key } => self.enrolled(host, &log_key, &permit_key).await,
@@ -317,8 +313,4 @@ impl Effector {
         self.record(body, |store, sealed| store.append(sealed.as_new())).await?;
         Ok(self.store.set_value(Value::Description, &text)?)
     }
-}
-
-fn token_text(secret: &crate::config::SecretText) -> JoinTokenText {
-    JoinTokenText(secret.expose().to_owned())
 }

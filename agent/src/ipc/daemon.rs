@@ -46,6 +46,12 @@ pub enum ToDaemon {
         /// The envelope, base64.
         envelope: String,
     },
+    /// The join token as its file holds it; `None`: there is none that may be read. Answers
+    /// [`ToEffector::TokenWanted`].
+    JoinToken {
+        /// Its text.
+        token: Option<JoinTokenText>,
+    },
     /// Fetch the package of a playbook. Answered by [`ToEffector::Fetched`].
     Fetch {
         /// Which.
@@ -89,8 +95,6 @@ pub struct DaemonStart {
     pub environment: EnvironmentName,
     /// The 32 public bytes of the record key, base64.
     pub record_key: String,
-    /// The join token's text, while the host is not enrolled.
-    pub join_token: Option<JoinTokenText>,
     /// argv of the commands that the owner registered for `command` checks.
     pub commands: BTreeMap<CheckName, Vec<String>>,
     /// This boot.
@@ -169,6 +173,8 @@ pub enum ToEffector {
         /// The 32 public bytes of the permit key, base64.
         permit_key: String,
     },
+    /// Wants the join token: there is no certificate that could be used, and an enrolment is about to be tried.
+    TokenWanted,
     /// Wants a proof of the record key for enrolment.
     ProveRecordKey {
         /// The question.

@@ -34,7 +34,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) second: Option<Log>,
     /// Whether records are appended without a word.
     pub(crate) acknowledgements: Acknowledgements,
+    /// Enrolments that were refused.
+    pub(crate) refused: watch::Sender<u32>,
     /// The join token that enrols.
     pub(crate) token: Option<TokenVerifier>,
     sequence: u64,
@@ -144,6 +146,7 @@ impl ControlPlane {
             second: None,
             acknowledgements: Acknowledgements::Given,
             taken: BTreeMap::new(),
+            refused: watch::Sender::new(0),
             token: None,
             sequence: 0,
             session: None,
@@ -229,7 +232,10 @@ impl Enrolment for Enroller {
         let request: EnrolRequest = serde_json::from_slice(&request.into_inner().document).expect("a request");
         let mut shared = self.shared.lock().expect("nobody panicked");
         let verifier = shared.token.as_ref().ok_or_else(|| Status::unauthenticated("no token"))?;
-        let proven = request.check(verifier, &binding).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        let proven = request.check(verifier, &binding).map_err(|error| {
+            shared.refused.send_modify(|refused| *refused += 1);
+            Status::unauthenticated(error.to_string())
+        })?;
         shared.serials += 1;
         let serial = Serial::from_random([shared.serials; 16]);
         let life = Life::new(self.next_life).expect("a life");

@@ -20,6 +20,11 @@ async fn a_host_whose_certificate_expired_enrols_again_and_goes_on() {
     write_private(&file, token.expose().as_bytes()).expect("written");
     let with_token = |_: &mut _, more: &mut String| *more = format!("join-token-file = \"{}\"\n", file.display());
     let _host = Host::start_prepared(&control_plane, host, &publisher().public(), Duration::ZERO, with_token);
+    assert_eq!(connected(&mut control_plane).await, Serial::from_random([11; 16]), "the one that enrolment gave");
+}
+
+/// Waits for a session; gives the serial number of its certificate.
+async fn connected(control_plane: &mut ControlPlane) -> Serial {
     let connected = tokio::time::timeout(PATIENCE, async {
         loop {
             if let Heard::Connected { serial, .. } = control_plane.heard.recv().await.expect("the service runs") {
@@ -27,6 +32,24 @@ async fn a_host_whose_certificate_expired_enrols_again_and_goes_on() {
             }
         }
     });
-    let serial = connected.await.expect("it connects in time");
-    assert_eq!(serial, Serial::from_random([11; 16]), "the certificate that enrolment gave");
+    connected.await.expect("it connects in time")
+}
+
+#[tokio::test]
+async fn a_join_token_that_comes_or_is_replaced_while_the_agent_waits_is_taken_up() {
+    let host = id::<HostId>(1);
+    let mut control_plane = ControlPlane::start(host, Duration::from_hours(1)).await;
+    let [stale, token] = [8, 9].map(|byte| JoinToken::from_random(id(byte), [byte; 32]));
+    control_plane.shared().token = Some(token.verifier());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    let with_token = |_: &mut _, more: &mut String| *more = format!("join-token-file = \"{}\"\n", file.display());
+    // First there is none, then a wrong one, then the right one.
+    let _host = Host::start_prepared(&control_plane, host, &publisher().public(), Duration::ZERO, with_token);
+    write_private(&file, stale.expose().as_bytes()).expect("written");
+    let mut attempts = control_plane.shared().refused.subscribe();
+    let refused = tokio::time::timeout(PATIENCE, attempts.wait_for(|refused| *refused > 0));
+    refused.await.expect("it is tried in time").expect("the service runs");
+    write_private(&file, token.expose().as_bytes()).expect("written");
+    assert_eq!(connected(&mut control_plane).await, Serial::from_random([11; 16]));
 }

@@ -22,7 +22,7 @@ use fettle_proto::v1::enrolment_client::EnrolmentClient;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the effector may take for a signature.
+/// How long the effector may take for a signature, and for the token.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
 /// One durable append of the control plane, many times over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,6 +45,8 @@ pub(super) enum EnrolError {
     Key(#[source] KeyProblem),
     #[error("no random bytes")]
     Random(#[source] getrandom::Error),
+    #[error("the effector did not say whether there is a join token")]
+    NoAnswer,
     #[error("the effector did not prove the record key")]
     Proof,
     #[error("the daemon ends")]
@@ -134,6 +136,22 @@ impl Attempt {
         }
         Ok(())
     }
+}
+
+/// The join token as its file holds it at this moment, where there is one.
+pub(super) async fn token(link: &mut Link) -> Result<Option<JoinTokenText>, EnrolError> {
+    link.tell(LinkEvent::TokenWanted).await.map_err(EnrolError::Gone)?;
+    let answered = async {
+        loop {
+            match link.inbox.recv().await {
+                Some(LinkCommand::JoinToken(token)) => return Some(token),
+                // Nothing else is worth anything before there is an identity.
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    tokio::time::timeout(PROOF_TIMEOUT, answered).await.ok().flatten().ok_or(EnrolError::NoAnswer)
 }
 
 async fn prove(link: &mut Link, statement: &[u8]) -> Result<[u8; 64], EnrolError> {

@@ -11,7 +11,7 @@ mod rotate;
 mod session;
 
 use super::reconnect::Delays;
-use crate::ipc::daemon::{DaemonStart, Introduction, Nudge, ToEffector};
+use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, Nudge, ToEffector};
 use fettle_certs::identity::Identity;
 use fettle_certs::rotation::{Rotation, rotation};
 use fettle_certs::store::{IdentityStore, StoreProblem};
@@ -43,6 +43,8 @@ pub(crate) enum LinkCommand {
         /// Which.
         digest: PlaybookDigest,
     },
+    /// The join token, where there is one.
+    JoinToken(Option<JoinTokenText>),
     /// The record key's signature, base64.
     RecordKeyProof(String),
     /// What to say in the next heartbeat.
@@ -59,6 +61,8 @@ pub(crate) enum LinkCommand {
 pub(crate) enum LinkEvent {
     /// Wants an introduction.
     Connecting,
+    /// Wants the join token.
+    TokenWanted,
     /// Wants a proof of the record key over these bytes, base64.
     ProveRecordKey(String),
     /// The host was enrolled.
@@ -91,6 +95,7 @@ impl LinkEvent {
     pub(crate) fn into_message(self) -> ToEffector {
         match self {
             Self::Connecting => ToEffector::Connecting,
+            Self::TokenWanted => ToEffector::TokenWanted,
             Self::ProveRecordKey(bytes) => ToEffector::ProveRecordKey { ask: crate::ipc::daemon::Ask(0), bytes },
             Self::Enrolled { host, log_key, permit_key } => ToEffector::Enrolled { host, log_key, permit_key },
             Self::Up(sequence) => ToEffector::LinkUp { sequence },
@@ -114,8 +119,8 @@ enum LinkError {
     #[error("the session ended")]
     Session(#[source] session::SessionError),
     #[error(
-        "the certificate expired {}s ago; write a new join token for this host to the file that join-token-file names, \
-         and restart the agent", .0.as_secs()
+        "the certificate expired {}s ago; write a new join token for this host to the file that join-token-file names",
+        .0.as_secs()
     )]
     Expired(Duration),
     #[error("the certificate expired {}s ago, and the join token gets no new one", since.as_secs())]
@@ -200,7 +205,7 @@ impl Link {
                 Rotation::Expired { since } => expired = Some(since),
             }
         }
-        let Some(token) = self.start.join_token.clone() else {
+        let Some(token) = enrol::token(self).await.map_err(LinkError::Enrol)? else {
             return Err(expired.map_or(LinkError::NoToken, LinkError::Expired));
         };
         let identity = enrol::enrol(self, &token).await.map_err(|source| match expired {
@@ -227,6 +232,7 @@ impl Link {
                 Ok(Some(
                     LinkCommand::Introduce(_)
                     | LinkCommand::Send { .. }
+                    | LinkCommand::JoinToken(_)
                     | LinkCommand::RecordKeyProof(_)
                     | LinkCommand::Verified { .. },
                 )) => {}

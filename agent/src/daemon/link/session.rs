@@ -188,7 +188,7 @@ impl Session<'_> {
                 Ok(())
             }
             // An answer to an earlier question.
-            LinkCommand::Introduce(_) | LinkCommand::RecordKeyProof(_) => Ok(()),
+            LinkCommand::Introduce(_) | LinkCommand::JoinToken(_) | LinkCommand::RecordKeyProof(_) => Ok(()),
         }
     }
 
