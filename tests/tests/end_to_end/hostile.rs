@@ -40,7 +40,7 @@ fn a_playbook_that_loops_or_traps_or_lies_ends_its_run_and_opens_the_breaker() -
             let why = site.operator.why(&Remedy::Restart.check_ref(), HONEST)?;
             Ok(match why.decision {
                 Some(WhyDecision::Refused { refusal, .. }) => Some(refusal),
-                Some(WhyDecision::Granted { .. }) | None => None,
+                Some(WhyDecision::Granted { .. } | WhyDecision::Withheld { .. }) | None => None,
             })
         })?;
         let open = refusal.reasons.iter().any(|reason| matches!(reason, Reason::BreakerOpen { .. }));

@@ -24,7 +24,7 @@ fn a_stopped_scope_is_refused_with_its_reason_until_it_is_resumed() -> anyhow::R
             let why = site.operator.why(&Remedy::Restart.check_ref(), HOST)?;
             Ok(match why.decision {
                 Some(WhyDecision::Refused { refusal, .. }) => Some(refusal),
-                Some(WhyDecision::Granted { .. }) | None => None,
+                Some(WhyDecision::Granted { .. } | WhyDecision::Withheld { .. }) | None => None,
             })
         })?;
         ensure!(refusal.reasons.iter().any(|reason| matches!(reason, Reason::Stopped { .. })), "{refusal:?}");
