@@ -144,13 +144,15 @@ impl Effector {
         let head = CheckHead { check: check.clone(), epoch, status: to, at, reason: reason.clone() };
         let transition = Transition { of: check.clone(), epoch, from, to, at, reason };
         tracing::info!(check = %check, from = from.as_str(), to = to.as_str(), epoch = epoch.0, "a check changed");
-        self.record(Body::TransitionSeen(Box::new(transition)), |store, sealed| {
+        let ahead = self.record_ahead(Body::TransitionSeen(Box::new(transition)), |store, sealed| {
             store.append_transition(sealed.as_new(), &head)
-        })
-        .await?;
+        })?;
         self.heads.insert(check.clone(), head);
         self.withdraw(&check)?;
-        if to == Status::Critical { self.request(&check).await } else { Ok(()) }
+        if to == Status::Critical {
+            self.request(&check).await?;
+        }
+        self.send_ahead(ahead).await
     }
 
     /// A request answers one transition. After the next one its permit would be void: nothing waits for

@@ -11,7 +11,7 @@ use fettle_model::permit::{BoundTarget, Permit, PermitRejection, Purpose};
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::run::{Ending, RunRecord};
 use fettle_sandbox::call::ActError;
-use fettle_sandbox::journal::Entry;
+use fettle_sandbox::journal::{Durability, Entry};
 use fettle_sandbox::machine::{Action, Broken, Charter, Event, Machine};
 
 impl Effector {
@@ -263,7 +263,10 @@ impl Effector {
                 let holds = serde_json::to_string(&self.holds).map_err(EffectorError::Json)?;
                 self.store.journal_with_holds(run, number, &text, &holds)?;
             }
-            None => self.store.journal(run, number, &text, entry.durability())?,
+            None => match entry.durability() {
+                Durability::AtOnce => self.store.journal(run, number, &text)?,
+                Durability::WithNext => self.store.ahead(|store| store.journal(run, number, &text))?,
+            },
         }
         hold_point();
         Ok(())

@@ -60,6 +60,11 @@ impl Window {
     }
 }
 
+/// A record that is not yet durable; it must be given to [`Effector::send_ahead`].
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Ahead(AgentSequence);
+
 impl Effector {
     /// Signs a record, keeps it by `keep`, and sends it when there is somebody to send it to.
     pub(super) async fn record(
@@ -73,8 +78,35 @@ impl Effector {
         if self.link == LinkState::Up && self.window.next() == Some(sealed.sequence) {
             self.window.sent(sealed.sequence);
             self.send(sealed.sequence, sealed.signed.envelope().as_bytes()).await;
+            return Ok(());
         }
-        Ok(())
+        // One that was recorded ahead of it goes first.
+        self.send_more().await
+    }
+
+    /// Signs a record that another one is likely to follow at once: both then cost one fsync, and go out
+    /// together. Nothing is sent before [`Self::send_ahead`], or before the other record: a power cut would
+    /// take the record from this host, which would then write another one in its place.
+    pub(super) fn record_ahead(
+        &mut self,
+        body: Body,
+        keep: impl FnOnce(&mut Store, &Sealed) -> Result<(), StoreError>,
+    ) -> Result<Ahead, EffectorError> {
+        let at = self.clocks.now().wall;
+        let store = &mut self.store;
+        let sealed = self
+            .recorder
+            .append(at, body, |sealed| store.ahead(|store| keep(store, sealed)))
+            .map_err(EffectorError::Record)?;
+        Ok(Ahead(sealed.sequence))
+    }
+
+    /// Makes a record durable and sends it, where the one that was to follow did not come.
+    pub(super) async fn send_ahead(&mut self, ahead: Ahead) -> Result<(), EffectorError> {
+        if self.recorder.sequence() == ahead.0 {
+            self.store.sync()?;
+        }
+        self.send_more().await
     }
 
     /// A session stands: sends the ends of runs whose proof was lost, then on after what the control plane has.

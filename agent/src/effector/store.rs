@@ -3,7 +3,7 @@
 //! Holds the chain of signed records and its outbox, the heads of checks, permits that were used,
 //! the journal of the run in progress, and what the control plane published for this host. Every
 //! method is one transaction and is durable when it returns (write-ahead log, `synchronous = FULL`:
-//! one fsync each), but for journal entries on which nothing stands ([`Store::journal`]). A state that cannot be read is an error, never an empty state.
+//! one fsync each), unless it is carried out [ahead](Store::ahead) of the next. A state that cannot be read is an error, never an empty state.
 
 mod outbox;
 mod playbooks;
@@ -16,7 +16,6 @@ use fettle_model::counter::{AgentSequence, Fence, TransitionEpoch};
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::id::{HostId, PermitId, RequestId, RunId};
 use fettle_model::time::UnixMillis;
-use fettle_sandbox::journal::Durability;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -193,6 +192,28 @@ impl Store {
             found => return Err(StoreError::Format { found, known: FORMAT }),
         }
         Ok(Self { connection })
+    }
+
+    /// Carries out a transaction ahead of the next: it outlasts this process when it returns, and a power cut
+    /// once the next one, or [`Self::sync`], has returned. The file's log is synced as a whole, in its order.
+    ///
+    /// # Errors
+    /// As `transaction`.
+    pub fn ahead<T>(&mut self, transaction: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        let done = transaction(self);
+        // Whatever came of it: everything else is durable when its method returns.
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        done
+    }
+
+    /// Makes durable what was carried out ahead, where no other transaction follows that would.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        // Only a commit syncs, and only one that writes.
+        Ok(self.connection.execute_batch(&format!("PRAGMA user_version = {FORMAT}"))?)
     }
 
     /// A named text.
@@ -395,28 +416,15 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Appends an entry to the run's journal. It outlasts this process when it returns, and a power cut as
-    /// `durability` says: the log is synced as a whole, so the next transaction that is durable carries it along.
+    /// Appends an entry to the run's journal.
     ///
     /// # Errors
     /// When the file cannot be written, or the number is taken.
-    pub fn journal(&self, run: RunId, number: u32, entry: &str, durability: Durability) -> Result<(), StoreError> {
-        let insert = || -> Result<(), StoreError> {
-            self.connection
-                .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
-                .execute(params![run.to_string(), number, entry])?;
-            Ok(())
-        };
-        match durability {
-            Durability::AtOnce => insert(),
-            Durability::WithNext => {
-                self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-                let inserted = insert();
-                // Whatever came of it: everything else in this file is durable when its method returns.
-                self.connection.execute_batch("PRAGMA synchronous = FULL")?;
-                inserted
-            }
-        }
+    pub fn journal(&self, run: RunId, number: u32, entry: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
+            .execute(params![run.to_string(), number, entry])?;
+        Ok(())
     }
 
     /// [`Self::journal`], with the holds that follow from the entry, in one transaction.

@@ -113,9 +113,9 @@ fn a_run_keeps_its_journal_in_order_until_its_record_ends_it() {
     let (_folder, path) = in_folder();
     let mut store = Store::open(&path).expect("the state opens");
     store.open_run(&opening(permit(1), run(1), 1)).expect("opened");
-    store.journal(run(1), 1, "read", Durability::WithNext).expect("journalled");
-    store.journal(run(1), 2, "intent", Durability::AtOnce).expect("journalled");
-    assert!(store.journal(run(1), 2, "another", Durability::AtOnce).is_err());
+    store.journal(run(1), 1, "read").expect("journalled");
+    store.journal(run(1), 2, "intent").expect("journalled");
+    assert!(store.journal(run(1), 2, "another").is_err());
     let mut store = reopened(&path, store);
     let expected = StoredRun {
         run: run(1),
@@ -229,4 +229,36 @@ fn a_file_of_another_format_is_refused_with_what_to_do() {
         // It is left as it was.
         set(FORMAT).expect("set");
     }
+}
+
+/// How SQLite syncs a commit: 1 leaves it to the next checkpoint, 2 syncs each.
+fn synchronous(store: &Store) -> i64 {
+    store.connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).expect("a number")
+}
+
+#[test]
+fn only_what_is_carried_out_ahead_is_left_to_the_next_transaction() {
+    let (_folder, path) = in_folder();
+    let mut store = Store::open(&path).expect("the state opens");
+    assert_eq!(synchronous(&store), 2);
+    let during = store.ahead(|store| {
+        append(store, 1);
+        Ok(synchronous(store))
+    });
+    assert_eq!((during.expect("done"), synchronous(&store)), (1, 2));
+    let failed = store.ahead(|_| -> Result<(), StoreError> { Err(StoreError::Malformed { what: "test" }) });
+    assert!(failed.is_err());
+    assert_eq!(synchronous(&store), 2);
+}
+
+#[test]
+fn a_sync_commits_something() {
+    let (_folder, path) = in_folder();
+    let store = Store::open(&path).expect("the state opens");
+    let log = path.with_file_name("state.db-wal");
+    let bytes = || std::fs::metadata(&log).expect("the write-ahead log").len();
+    let before = bytes();
+    store.sync().expect("synced");
+    assert!(bytes() > before, "nothing was written, so nothing was synced");
+    assert!(matches!(reopened(&path, store).check_heads(), Ok(heads) if heads.is_empty()));
 }
