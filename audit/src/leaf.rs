@@ -112,6 +112,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         Body::PlanMade(plan) => Some(plan.run),
         Body::LogOpened(_)
         | Body::RoleGranted(_)
+        | Body::PersonRevoked(_)
         | Body::TokenCreated(_)
         | Body::HostEnrolled(_)
         | Body::CertificateIssued(_)

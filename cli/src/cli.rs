@@ -122,7 +122,7 @@ enum Noun {
     /// Join tokens, which enrol agents
     #[command(subcommand)]
     Token(TokenCommand),
-    /// People and their roles
+    /// People: add, renew one's own certificate, grant a role, revoke
     #[command(subcommand)]
     Person(PersonCommand),
     /// Completions for a shell

@@ -31,6 +31,14 @@ pub(crate) enum PersonCommand {
     Add(Add),
     /// Renew your own certificate while it is good: a new key, the same roles, in the profile that you use.
     Renew,
+    /// Withdraw a person: no role and no certificate of theirs is good from then on, on open connections neither.
+    Revoke {
+        /// The person's name.
+        person: PersonName,
+        /// Why; one line that goes into the log.
+        #[arg(long, visible_alias = "why", value_name = "TEXT")]
+        reason: String,
+    },
     /// Give a person who has a profile one more role.
     Grant {
         /// The person's name.
@@ -91,6 +99,10 @@ pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Ans
     match command {
         PersonCommand::Add(command) => add(command, context).await,
         PersonCommand::Renew => renew(context).await,
+        PersonCommand::Revoke { person, reason } => {
+            let text = format!("{person} is revoked: no role and no certificate of theirs is good any more");
+            context.connect().await?.carry_out(&Command::RevokePerson { person, why: reason }, &text).await
+        }
         PersonCommand::Grant { person, role } => {
             let role = Role::from(role);
             let text = format!("{person} is {} from now on", role.as_str());

@@ -178,6 +178,8 @@ bodies! {
     RunWished(RunWished) = 29, "run-wished";
     /// An agent does not ask for a permit, because its host could not run the playbook.
     RequestWithheld(RequestWithheld) = 30, "request-withheld";
+    /// A person was revoked: their roles and all certificates until here.
+    PersonRevoked(PersonRevoked) = 31, "person-revoked";
 }
 
 /// The log's name and the keys that it starts with.
@@ -204,6 +206,19 @@ pub struct RoleGranted {
     pub role: Role,
     /// By whom; `None` at initialisation.
     pub by: Option<PersonName>,
+}
+
+/// A person was revoked: they have no role from here on, and no certificate that they were given before is
+/// accepted again, whatever roles they get later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonRevoked {
+    /// Who.
+    pub person: PersonName,
+    /// By whom.
+    pub by: PersonName,
+    /// Why.
+    pub why: String,
 }
 
 /// A join token was created. The secret is not in the log.
@@ -439,7 +454,8 @@ impl Kind {
             | Self::ActionRefused
             | Self::ForkSeen
             | Self::RunWished
-            | Self::RequestWithheld => RetentionClass::Regulated,
+            | Self::RequestWithheld
+            | Self::PersonRevoked => RetentionClass::Regulated,
         }
     }
 }

@@ -122,6 +122,13 @@ pub enum Command {
         /// The certificate request, DER, base64. Only its public key is taken.
         csr: String,
     },
+    /// Ends a person's roles, and every certificate that they were given. Answers [`CommandReply::Done`].
+    RevokePerson {
+        /// Who.
+        person: PersonName,
+        /// Why.
+        why: String,
+    },
     /// Gives a person one more role. Answers [`CommandReply::Done`].
     GrantRole {
         /// Who.

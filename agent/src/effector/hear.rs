@@ -234,6 +234,7 @@ impl Effector {
             // Not for agents; harmless.
             Body::LogOpened(_)
             | Body::RoleGranted(_)
+            | Body::PersonRevoked(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

@@ -149,6 +149,7 @@ impl Records {
             )
             | (
                 Body::RoleGranted(_)
+                | Body::PersonRevoked(_)
                 | Body::PlanMade(_)
                 | Body::IncidentOpened(_)
                 | Body::RunWished(_)
@@ -196,6 +197,7 @@ fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::ForkSeen => true,
         Kind::LogOpened
         | Kind::RoleGranted
+        | Kind::PersonRevoked
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

@@ -39,6 +39,8 @@ fn a_command_is_sent_as_it_was_given_and_its_position_is_told() {
     stand_in.fettle(&["resume", "global", "--why", "over"]).expect(0);
     stand_in.fettle(&["host", "revoke", "web-1", "--why", "stolen"]).expect(0);
     stand_in.fettle(&["run", "start", "web-1", "web/http"]).expect(0);
+    let ended = stand_in.fettle(&["person", "revoke", "carol", "--reason", "a stolen laptop"]).expect(0);
+    assert!(ended.out.starts_with("carol is revoked: "), "{}", ended.out);
     let ended = stand_in.fettle(&["person", "grant", "bob", "--role", "auditor", "--json"]).expect(0);
     assert_eq!(ended.json::<CommandReply>(), CommandReply::Done { position: LogPosition(12) });
     let asked = stand_in.asked();
@@ -49,7 +51,9 @@ fn a_command_is_sent_as_it_was_given_and_its_position_is_told() {
     let host = "web-1".parse().expect("a name");
     assert_eq!(asked[2], Asked::Command(Command::SetHostState { host, state: HostState::Revoked, why: why("stolen") }));
     assert!(matches!(&asked[3], Asked::Command(Command::WishRun { check, .. }) if check.to_string() == "web/http"));
-    assert!(matches!(&asked[4], Asked::Command(Command::GrantRole { person, .. }) if person.as_str() == "bob"));
+    let person = "carol".parse().expect("a name");
+    assert_eq!(asked[4], Asked::Command(Command::RevokePerson { person, why: why("a stolen laptop") }));
+    assert!(matches!(&asked[5], Asked::Command(Command::GrantRole { person, .. }) if person.as_str() == "bob"));
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub enum PersonAction {
     TrustPublisher,
     /// Give a person a role.
     GrantRole,
+    /// End a person's roles and certificates.
+    RevokePerson,
     /// Get one's own next certificate.
     RenewCertificate,
     /// Stop automation.
@@ -58,12 +60,13 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
         Self::TrustPublisher,
         Self::GrantRole,
+        Self::RevokePerson,
         Self::RenewCertificate,
         Self::Stop,
         Self::Resume,
@@ -81,6 +84,7 @@ impl PersonAction {
             Self::AdmitPlaybook => "playbook.admit",
             Self::TrustPublisher => "publisher.trust",
             Self::GrantRole => "role.grant",
+            Self::RevokePerson => "person.revoke",
             Self::RenewCertificate => "certificate.renew",
             Self::Stop => "automation.stop",
             Self::Resume => "automation.resume",

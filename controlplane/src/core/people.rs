@@ -5,7 +5,7 @@ use fettle_model::counter::CertificateGeneration;
 use fettle_model::id::TokenId;
 use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, PublisherName};
-use fettle_model::record::{PublisherTrusted, RoleGranted, TokenCreated};
+use fettle_model::record::{CertificateIssued, PublisherTrusted, RoleGranted, TokenCreated};
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +34,10 @@ pub(in crate::core) struct People {
     pub(in crate::core) roles: BTreeMap<PersonName, BTreeSet<Role>>,
     pub(in crate::core) tokens: BTreeMap<TokenId, Token>,
     certificates: BTreeMap<PersonName, CertificateGeneration>,
+    /// For those who were ever revoked: the serial numbers that they were given since, with their ends. Naming
+    /// what is good instead of what is not needs no knowledge of what was issued before: the first operator's
+    /// certificate is older than the log.
+    since_revoked: BTreeMap<PersonName, BTreeMap<String, UnixMillis>>,
     /// Keys in the base64 form in which their records give them.
     pub(in crate::core) publishers: BTreeMap<PublisherName, BTreeSet<String>>,
 }
@@ -43,9 +47,34 @@ impl People {
         self.roles.entry(granted.person.clone()).or_default().insert(granted.role);
     }
 
-    pub(in crate::core) fn certified(&mut self, person: &PersonName, generation: CertificateGeneration) {
+    /// Ends a person's roles and every certificate until here.
+    pub(in crate::core) fn revoke(&mut self, person: &PersonName) {
+        self.roles.remove(person);
+        self.since_revoked.insert(person.clone(), BTreeMap::new());
+    }
+
+    /// Counts a certificate, and forgets those that have ended, which bounds the map by what one person is
+    /// given within a certificate's life.
+    pub(in crate::core) fn certified(&mut self, person: &PersonName, issued: &CertificateIssued, stamp: Stamp) {
         let newest = self.certificates.entry(person.clone()).or_default();
-        *newest = (*newest).max(generation);
+        *newest = (*newest).max(issued.generation);
+        // Whoever has no role was given it before they were revoked: a note of the console comes late.
+        if let Some(good) = self.since_revoked.get_mut(person).filter(|_| self.roles.contains_key(person)) {
+            good.retain(|_, ends| *ends > stamp.at);
+            good.insert(issued.serial.clone(), issued.not_after);
+        }
+    }
+
+    pub(in crate::core) fn is_withdrawn(&self, person: &PersonName, serial: &str) -> bool {
+        self.since_revoked.get(person).is_some_and(|good| !good.contains_key(serial))
+    }
+
+    pub(in crate::core) fn was_revoked(&self, person: &PersonName) -> bool {
+        self.since_revoked.contains_key(person)
+    }
+
+    pub(in crate::core) fn have_role(&self, role: Role) -> impl Iterator<Item = &PersonName> {
+        self.roles.iter().filter(move |(_, roles)| roles.contains(&role)).map(|(person, _)| person)
     }
 
     /// How many certificates a person was given.

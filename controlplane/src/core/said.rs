@@ -34,6 +34,7 @@ impl<'a> Said<'a> {
             Body::ForkSeen(_) => Some(Self::SawFork),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
+            | Body::PersonRevoked(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

@@ -84,6 +84,12 @@ impl State {
         self.people.roles.keys()
     }
 
+    /// Whether a certificate of a person was withdrawn: they were revoked, and were not given it since.
+    #[must_use]
+    pub fn is_withdrawn(&self, person: &PersonName, serial: &str) -> bool {
+        self.people.is_withdrawn(person, serial)
+    }
+
     /// The keys of a publisher, base64, as they were trusted.
     #[must_use]
     pub fn publisher_keys(&self, publisher: &PublisherName) -> BTreeSet<String> {
@@ -186,6 +192,7 @@ impl State {
             Body::DrillStarted(drill) => Some(drill.host),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
+            | Body::PersonRevoked(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -222,6 +229,7 @@ impl State {
         match body {
             Body::LogOpened(opened) => self.log = Some((**opened).clone()),
             Body::RoleGranted(granted) => self.people.grant(granted),
+            Body::PersonRevoked(revoked) => self.people.revoke(&revoked.person),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
             Body::CertificateIssued(issued) => self.certify(issued, stamp),
@@ -293,7 +301,7 @@ impl State {
                     host.certificates.issued(issued.generation, &issued.serial);
                 }
             }
-            Principal::Person(person) => self.people.certified(person, issued.generation),
+            Principal::Person(person) => self.people.certified(person, issued, stamp),
             Principal::ControlPlane(_) => {}
         }
     }

@@ -92,6 +92,7 @@ impl Haste {
                 Kind::TransitionSeen | Kind::HostDescribed | Kind::PlanMade | Kind::RequestWithheld => Self::None,
                 Kind::LogOpened
                 | Kind::RoleGranted
+                | Kind::PersonRevoked
                 | Kind::TokenCreated
                 | Kind::HostEnrolled
                 | Kind::CertificateIssued

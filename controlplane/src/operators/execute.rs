@@ -39,6 +39,7 @@ pub(super) fn action(command: &Command) -> (PersonAction, String) {
         Command::SetHostState { host, state, .. } => {
             (PersonAction::SetHostState, format!("host:{host}/{}", state.as_str()))
         }
+        Command::RevokePerson { person, .. } => (PersonAction::RevokePerson, format!("person:{person}")),
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, OWN_CERTIFICATE.to_owned()),
         Command::AddPerson { person, role, .. } | Command::GrantRole { person, role } => {
             (PersonAction::GrantRole, format!("person:{person}/{}", role.as_str()))
@@ -85,10 +86,12 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
         }
         Command::RenewCertificate { csr } => {
             certified(caller, caller.person.clone(), &csr, |certificate| PersonRequest::RenewCertificate {
+                shown: caller.serial.clone(),
                 certificate,
             })
             .await
         }
+        Command::RevokePerson { person, why } => ask(caller, PersonRequest::RevokePerson { person, why }).await,
         Command::GrantRole { person, role } => ask(caller, PersonRequest::GrantRole { person, role }).await,
     }
 }

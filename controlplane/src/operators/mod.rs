@@ -116,11 +116,22 @@ fn answer<T: serde::Serialize>(reply: &T) -> Result<Response<Document>, Status> 
     Ok(Response::new(Document { json }))
 }
 
+/// How a person stands with the certificate that they show. Asked for every call, because TLS looks at a
+/// certificate only once, at the handshake.
+enum Standing {
+    /// It was withdrawn.
+    Withdrawn,
+    /// These roles.
+    Has(BTreeSet<Role>),
+}
+
 /// A person who calls.
 #[derive(Debug, Clone)]
 pub(super) struct Caller<'a> {
     pub(super) shared: &'a Shared,
     pub(super) person: PersonName,
+    /// The serial number of the certificate that they show.
+    pub(super) serial: String,
 }
 
 impl<'a> Caller<'a> {
@@ -129,30 +140,41 @@ impl<'a> Caller<'a> {
         // TLS looked at it once, when the connection began.
         identity.validity.check(shared.wall()).map_err(|error| Status::unauthenticated(error.to_string()))?;
         match &identity.id.principal {
-            Principal::Person(person) => Ok(Self { shared, person: person.clone() }),
+            Principal::Person(person) => {
+                Ok(Self { shared, person: person.clone(), serial: identity.serial.to_string() })
+            }
             Principal::Agent(_) | Principal::ControlPlane(_) => {
                 Err(Status::permission_denied("this port is for people"))
             }
         }
     }
 
-    async fn roles(&self) -> Result<BTreeSet<Role>, Status> {
-        let person = self.person.clone();
-        self.shared.leader.inspect(move |view| view.core.state().roles(&person)).await.map_err(gone)
+    async fn standing(&self) -> Result<Standing, Status> {
+        let (person, serial) = (self.person.clone(), self.serial.clone());
+        let look = self.shared.leader.inspect(move |view| {
+            let state = view.core.state();
+            if state.is_withdrawn(&person, &serial) { Standing::Withdrawn } else { Standing::Has(state.roles(&person)) }
+        });
+        look.await.map_err(gone)
     }
 
     /// Asks Cedar whether this person may do something. The leader asks once more, at the state in which it
     /// decides; here it is asked before anything is looked up or read for them.
     async fn authorise(&self, action: PersonAction, resource: String) -> Result<(), Status> {
-        let roles = self.roles().await?;
-        let petition = Petition { by: &self.person, roles: &roles, action };
-        self.unless_denied(self.shared.policies.person(&petition), action.as_str(), resource).await
+        let authorised = match self.standing().await? {
+            Standing::Withdrawn => return self.refuse_withdrawn(action.as_str(), resource).await,
+            Standing::Has(roles) => self.shared.policies.person(&Petition { by: &self.person, roles: &roles, action }),
+        };
+        self.unless_denied(authorised, action.as_str(), resource).await
     }
 
     async fn may_read(&self, reading: Reading) -> Result<(), Status> {
-        let roles = self.roles().await?;
-        let authorised = self.shared.policies.reader(&self.person, &roles, reading);
-        self.unless_denied(authorised, reading.action(), "installation".to_owned()).await
+        let (action, resource) = (reading.action(), "installation".to_owned());
+        let authorised = match self.standing().await? {
+            Standing::Withdrawn => return self.refuse_withdrawn(action, resource).await,
+            Standing::Has(roles) => self.shared.policies.reader(&self.person, &roles, reading),
+        };
+        self.unless_denied(authorised, action, resource).await
     }
 
     async fn unless_denied(
@@ -162,9 +184,23 @@ impl<'a> Caller<'a> {
         resource: String,
     ) -> Result<(), Status> {
         let Authorisation::Denied { policies } = authorised else { return Ok(()) };
-        let by = self.person.clone();
-        let problem = problem::denied(&by, action, &policies);
-        let refused = ActionRefused { by, action: action.to_owned(), resource, policies };
+        let problem = problem::denied(&self.person, action, &policies);
+        self.refuse(action, resource, policies, problem).await
+    }
+
+    async fn refuse_withdrawn(&self, action: &'static str, resource: String) -> Result<(), Status> {
+        let because = vec!["the certificate was withdrawn".to_owned()];
+        self.refuse(action, resource, because, problem::withdrawn(&self.person, action)).await
+    }
+
+    async fn refuse(
+        &self,
+        action: &'static str,
+        resource: String,
+        policies: Vec<String>,
+        problem: Problem,
+    ) -> Result<(), Status> {
+        let refused = ActionRefused { by: self.person.clone(), action: action.to_owned(), resource, policies };
         self.shared.leader.command(Command::Refuse(refused)).await.map_err(gone)?;
         Err(status(problem))
     }

@@ -37,6 +37,15 @@ pub(super) fn unavailable(message: impl Into<String>, remedy: impl Into<String>)
     status(Problem { code: ProblemCode::Unavailable, message: message.into(), remedy: remedy.into() })
 }
 
+/// What helps whose certificate was withdrawn.
+const ADDED_ANEW: &str = "ask an operator to add you anew: fettle person add";
+
+/// The caller's certificate was withdrawn, whatever roles they have.
+pub(super) fn withdrawn(by: &PersonName, action: &str) -> Problem {
+    let message = format!("{by} may not {action}: their certificate was withdrawn");
+    Problem { code: ProblemCode::Denied, message, remedy: ADDED_ANEW.to_owned() }
+}
+
 /// Cedar says no.
 pub(super) fn denied(by: &PersonName, action: &str, policies: &[String]) -> Problem {
     let because = match policies {
@@ -66,6 +75,13 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
     }
     let (code, remedy) = match refusal {
         Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an operator"),
+        Refusal::CertificateWithdrawn(_) => (ProblemCode::Denied, ADDED_ANEW),
+        Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
+        Refusal::LastOperator(_) => (
+            ProblemCode::Refused,
+            "add another operator first: fettle person add NAME --role operator; where no good key is left, \
+             fettle-controlplane operator writes a fresh profile at the control plane's console",
+        ),
         Refusal::Why => (ProblemCode::Invalid, "give a short reason in one line"),
         Refusal::TokenValidity => (ProblemCode::Invalid, "give a shorter validity, such as 1h"),
         Refusal::TokensOpen { .. } => (ProblemCode::Refused, "wait until one expires"),

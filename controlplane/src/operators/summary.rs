@@ -33,6 +33,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::RoleGranted(granted) => {
             format!("{} is {} {}", granted.person, granted.role.as_str(), by(granted.by.as_ref()))
         }
+        Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
         Body::TokenCreated(created) => match &created.host {
             Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
             None => format!("a token for {} by {}", created.environment, created.by),

@@ -14,6 +14,7 @@ mod invariants;
 mod lost_runs;
 mod oracle;
 mod people;
+mod revocation;
 mod rules;
 mod views;
 mod world;

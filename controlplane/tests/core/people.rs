@@ -225,7 +225,7 @@ fn a_renewal_is_one_record_about_whoever_asks_and_changes_no_role() {
     let length = world.log.len();
     for (serial, generation) in [("aa", 1), ("bb", 2)] {
         let certificate = NewCertificate { serial: serial.to_owned(), not_after: world.now.wall };
-        world.done(PersonRequest::RenewCertificate { certificate });
+        world.done(PersonRequest::RenewCertificate { shown: "00".to_owned(), certificate });
         let Body::CertificateIssued(issued) = world.last() else { unreachable!("{:?}", world.last()) };
         assert_eq!((issued.serial.as_str(), issued.generation.0, issued.token), (serial, generation, None));
         assert!(issued.subject.to_string().ends_with("/person/alice"), "{}", issued.subject);

@@ -17,6 +17,7 @@ mod people;
 mod permits;
 mod publishing;
 mod restart;
+mod revocation;
 mod rotation;
 mod sessions;
 mod site;

@@ -14,31 +14,42 @@ use fettle_model::identity::Role;
 use fettle_model::record::Kind;
 use fettle_proto::operator::{Command, CommandReply, ProblemCode, Query, QueryReply};
 
-fn request(key: &PrivateKey) -> String {
+pub(crate) fn request(key: &PrivateKey) -> String {
     STANDARD.encode(certificate_request(key).expect("a request"))
+}
+
+/// What a reply certifies for a key.
+pub(crate) fn identity(site: &Site, key: PrivateKey, reply: CommandReply) -> Identity {
+    let CommandReply::Person { chain, root } = reply else { unreachable!("another answer") };
+    let root = Root::pinned_from_pem(root.as_bytes(), site.made.ca_pin).expect("the root");
+    Identity::from_pem(chain.as_bytes(), key, root).expect("an identity")
 }
 
 /// Whom a certificate is for, and a connection with it.
 async fn certified(site: &Site, key: PrivateKey, reply: CommandReply) -> (String, Person) {
-    let CommandReply::Person { chain, root } = reply else { unreachable!("another answer") };
-    let root = Root::pinned_from_pem(root.as_bytes(), site.made.ca_pin).expect("the root");
-    let identity = Identity::from_pem(chain.as_bytes(), key, root).expect("an identity");
+    let identity = identity(site, key, reply);
     (identity.holder().id.to_string(), Person::connect(site.listening.operators, &identity).await)
 }
 
-async fn added(site: &Site, person: &str, role: Role) -> Person {
+/// The identity of a person whom the first operator adds.
+pub(crate) async fn added_as(site: &Site, person: &str, role: Role) -> Identity {
     let key = PrivateKey::generate().expect("a key");
     let command = Command::AddPerson { person: name(person), role, csr: request(&key) };
     let reply = site.alice().await.execute(command).await.expect("added");
-    certified(site, key, reply).await.1
+    identity(site, key, reply)
 }
 
-fn stop() -> Command {
+async fn added(site: &Site, person: &str, role: Role) -> Person {
+    let identity = added_as(site, person, role).await;
+    Person::connect(site.listening.operators, &identity).await
+}
+
+pub(crate) fn stop() -> Command {
     Command::Stop { scope: Scope::Global, why: "a test".to_owned() }
 }
 
 #[track_caller]
-fn denied<T: std::fmt::Debug>(answer: Answer<T>, action: &str) {
+pub(crate) fn denied<T: std::fmt::Debug>(answer: Answer<T>, action: &str) {
     let problem = answer.expect_err("denied");
     assert_eq!(problem.code, ProblemCode::Denied, "{problem:?}");
     assert!(problem.message.contains(action) && !problem.remedy.is_empty(), "{problem:?}");

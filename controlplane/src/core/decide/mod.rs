@@ -194,6 +194,7 @@ impl Core {
             }
             Kind::LogOpened
             | Kind::RoleGranted
+            | Kind::PersonRevoked
             | Kind::TokenCreated
             | Kind::HostEnrolled
             | Kind::CertificateIssued

@@ -3,6 +3,8 @@
 //! Cedar has answered outside. A denial becomes an action-refused record and a refusal; a request that
 //! is allowed but makes no sense (a playbook that is not admitted, a drill in production) is only refused.
 
+mod revocation;
+
 use super::enrolment::NewCertificate;
 use super::{Decision, Outcome};
 use crate::core::authorisation::{Authorisation, PersonAction};
@@ -107,8 +109,17 @@ pub enum PersonRequest {
     /// Give whoever asks the next certificate for a key that they have proven. No role changes, and nobody
     /// else can be named.
     RenewCertificate {
+        /// The serial number of the certificate that they show.
+        shown: String,
         /// What the rim would issue.
         certificate: NewCertificate,
+    },
+    /// End a person's roles, and every certificate that they were given.
+    RevokePerson {
+        /// Who.
+        person: PersonName,
+        /// Why; at most [`MAX_WHY_BYTES`].
+        why: String,
     },
     /// Stop automation.
     Stop {
@@ -166,6 +177,15 @@ pub enum PersonRefusal {
         /// The policies that forbade it; empty when none permitted it.
         policies: Vec<String>,
     },
+    /// The certificate that they show was withdrawn.
+    #[error("the certificate of {0} was withdrawn")]
+    CertificateWithdrawn(PersonName),
+    /// The person has no role and was never revoked.
+    #[error("the log knows no person {0} with a role")]
+    UnknownPerson(PersonName),
+    /// Without them nobody could give a role.
+    #[error("{0} is the last operator")]
+    LastOperator(PersonName),
     /// The reason is empty, too long, or has control characters.
     #[error("a reason must be one line of 1 to {MAX_WHY_BYTES} bytes")]
     Why,
@@ -256,6 +276,7 @@ impl PersonRequest {
             Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
             Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
             Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
+            Self::RevokePerson { .. } => PersonAction::RevokePerson,
             Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
             Self::Stop { .. } => PersonAction::Stop,
             Self::Resume { .. } => PersonAction::Resume,
@@ -278,6 +299,7 @@ impl PersonRequest {
             Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
                 format!("person:{person}/{}", role.as_str())
             }
+            Self::RevokePerson { person, .. } => format!("person:{person}"),
             Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),
             Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
@@ -352,7 +374,13 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             let granted = Body::RoleGranted(Box::new(granted));
             Ok(std::iter::once(granted).chain(certified(state, person, certificate)).collect())
         }
-        PersonRequest::RenewCertificate { certificate } => Ok(certified(state, by, certificate).into_iter().collect()),
+        PersonRequest::RenewCertificate { shown, certificate } => {
+            if state.is_withdrawn(by, shown) {
+                return Err(PersonRefusal::CertificateWithdrawn(by.clone()));
+            }
+            Ok(certified(state, by, certificate).into_iter().collect())
+        }
+        PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::Stop { scope, why } => {
             let why = sound(why)?;
             let order = StopOrder { scope: scope.clone(), epoch: state.stops.epoch.next(), by: by.clone(), why };

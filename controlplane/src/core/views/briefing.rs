@@ -113,6 +113,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::PlaybookAdmitted => true,
         Kind::LogOpened
         | Kind::RoleGranted
+        | Kind::PersonRevoked
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

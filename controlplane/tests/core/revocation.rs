@@ -1,0 +1,128 @@
+//! Who may be revoked, and which certificates are good after that.
+
+use crate::world::World;
+use fettle_controlplane::core::{
+    Authorisation, Command, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
+};
+use fettle_model::identity::Role;
+use fettle_model::name::PersonName;
+use fettle_model::record::{Body, Kind};
+use std::time::Duration;
+
+fn name(person: &str) -> PersonName {
+    person.parse().expect("a name")
+}
+
+fn certificate(world: &World, serial: &str) -> NewCertificate {
+    NewCertificate { serial: serial.to_owned(), not_after: world.now.wall.plus(Duration::from_hours(24)) }
+}
+
+fn add(world: &mut World, person: &str, role: Role, serial: &str) {
+    let certificate = certificate(world, serial);
+    world.done(PersonRequest::AddPerson { person: name(person), role, certificate });
+}
+
+fn revoke(world: &mut World, person: &str) -> Outcome {
+    world.person(PersonRequest::RevokePerson { person: name(person), why: "a stolen laptop".to_owned() })
+}
+
+fn renew(world: &mut World, person: &str, shown: &str, serial: &str) -> Outcome {
+    let request = PersonRequest::RenewCertificate { shown: shown.to_owned(), certificate: certificate(world, serial) };
+    let (by, authorised) = (name(person), Authorisation::Allowed);
+    world.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+}
+
+fn good(world: &World, person: &str, serial: &str) -> bool {
+    !world.core.state().is_withdrawn(&name(person), serial)
+}
+
+#[test]
+fn who_is_revoked_has_no_role_and_no_certificate() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Author, "aa");
+    add(&mut world, "bob", Role::Auditor, "ab");
+    assert!(good(&world, "bob", "aa") && good(&world, "bob", "older than the log"));
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    let Body::PersonRevoked(revoked) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!((revoked.person.as_str(), revoked.by.as_str()), ("bob", "alice"));
+    assert_eq!(revoked.why, "a stolen laptop");
+    assert!(world.core.state().roles(&name("bob")).is_empty());
+    assert!(world.core.state().people().all(|person| person.as_str() != "bob"));
+    for serial in ["aa", "ab", "older than the log"] {
+        assert!(!good(&world, "bob", serial), "{serial}");
+    }
+    assert!(good(&world, "alice", "aa"), "nobody else is touched");
+    let withdrawn = Outcome::PersonRefused(PersonRefusal::CertificateWithdrawn(name("bob")));
+    assert_eq!(renew(&mut world, "bob", "ab", "ac"), withdrawn);
+    assert!(world.replayed() == *world.core.state());
+}
+
+#[test]
+fn who_is_added_anew_has_what_they_were_given_since_and_nothing_from_before() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Author, "aa");
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    world.done(PersonRequest::GrantRole { person: name("bob"), role: Role::Author });
+    assert!(!good(&world, "bob", "aa"), "a role brings no certificate back");
+    add(&mut world, "bob", Role::Author, "bb");
+    assert!(good(&world, "bob", "bb") && !good(&world, "bob", "aa"));
+    let withdrawn = Outcome::PersonRefused(PersonRefusal::CertificateWithdrawn(name("bob")));
+    assert_eq!(renew(&mut world, "bob", "aa", "ac"), withdrawn);
+    assert_eq!(renew(&mut world, "bob", "bb", "bc"), Outcome::Done);
+    assert!(good(&world, "bob", "bc") && good(&world, "bob", "bb"));
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    for serial in ["aa", "bb", "bc"] {
+        assert!(!good(&world, "bob", serial), "{serial}");
+    }
+    assert!(world.replayed() == *world.core.state());
+}
+
+#[test]
+fn what_has_ended_is_forgotten_with_the_next_certificate() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Author, "aa");
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    add(&mut world, "bob", Role::Author, "bb");
+    world.now.wall = world.now.wall.plus(Duration::from_hours(24));
+    add(&mut world, "bob", Role::Author, "cc");
+    assert!(good(&world, "bob", "cc") && !good(&world, "bob", "bb"));
+}
+
+#[test]
+fn a_consoles_note_that_comes_late_makes_nothing_good() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Author, "aa");
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    let note = Command::CertifiedAtConsole { person: name("bob"), certificate: certificate(&world, "ab") };
+    assert_eq!(world.run(&note), Outcome::Done);
+    add(&mut world, "bob", Role::Author, "bb");
+    assert!(!good(&world, "bob", "ab") && good(&world, "bob", "bb"));
+    let note = Command::CertifiedAtConsole { person: name("bob"), certificate: certificate(&world, "bc") };
+    assert_eq!(world.run(&note), Outcome::Done);
+    assert!(good(&world, "bob", "bc"), "who has a role gets a fresh profile at the console");
+}
+
+#[test]
+fn the_last_operator_stays() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Author, "aa");
+    let last = |person| Outcome::PersonRefused(PersonRefusal::LastOperator(name(person)));
+    assert_eq!(revoke(&mut world, "alice"), last("alice"));
+    add(&mut world, "olga", Role::Operator, "cc");
+    assert_eq!(revoke(&mut world, "alice"), Outcome::Done);
+    assert_eq!(revoke(&mut world, "olga"), last("olga"));
+    let operators = world.core.state().roles(&name("olga"));
+    assert_eq!(operators.into_iter().collect::<Vec<_>>(), [Role::Operator]);
+}
+
+#[test]
+fn only_somebody_who_is_known_is_revoked_once_and_with_a_reason() {
+    let mut world = World::new();
+    assert_eq!(revoke(&mut world, "bob"), Outcome::PersonRefused(PersonRefusal::UnknownPerson(name("bob"))));
+    add(&mut world, "bob", Role::Author, "aa");
+    let silent = PersonRequest::RevokePerson { person: name("bob"), why: String::new() };
+    assert_eq!(world.person(silent), Outcome::PersonRefused(PersonRefusal::Why));
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Unchanged);
+    assert_eq!(world.count(|body| body.kind() == Kind::PersonRevoked), 1);
+}
