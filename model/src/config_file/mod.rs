@@ -157,7 +157,7 @@ fn read(source: Source<'_>) -> Result<RawFile, Diagnostic> {
         } else if message.starts_with("missing field") {
             "add the key"
         } else {
-            "correct the value; the documented form is in the example under deploy/demo"
+            "correct the value; every key is shown in deploy/services.toml.example"
         };
         Diagnostic {
             file: source.file.to_owned(),
@@ -217,12 +217,12 @@ fn add_remediation(
         None => complaints.at(
             raw.service.span(),
             format!("remediation {name} names the service {service}, which is not defined"),
-            list_of("define it, or name one of", defined.keys()),
+            list_of("define it", defined.keys()),
         ),
         Some(checks) if !checks.contains(check) => complaints.at(
             raw.check.span(),
             format!("remediation {name} names the check {check}, which service {service} does not have"),
-            list_of("define it, or name one of", checks.iter()),
+            list_of("define it", checks.iter()),
         ),
         Some(_) => {}
     }
@@ -249,9 +249,10 @@ fn add_remediation(
     });
 }
 
-fn list_of<T: fmt::Display>(lead: &str, names: impl Iterator<Item = T>) -> String {
+/// What to do about a name that is not there: the remedy, or one of the names that are.
+fn list_of<T: fmt::Display>(remedy: &str, names: impl Iterator<Item = T>) -> String {
     let names: Vec<String> = names.map(|name| name.to_string()).collect();
-    if names.is_empty() { "define it first".to_owned() } else { format!("{lead} {}", names.join(", ")) }
+    if names.is_empty() { remedy.to_owned() } else { format!("{remedy}, or name one of {}", names.join(", ")) }
 }
 
 impl Parsed {
@@ -300,7 +301,7 @@ impl PendingRemediation {
                 file: self.file,
                 line: self.playbook_line,
                 message: format!("remediation {} names the playbook {name}, which is not admitted", raw.name.get_ref()),
-                remedy: list_of("publish it with `fettle playbook publish`, or name one of", known.keys()),
+                remedy: list_of("publish it with `fettle playbook publish`", known.keys()),
             });
         };
         let given = raw.parameters.map(Spanned::into_inner).unwrap_or_default();

@@ -153,6 +153,48 @@ fn a_remediation_that_names_a_missing_playbook_says_which_there_are() {
 }
 
 #[test]
+fn where_no_playbook_is_admitted_the_remedy_is_to_publish_one() {
+    let text = format!("{SERVICE}{REMEDIATION}");
+    let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("sound files");
+    let found = parsed.resolve(&BTreeMap::new()).expect_err("nothing is admitted");
+    let remedies: Vec<_> = found.iter().map(|diagnostic| diagnostic.remedy.as_str()).collect();
+    assert_eq!(remedies, ["publish it with `fettle playbook publish`"]);
+}
+
+#[test]
+fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() {
+    const EXAMPLE: &str = include_str!("../../../deploy/services.toml.example");
+    let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
+    let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
+    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest)]);
+    let (services, remediations) = parsed.resolve(&known).expect("sound remediations");
+    let kinds: BTreeSet<String> = services
+        .iter()
+        .flat_map(|service| &service.checks)
+        .map(|check| serde_json::to_value(&check.probe).expect("JSON")["kind"].to_string())
+        .collect();
+    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert_eq!(remediations.len(), 1);
+    // The keys that exist are those that the complaint about another one lists.
+    for (table, keys) in
+        [("[[service]]", 5), ("[[service.check]]", 20), ("[[remediation]]", 7), ("[remediation.guard]", 7)]
+    {
+        let typo = EXAMPLE.replacen(table, &format!("{table}\nno-such-key = 1"), 1);
+        let found = parse(&[Source { file: "x", text: &typo }]).expect_err("no such key");
+        let message = &found.first().expect("a complaint").message;
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known.len(), keys, "{message}");
+        for key in known {
+            let shown = [format!("{key} = "), format!("[[service.{key}]]"), format!("[remediation.{key}]")];
+            assert!(
+                EXAMPLE.lines().any(|line| shown.iter().any(|start| line.starts_with(start))),
+                "{key} of {table} is not in the example"
+            );
+        }
+    }
+}
+
+#[test]
 fn parameters_are_checked_against_the_manifest() {
     let text = with("check = \"http\"\n", "check = \"http\"\nparameters = { max-restarts = 11 }\n");
     check(
