@@ -17,6 +17,7 @@ use fettle_certs::store::IdentityStore;
 use fettle_model::identity::Principal;
 use fettle_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ impl Profile {
     /// When something of it is missing, or open to others.
     pub fn load(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(FILE);
-        if !exists(folder) {
+        // Not `is_file`, for which a folder that may not be entered is one that is not there.
+        if std::fs::metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             let message = format!("there is no profile in {}", folder.display());
             let remedy = "name one with --profile DIR or FETTLE_PROFILE: the folder operator/ that \
                           `fettle-controlplane init` made, or one from `fettle person add`";

@@ -32,7 +32,9 @@ pub(super) fn generate(out: &Path) -> Result<Answer, Failure> {
     let public_key = key.public().to_string();
     let text = format!(
         "the key is in {} (mode 0600); whoever has it can sign your playbooks\npublic key: {public_key}\n\
-         trust it: fettle publisher trust NAME {public_key}\n",
+         trust it: fettle publisher trust NAME {public_key}\n\n\
+         for agent.toml of every host that is to run them:\n  \
+         [[publisher]]\n  name = \"NAME\"\n  key = \"{public_key}\"\n",
         out.display()
     );
     Answer::new(&Generated { key_file: out, public_key }, text)
