@@ -90,13 +90,13 @@ fn the_ceiling_allows_what_it_lists_on_the_listed_service_and_nothing_else() {
 const MANIFEST: &str = r#"
 manifest = 1
 [playbook]
-name = "fettle/restart-service"
+name = "restart-service"
 version = "1.0.0"
 summary = "x"
 owners = ["sre"]
 host = "fettle:host@0.1.0"
 [[grant]]
-label = "worker"
+label = "service"
 kind = "service"
 actions = ["restart"]
 why = "x"
@@ -145,8 +145,8 @@ fn labels_get_what_the_owner_bound_and_else_what_is_unambiguous() {
         })
     };
     assert_eq!(of("web", None), unbound("health", "web"));
-    assert_eq!(of("database", Some(&check)), unbound("worker", "database"));
-    assert_eq!(of("nobody", Some(&check)), unbound("worker", "nobody"));
+    assert_eq!(of("database", Some(&check)), unbound("service", "database"));
+    assert_eq!(of("nobody", Some(&check)), unbound("service", "nobody"));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn one_of_two_flags_is_not_chosen_by_chance() {
     );
     let one = text.replace("b = { file = \"/f\", key = \"b\" }\n", "");
     let grant = MANIFEST.replace(
-        "label = \"worker\"\nkind = \"service\"\nactions = [\"restart\"]",
+        "label = \"service\"\nkind = \"service\"\nactions = [\"restart\"]",
         "label = \"flag\"\nkind = \"flag\"",
     );
     let manifest = Manifest::from_toml(&grant).expect("a manifest");

@@ -70,7 +70,9 @@ pub(super) enum EnrolError {
 pub(super) async fn enrol(link: &mut Link, token: &JoinTokenText) -> Result<Identity, EnrolError> {
     let token: JoinToken = token.0.parse().map_err(EnrolError::Token)?;
     let pin: CaPin = link.start.ca_pin.parse().map_err(|_| EnrolError::Pin)?;
-    let (channel, binding) = connect::with_pin(&link.start.enrol_address, pin).await.map_err(EnrolError::Connect)?;
+    let (channel, binding) = connect::with_pin(&link.start.enrol_address, pin, &link.start.trust_domain)
+        .await
+        .map_err(EnrolError::Connect)?;
     let Attempt { key, csr } = Attempt::take_up(&link.start.state)?;
     let mut nonce = [0_u8; 32];
     getrandom::fill(&mut nonce).map_err(EnrolError::Random)?;
