@@ -97,8 +97,7 @@ impl Effector {
 
     /// Fetches and compiles what is assigned and not ready.
     pub(super) async fn supply(&mut self) -> Result<(), EffectorError> {
-        let engine = self.spare.as_ref().and_then(|worker| worker.engine);
-        for need in self.library.needs(&self.assigned, engine) {
+        for need in self.library.needs(&self.assigned) {
             match need {
                 Need::Fetch(digest) if self.link == LinkState::Up && self.fetching.insert(digest) => {
                     self.tell_daemon(&ToDaemon::Fetch { digest }).await;

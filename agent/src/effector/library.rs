@@ -1,8 +1,8 @@
 //! The playbooks that the configuration assigns to this host: fetched, verified, compiled in advance.
 //!
 //! Owned by the effector's loop. A playbook is ready when its package has the admitted digest, a
-//! publisher that *this host's owner* trusts signed it, and a worker has compiled it. Nothing is fetched
-//! or compiled when an alert fires.
+//! publisher that *this host's owner* trusts signed it, and a worker has compiled it for the engine that
+//! runs here. Nothing is fetched or compiled when an alert fires.
 
 use super::store::{Store, StoreError, StoredPlaybook};
 use crate::check::Reason;
@@ -63,6 +63,8 @@ pub enum Need {
 /// Everything on the shelves.
 #[derive(Debug, Default)]
 pub struct Library {
+    /// The engine that playbooks run on here; `None`: no worker has named it yet.
+    engine: Option<Fingerprint>,
     shelves: BTreeMap<PlaybookDigest, Shelf>,
 }
 
@@ -185,16 +187,27 @@ impl Library {
         Ok(())
     }
 
-    /// What is needed next; an artifact for another engine than `engine` does not count.
+    /// A worker named its engine. What was compiled for another one is not ready from here on.
+    pub const fn runs_on(&mut self, engine: Fingerprint) {
+        self.engine = Some(engine);
+    }
+
+    /// The artifact that runs on the engine at hand.
+    fn artifact<'a>(&self, shelf: &'a Shelf) -> Option<&'a (Fingerprint, Vec<u8>)> {
+        shelf.artifact.as_ref().filter(|(compiled_for, _)| self.engine == Some(*compiled_for))
+    }
+
+    /// What is needed next. An artifact for another engine than the one at hand does not count, but none is
+    /// made anew before that is known.
     #[must_use]
-    pub fn needs(&self, assigned: &BTreeSet<PlaybookDigest>, engine: Option<Fingerprint>) -> Vec<Need> {
+    pub fn needs(&self, assigned: &BTreeSet<PlaybookDigest>) -> Vec<Need> {
         let wanted = self.shelves.iter().filter(|(digest, shelf)| {
             assigned.contains(digest) && shelf.publisher == Trust::Trusted && shelf.refused.is_none()
         });
         wanted
             .filter_map(|(digest, shelf)| match (&shelf.package, &shelf.artifact) {
                 (None, _) => Some(Need::Fetch(*digest)),
-                (Some(_), Some((compiled_for, _))) if engine.is_none_or(|engine| engine == *compiled_for) => None,
+                (Some(_), Some((compiled_for, _))) if self.engine.is_none_or(|engine| engine == *compiled_for) => None,
                 (Some(_), _) => Some(Need::Compile(*digest)),
             })
             .collect()
@@ -218,7 +231,7 @@ impl Library {
         let Some(shelf) = self.shelves.get(&digest) else {
             return Some(Hindrance::PlaybookNotReady { lacks: Lack::Admission });
         };
-        match (shelf.publisher, &shelf.refused, &shelf.package, &shelf.artifact) {
+        match (shelf.publisher, &shelf.refused, &shelf.package, self.artifact(shelf)) {
             (Trust::Untrusted, _, _, _) => {
                 Some(Hindrance::PublisherUntrusted { publisher: shelf.admitted.publisher.clone() })
             }
@@ -236,7 +249,7 @@ impl Library {
     #[must_use]
     pub fn ready(&self, digest: PlaybookDigest) -> Option<Ready<'_>> {
         let shelf = self.shelves.get(&digest).filter(|_| self.hindrance(digest).is_none())?;
-        let (engine, artifact) = shelf.artifact.as_ref()?;
+        let (engine, artifact) = self.artifact(shelf)?;
         let manifest = &shelf.admitted.manifest;
         Some(Ready {
             manifest,

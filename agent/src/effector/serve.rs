@@ -38,6 +38,7 @@ use fettle_model::permit::PermitRequest;
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_sandbox::machine::{Broken, Machine};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 
@@ -46,6 +47,10 @@ const INBOX: usize = 128;
 /// Messages of the daemon that may wait: each may be as large as a package, 24 MiB. What does not fit waits in
 /// the pipe and in the daemon, which has room for its own.
 const DAEMON_INBOX: usize = 4;
+
+/// How long the first worker has to name its engine: it takes milliseconds, and a second on a busy host.
+/// Messages of the daemon wait for it.
+const ENGINE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why the effector ended.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +229,8 @@ pub(super) struct Effector {
     pub(super) active: Option<Active>,
     pub(super) spare: Option<Worker>,
     pub(super) compiling: Option<Compiling>,
+    /// The first worker names its engine until then, on the boot clock; `None`: it did, or nobody waits for it.
+    pub(super) engine_by: Option<BootInstant>,
     pub(super) next_worker: u64,
     pub(super) next_ask: u64,
     pub(super) link: LinkState,
@@ -290,7 +297,8 @@ pub async fn serve(config: AgentConfig, separation: Separation, isolation: Isola
         let timer = effector.sleep();
         // Every branch is cancel safe: channels keep what was not taken.
         let event = tokio::select! {
-            Some(message) = inboxes.daemon.recv() => Event::Daemon(message),
+            // Before that nobody knows whether a playbook that was compiled can run.
+            Some(message) = inboxes.daemon.recv(), if effector.engine_by.is_none() => Event::Daemon(message),
             Some(message) = inboxes.workers.recv() => Event::Worker(message),
             Some(outcome) = inboxes.outcomes.recv() => Event::Outcome(outcome),
             () = timer => Event::Timer,
@@ -355,6 +363,7 @@ impl Effector {
             active: None,
             spare: None,
             compiling: None,
+            engine_by: None,
             next_worker: 0,
             next_ask: 0,
             link: LinkState::Down,
@@ -382,6 +391,7 @@ impl Effector {
     async fn begin(&mut self) -> Result<(), EffectorError> {
         self.start_daemon().await?;
         self.ensure_spare()?;
+        self.engine_by = self.spare.is_some().then(|| self.clocks.now().on_boot.plus(ENGINE_WITHIN));
         self.resume_runs().await
     }
 
@@ -409,6 +419,7 @@ impl Effector {
             self.active.as_ref().and_then(|active| active.ask_at),
             self.restart_daemon_at,
             self.supply_at,
+            self.engine_by,
             self.planning.as_ref().map(|planning| planning.until),
         ];
         let on_wall = [

@@ -31,6 +31,10 @@ impl Effector {
         if self.planning.as_ref().is_some_and(|planning| planning.until <= now.on_boot) {
             self.give_up_plan("it took longer than it may");
         }
+        if self.engine_by.is_some_and(|at| at <= now.on_boot) {
+            tracing::warn!("no worker has named its engine");
+            self.engine_by = None;
+        }
         if self.supply_at.is_some_and(|at| at <= now.on_boot) {
             self.supply_at = None;
             self.fetching.clear();

@@ -71,6 +71,15 @@ impl Effector {
     }
 
     pub(super) async fn worker_said(&mut self, message: FromNumbered) -> Result<(), EffectorError> {
+        match &message.said {
+            // Every worker is this same program, and so has the same engine.
+            WorkerSaid::Ready { engine, .. } => {
+                self.library.runs_on(*engine);
+                self.engine_by = None;
+            }
+            WorkerSaid::Gone(_) | WorkerSaid::Failed(_) => self.engine_by = None,
+            WorkerSaid::Call(_) | WorkerSaid::Returned(_) | WorkerSaid::Compiled(_) => {}
+        }
         let FromNumbered { worker, said } = message;
         let is = |other: Option<&Worker>| other.is_some_and(|other| other.number == worker);
         if is(self.active.as_ref().and_then(|active| active.worker.as_ref())) {

@@ -77,9 +77,9 @@ fn check(admitted: PlaybookAdmitted, expected: &[Need]) {
     let assigned = BTreeSet::from([admitted.digest]);
     let mut library = Library::default();
     library.admit(admitted, &publishers(), &store).expect("kept");
-    assert_eq!(library.needs(&assigned, None), expected);
+    assert_eq!(library.needs(&assigned), expected);
     let again = Library::load(&store, &publishers()).expect("it is read again");
-    assert_eq!(again.needs(&assigned, None), expected);
+    assert_eq!(again.needs(&assigned), expected);
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_playbook_is_ready_exactly_when_nothing_hinders_it() {
     look(&library);
     library.shelves.get_mut(&digest).expect("admitted").package = Some(b"package".to_vec());
     look(&library);
-    let engine = "ab".repeat(32).parse().expect("a fingerprint");
-    library.compiled(digest, engine, vec![1], &store).expect("kept");
+    library.compiled(digest, engine("ab"), vec![1], &store).expect("kept");
+    library.runs_on(engine("ab"));
     look(&library);
     library.refused(digest, "no\u{1b}[31m component\n");
     look(&library);
@@ -124,6 +124,31 @@ fn a_playbook_is_ready_exactly_when_nothing_hinders_it() {
     assert_eq!((strangers.hindrance(digest), strangers.ready(digest).is_some()), (Some(untrusted), false));
 }
 
+fn engine(of: &str) -> Fingerprint {
+    of.repeat(32).parse().expect("a fingerprint")
+}
+
+#[test]
+fn a_playbook_that_was_compiled_for_another_engine_is_not_ready_until_it_is_compiled_again() {
+    let (_folder, store) = store();
+    let admitted = admitted(&key(1), |_| {});
+    let (digest, assigned) = (admitted.digest, BTreeSet::from([admitted.digest]));
+    let mut before = Library::default();
+    before.admit(admitted, &publishers(), &store).expect("kept");
+    store.keep_package(digest, b"package").expect("kept");
+    before.compiled(digest, engine("ab"), vec![1], &store).expect("kept");
+
+    let mut library = Library::load(&store, &publishers()).expect("it is read again");
+    let uncompiled = Some(Hindrance::PlaybookNotReady { lacks: Lack::Compilation });
+    assert_eq!((library.hindrance(digest), library.needs(&assigned)), (uncompiled.clone(), vec![]), "nobody knows");
+    library.runs_on(engine("cd"));
+    assert_eq!((library.hindrance(digest), library.needs(&assigned)), (uncompiled, vec![Need::Compile(digest)]));
+    assert!(library.ready(digest).is_none());
+    library.compiled(digest, engine("cd"), vec![2], &store).expect("kept");
+    assert_eq!((library.hindrance(digest), library.needs(&assigned)), (None, vec![]));
+    assert_eq!(library.ready(digest).map(|ready| ready.artifact.to_vec()), Some(vec![2]));
+}
+
 #[test]
 fn a_compiler_that_is_merely_gone_is_tried_again_but_not_for_ever() {
     let (_folder, store) = store();
@@ -133,10 +158,10 @@ fn a_compiler_that_is_merely_gone_is_tried_again_but_not_for_ever() {
     library.admit(admitted, &publishers(), &store).expect("kept");
     for _ in 1..MAX_LOST {
         library.lost(digest, "killed");
-        assert_eq!(library.needs(&assigned, None), [Need::Fetch(digest)], "it is still wanted");
+        assert_eq!(library.needs(&assigned), [Need::Fetch(digest)], "it is still wanted");
     }
     library.lost(digest, "killed");
-    assert_eq!(library.needs(&assigned, None), []);
+    assert_eq!(library.needs(&assigned), []);
 }
 
 #[test]
@@ -147,8 +172,8 @@ fn a_package_with_other_bytes_is_not_taken_and_one_that_is_no_playbook_is_given_
     let mut library = Library::default();
     library.admit(admitted, &publishers(), &store).expect("kept");
     assert_eq!(library.fetched(digest, b"packagf".to_vec(), &store).expect("looked at"), Taken::No);
-    assert_eq!(library.needs(&assigned, None), [Need::Fetch(digest)]);
+    assert_eq!(library.needs(&assigned), [Need::Fetch(digest)]);
     assert_eq!(library.fetched(digest, b"package".to_vec(), &store).expect("looked at"), Taken::Yes);
-    assert_eq!(library.needs(&assigned, None), []);
+    assert_eq!(library.needs(&assigned), []);
     assert!(library.ready(digest).is_none());
 }
