@@ -144,7 +144,7 @@ impl Daemon {
             Event::Noticed(noticed) => {
                 if let Some(change) = noticed.change {
                     let crate::check::Change { check, from, to, at, reason } = change;
-                    self.tell(&ToEffector::Changed { check, from, to, at, reason: reason.to_string() }).await?;
+                    self.tell(&ToEffector::Changed { check, from, to, at, reason }).await?;
                 }
             }
             Event::Link(event) => self.tell(&event.into_message()).await?,
@@ -168,7 +168,7 @@ impl Daemon {
                 let probe = self.schedule.probe_once(&check);
                 self.probes.spawn(async move {
                     let verdict = probe.await;
-                    ToEffector::Probed { ask, status: verdict.status, reason: verdict.reason.to_string() }
+                    ToEffector::Probed { ask, status: verdict.status, reason: verdict.reason }
                 });
             }
             ToDaemon::JoinToken { token } => self.order(LinkCommand::JoinToken(token)).await,

@@ -5,7 +5,6 @@ use super::library::Taken;
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::Value;
 use super::trust::{Believed, Forked, Head, Progress, agrees, continues};
-use crate::check::Reason;
 use crate::ipc::daemon::{DaemonStart, Introduction, ToDaemon, ToEffector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -66,11 +65,9 @@ impl Effector {
     pub(super) async fn daemon_said(&mut self, message: ToEffector) -> Result<(), EffectorError> {
         match message {
             ToEffector::Changed { check, from, to, at, reason } => {
-                self.changed(check, from, to, at, Reason::new(&reason).into_string()).await
+                self.changed(check, from, to, at, reason.into_string()).await
             }
-            ToEffector::Probed { ask, status, reason } => {
-                self.probed(ask, status, Reason::new(&reason).into_string()).await
-            }
+            ToEffector::Probed { ask, status, reason } => self.probed(ask, status, reason.into_string()).await,
             ToEffector::TokenWanted => {
                 self.give_token().await;
                 Ok(())

@@ -36,7 +36,8 @@ use fettle_model::host::Isolation;
 use fettle_model::id::{DrillId, RequestId};
 use fettle_model::permit::PermitRequest;
 use fettle_model::time::{BootInstant, UnixMillis};
-use fettle_sandbox::machine::{Broken, Machine};
+use fettle_sandbox::call::Call;
+use fettle_sandbox::machine::{Broken, Event as MachineEvent, Machine};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -175,9 +176,13 @@ impl Written {
         Self { entries: self.entries.saturating_add(1), bytes: self.bytes.saturating_add(bytes) }
     }
 
-    /// Why the component gets no more answers, once it caused too much.
-    pub(super) fn too_much(self) -> Option<String> {
-        (self.bytes > MAX_JOURNAL_BYTES).then(|| format!("its answers fill {MAX_JOURNAL_BYTES} bytes, and it asks on"))
+    /// What a component's call is to its run: once it caused too much it gets no more answers.
+    pub(super) fn event_of(self, call: Call) -> MachineEvent<Deed> {
+        if self.bytes > MAX_JOURNAL_BYTES {
+            let detail = format!("its answers fill {MAX_JOURNAL_BYTES} bytes, and it asks on");
+            return MachineEvent::WorkerDied { detail };
+        }
+        MachineEvent::WorkerCalled(call)
     }
 }
 
@@ -511,11 +516,13 @@ fn documents<T: serde::de::DeserializeOwned>(texts: &[String], what: &'static st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fettle_sandbox::call::ClockCall;
 
     #[test]
     fn a_journal_is_bounded_in_bytes_however_few_its_entries_are() {
         let full = Written::default().and(MAX_JOURNAL_BYTES);
-        assert_eq!((full.entries, full.too_much()), (1, None));
-        assert!(full.and(1).too_much().is_some());
+        let call = || Call::Clock(ClockCall::Now);
+        assert_eq!((full.entries, full.event_of(call())), (1, MachineEvent::WorkerCalled(call())));
+        assert!(matches!(full.and(1).event_of(call()), MachineEvent::WorkerDied { .. }));
     }
 }

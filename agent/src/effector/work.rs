@@ -139,10 +139,10 @@ impl Effector {
                 }
                 self.send_job().await
             }
-            WorkerSaid::Call(call) => match self.active.as_ref().and_then(|active| active.written.too_much()) {
-                Some(detail) => self.drive(Event::WorkerDied { detail }).await,
-                None => self.drive(Event::WorkerCalled(call)).await,
-            },
+            WorkerSaid::Call(call) => {
+                let Some(written) = self.active.as_ref().map(|active| active.written) else { return Ok(()) };
+                self.drive(written.event_of(call)).await
+            }
             WorkerSaid::Returned(execution) => self.drive(Event::WorkerReturned(execution)).await,
             WorkerSaid::Failed(detail) | WorkerSaid::Gone(detail) => self.drive(Event::WorkerDied { detail }).await,
             WorkerSaid::Compiled(_) => {

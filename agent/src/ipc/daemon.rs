@@ -3,6 +3,7 @@
 //! The daemon has the network, the TLS identity and the checks; it signs nothing and decides
 //! nothing. The effector has the record key, the outbox and the last word.
 
+use crate::check::Reason;
 use fettle_model::check::{Check, CheckRef, Status};
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, StopEpoch, TreeSize};
 use fettle_model::digest::PlaybookDigest;
@@ -153,7 +154,8 @@ pub enum ToEffector {
         /// When it was seen.
         at: UnixMillis,
         /// In the probe's words.
-        reason: String,
+        #[serde(with = "one_line")]
+        reason: Reason,
     },
     /// The answer to [`ToDaemon::Probe`].
     Probed {
@@ -162,7 +164,8 @@ pub enum ToEffector {
         /// What the probe says now.
         status: Status,
         /// In its words.
-        reason: String,
+        #[serde(with = "one_line")]
+        reason: Reason,
     },
     /// The host was enrolled: keys to be pinned.
     Enrolled {
@@ -242,4 +245,48 @@ pub enum Nudge {
         /// Which request.
         request: RequestId,
     },
+}
+
+/// A reason on the pipe. The daemon may have been taken over: what it says is cleaned and bounded as it is read.
+mod one_line {
+    use super::Reason;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+        reason.as_str().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Reason, D::Error> {
+        Ok(Reason::new(&String::deserialize(deserializer)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::check::MAX_REASON_BYTES;
+
+    /// The reason that the effector hears when the daemon sends this message with that one.
+    fn heard(mut message: serde_json::Value, reason: &str) -> String {
+        message["reason"] = reason.into();
+        let message: ToEffector = serde_json::from_value(message).expect("a message");
+        let (ToEffector::Changed { reason, .. } | ToEffector::Probed { reason, .. }) = message else {
+            unreachable!("{message:?}")
+        };
+        reason.into_string()
+    }
+
+    #[test]
+    fn a_reason_is_cleaned_and_bounded_as_it_is_read_whatever_the_daemon_sends() {
+        let check = CheckRef { service: "web".parse().expect("a name"), check: "http".parse().expect("a name") };
+        let (to, at, reason) = (Status::Critical, UnixMillis(1), Reason::new("refused"));
+        let changed = ToEffector::Changed { check, from: None, to, at, reason: reason.clone() };
+        let probed = ToEffector::Probed { ask: Ask(1), status: to, reason };
+        for message in [changed, probed] {
+            let message = serde_json::to_value(&message).expect("JSON");
+            assert_eq!(heard(message.clone(), "refused"), "refused");
+            assert_eq!(heard(message.clone(), "\u{1b}[31mtwo\nlines\u{202e}"), "[31mtwo lines");
+            assert_eq!(heard(message, &"x".repeat(MAX_REASON_BYTES + 1)), "x".repeat(MAX_REASON_BYTES));
+        }
+    }
 }

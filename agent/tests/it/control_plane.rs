@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     pub(crate) packages: BTreeMap<PlaybookDigest, Vec<u8>>,
     /// Another log, whose head is shown instead.
     pub(crate) second: Option<Log>,
+    /// The size of the head that the agent said last that it holds.
+    pub(crate) held: watch::Sender<TreeSize>,
     /// Whether records are appended without a word.
     pub(crate) acknowledgements: Acknowledgements,
     /// Enrolments that were refused.
@@ -87,10 +89,11 @@ pub(crate) struct Shared {
 }
 
 /// Whether an agent hears that its records are in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Acknowledgements {
     Given,
     Lost,
+    /// They are put into this other log alone, whose proof is given.
+    Forked(Box<Log>),
 }
 
 /// The control plane as the test holds it.
@@ -144,6 +147,7 @@ impl ControlPlane {
             record_key: None,
             packages: BTreeMap::new(),
             second: None,
+            held: watch::Sender::new(TreeSize(0)),
             acknowledgements: Acknowledgements::Given,
             taken: BTreeMap::new(),
             refused: watch::Sender::new(0),
@@ -351,13 +355,18 @@ impl Player {
         if sequence > shared.sequence {
             assert_eq!(sequence, shared.sequence + 1, "the chain has no gap");
             shared.sequence = sequence;
-            let published = shared.log.append(&signed);
+            let published = match &mut shared.acknowledgements {
+                Acknowledgements::Forked(other) => other.append(&signed),
+                Acknowledgements::Given | Acknowledgements::Lost => shared.log.append(&signed),
+            };
             shared.taken.insert(sequence, published);
         }
         let known = shared.taken.get(&sequence).expect("it was taken");
         assert_eq!(known.envelope, signed.envelope().as_bytes(), "a record never changes");
         let acknowledged = match shared.acknowledgements {
-            Acknowledgements::Given => Some(Acknowledged { sequence, published: known.to_json().expect("JSON") }),
+            Acknowledgements::Given | Acknowledgements::Forked(_) => {
+                Some(Acknowledged { sequence, published: known.to_json().expect("JSON") })
+            }
             Acknowledgements::Lost => None,
         };
         (signed.record().clone(), acknowledged)
@@ -365,6 +374,7 @@ impl Player {
 
     fn head(&self, held: TreeSize) -> to_agent::Message {
         let shared = self.shared.lock().expect("nobody panicked");
+        shared.held.send_replace(held);
         let log = shared.second.as_ref().unwrap_or(&shared.log);
         let consistency = log.consistency(held).iter().map(|hash| hash.as_bytes().to_vec()).collect();
         to_agent::Message::Head(Head { checkpoint: log.checkpoint().into_bytes(), consistency })

@@ -36,6 +36,11 @@ impl Log {
         }
     }
 
+    /// How many records are in it.
+    pub(crate) fn size(&self) -> TreeSize {
+        self.frontier.size()
+    }
+
     pub(crate) fn log_key(&self) -> String {
         self.signer.verifier(SignatureKind::Ed25519).to_string()
     }

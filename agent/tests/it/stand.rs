@@ -9,7 +9,7 @@ use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, Probe};
 use fettle_model::configuration::Configuration;
-use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
+use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TreeSize};
 use fettle_model::evidence::{Drill, Fault, FaultKind};
 use fettle_model::guard::Guard;
 use fettle_model::id::{HostId, PermitId};
@@ -250,15 +250,21 @@ impl Stand {
 
     /// From the next heartbeat on the agent is shown another log under the same key; its head.
     pub(crate) fn show_another_log(&self) -> String {
-        let mut second = Log::new(10);
-        for epoch in 1..=40 {
-            let (by, why) = (parsed("mallory"), String::new());
-            let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(epoch), by, why };
-            second.say(Body::AutomationStopped(Box::new(order)));
-        }
+        let second = another_log(40);
         let given = second.checkpoint();
         self.control_plane.shared().second = Some(second);
         given
+    }
+
+    /// Waits until the agent holds the head of the log; its size. Nothing may be on its way into the log.
+    pub(crate) async fn head_held(&self) -> TreeSize {
+        let (size, mut held) = {
+            let shared = self.control_plane.shared();
+            (shared.log.size(), shared.held.subscribe())
+        };
+        let seen = tokio::time::timeout(PATIENCE, held.wait_for(|held| *held == size));
+        seen.await.expect("it is held in time").expect("the service runs");
+        size
     }
 
     /// Starts a drill that turns the flag on.
@@ -275,6 +281,17 @@ impl Stand {
         };
         self.say(Body::DrillStarted(Box::new(drill))).await;
     }
+}
+
+/// A log of so many other records under the same keys.
+pub(crate) fn another_log(size: u64) -> Log {
+    let mut second = Log::new(10);
+    for epoch in 1..=size {
+        let (by, why) = (parsed("mallory"), String::new());
+        let order = StopOrder { scope: Scope::Global, epoch: StopEpoch(epoch), by, why };
+        second.say(Body::AutomationStopped(Box::new(order)));
+    }
+    second
 }
 
 pub(crate) fn publisher() -> SigningKey {

@@ -1,9 +1,9 @@
 //! What the agent takes from the control plane besides permits, and when it stops to believe it.
 
-use crate::control_plane::{ControlPlane, Heard};
+use crate::control_plane::{Acknowledgements, ControlPlane, Heard};
 use crate::host::Host;
 use crate::log::Log;
-use crate::stand::{Stand, id, publisher};
+use crate::stand::{Stand, another_log, id, publisher};
 use fettle_agent::effector::store::Store;
 use fettle_model::permit::PermitRejection;
 use fettle_model::record::Body;
@@ -50,6 +50,42 @@ async fn a_log_that_forks_ends_acting_and_is_recorded() {
         .recorded(|body| if let Body::PermitRejected(rejected) = body { Some(rejected.because.clone()) } else { None })
         .await;
     assert_eq!(because, PermitRejection::LogForked);
+}
+
+/// Waits until the agent says that the log forked; the head that it was shown. It must not act before.
+async fn fork_seen(stand: &mut Stand) -> String {
+    stand
+        .recorded(|body| {
+            assert!(!matches!(body, Body::RunEnded(_)), "it acted: {body:?}");
+            if let Body::ForkSeen(seen) = body { Some(seen.given.clone()) } else { None }
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_permit_from_a_log_that_contradicts_the_held_head_is_a_fork() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    let request = stand.request().await;
+    let held = stand.head_held().await;
+    let permit = stand.permit(&request);
+    let granted = another_log(held.0 - 1).say(Body::PermitGranted(Box::new(permit)));
+    stand.control_plane.publish(&granted).await;
+    assert_eq!(fork_seen(&mut stand).await, granted.checkpoint);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_from_a_log_that_contradicts_the_held_head_is_a_fork() {
+    let mut stand = Stand::configured().await;
+    stand.host.break_it();
+    stand.request().await;
+    let held = stand.head_held().await;
+    let other = another_log(held.0 - 1);
+    stand.control_plane.shared().acknowledgements = Acknowledgements::Forked(Box::new(other));
+    // The agent answers it with a record, which is the last of the other log.
+    stand.control_plane.publish_bytes(b"nonsense".to_vec()).await;
+    let given = fork_seen(&mut stand).await;
+    assert_eq!(given.lines().nth(1), Some(held.to_string().as_str()), "{given}");
 }
 
 #[tokio::test]
