@@ -19,34 +19,43 @@ use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, Unbound};
 use std::collections::BTreeMap;
 
+/// The checks of this host.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    resolved: Vec<ResolvedCheck>,
+    /// Those that cannot run here, and why.
+    unresolved: Vec<(CheckRef, crate::check::Reason)>,
+}
+
 /// Not before anything changes.
 const NEVER: UnixMillis = UnixMillis(u64::MAX);
 
 impl Effector {
     /// The checks of the services that this host carries and the configuration selects it for.
-    pub(super) fn resolved_checks(&self) -> Vec<ResolvedCheck> {
+    pub(super) fn resolved_checks(&self) -> Checks {
         let config = self.capabilities.config();
-        let mut resolved = Vec::new();
+        let mut checks = Checks::default();
         for service in self.configuration.services() {
             let Some(settings) = config.services.get(&service.name) else { continue };
             if !service.hosts.selects(&config.host.name, &config.host.environment) {
                 continue;
             }
             for check in &service.checks {
+                let of = CheckRef { service: service.name.clone(), check: check.name.clone() };
                 match resolve_check(&service.name, check, &settings.host_values) {
                     Ok(check) => {
-                        let of = CheckRef { service: service.name.clone(), check: check.name.clone() };
                         let last = self.heads.get(&of).map(|head| head.status);
-                        resolved.push(ResolvedCheck { of, check, last });
+                        checks.resolved.push(ResolvedCheck { of, check, last });
                     }
                     Err(error) => {
-                        let error = anyhow::Error::from(error);
-                        tracing::error!(error = format!("{error:#}"), "a check cannot run on this host");
+                        let why = format!("{:#}", anyhow::Error::from(error));
+                        tracing::error!(check = %of, error = why, "a check cannot run on this host");
+                        checks.unresolved.push((of, crate::check::Reason::new(&why)));
                     }
                 }
             }
         }
-        resolved
+        checks
     }
 
     /// Whether a check is one of those that [`Self::resolved_checks`] resolves.
@@ -60,9 +69,15 @@ impl Effector {
             })
     }
 
-    pub(super) async fn tell_checks(&mut self) {
-        let checks = self.resolved_checks();
-        self.tell_daemon(&ToDaemon::Checks { checks }).await;
+    /// Has the daemon run the checks. One that cannot run here is unknown, whatever it was: nobody looks.
+    pub(super) async fn tell_checks(&mut self) -> Result<(), EffectorError> {
+        let Checks { resolved, unresolved } = self.resolved_checks();
+        self.tell_daemon(&ToDaemon::Checks { checks: resolved }).await;
+        let now = self.clocks.now().wall;
+        for (check, why) in unresolved {
+            self.changed(check, None, Status::Unknown, now, why.into_string()).await?;
+        }
+        Ok(())
     }
 
     /// Which playbooks the configuration assigns to this host.

@@ -28,8 +28,7 @@ impl Effector {
         self.restart_daemon_at = None;
         let start = self.daemon_start();
         self.tell_daemon(&ToDaemon::Start(Box::new(start))).await;
-        self.tell_checks().await;
-        Ok(())
+        self.tell_checks().await
     }
 
     fn daemon_start(&self) -> DaemonStart {
@@ -287,7 +286,7 @@ impl Effector {
         let in_use = self.active.as_ref().and_then(|active| active.permit.playbook.as_ref());
         let wanted = self.assigned.iter().copied().chain(in_use.map(|playbook| playbook.digest)).collect();
         self.library.keep_only(&wanted, &self.store)?;
-        self.tell_checks().await;
+        self.tell_checks().await?;
         self.describe().await?;
         self.supply().await?;
         self.take_up().await

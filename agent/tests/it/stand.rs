@@ -162,7 +162,12 @@ impl Stand {
 
     /// Sets the configuration under another generation.
     pub(crate) async fn set_configuration(&mut self, generation: u64) {
-        let configuration = configuration(&self.version(), ConfigurationGeneration(generation));
+        self.set_check(generation, Probe::Command { command: parsed("probe") }).await;
+    }
+
+    /// The same, with the service's check redefined.
+    pub(crate) async fn set_check(&mut self, generation: u64, probe: Probe) {
+        let configuration = configuration(&self.version(), ConfigurationGeneration(generation), probe);
         let set = ConfigurationSet { configuration, by: parsed("alice") };
         self.say(Body::ConfigurationSet(Box::new(set))).await;
     }
@@ -322,7 +327,7 @@ pub(crate) fn admitted(package: &Package) -> PlaybookAdmitted {
     }
 }
 
-fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration) -> Configuration {
+fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration, probe: Probe) -> Configuration {
     let staging = parsed("staging");
     let service = Service {
         name: parsed("web"),
@@ -331,7 +336,7 @@ fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration
         hosts: Selector::new(BTreeSet::from([parsed("staging")]), BTreeSet::new()).expect("it selects"),
         checks: vec![Check {
             name: parsed("probe"),
-            probe: Probe::Command { command: parsed("probe") },
+            probe,
             interval: Duration::from_millis(200),
             timeout: Duration::from_secs(10),
             fail_after: 1,

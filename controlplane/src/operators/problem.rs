@@ -93,7 +93,7 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         Refusal::PlaybookNotAdmitted { .. } => (ProblemCode::NotFound, "publish the playbook first"),
         Refusal::Parameters { .. } => (ProblemCode::Invalid, "see the playbook's parameters: fettle playbook show"),
         Refusal::PublisherNotTrusted(_) => {
-            (ProblemCode::Refused, "an operator trusts the key first: fettle publisher trust")
+            (ProblemCode::Refused, "an operator trusts the key first: fettle publisher trust NAME PUBLIC_KEY")
         }
         Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
         Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),
