@@ -10,7 +10,7 @@ use std::time::Duration;
 /// What a record costs besides its envelope: its leaf, its share of tree and checkpoint, and the answer to it.
 const RECORD_BYTES: u64 = 3 * 1024;
 /// What a host may add for good: four records of a kilobyte every second, 1.4 GB a day. A host whose twenty checks
-/// all flap at the shortest interval of five seconds writes as much. A disk of 100 GB then has room for ten weeks in
+/// each change every five seconds writes as much. A disk of 100 GB then has room for ten weeks in
 /// which the control plane's own log names the host every minute.
 const BYTES_PER_SECOND: u64 = 16 * 1024;
 /// What it may add at once: 4 000 records of a kilobyte, which is an outage of weeks, or two of the largest.
