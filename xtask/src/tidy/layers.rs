@@ -31,7 +31,8 @@ fn may_depend(member: &Member, on: &str) -> Option<bool> {
         return Some(on == "fettle-sdk");
     }
     Some(match member.name.as_str() {
-        "fettle-model" | "fettle-sdk-macro" | "fettle-demo-service" | "xtask" => false,
+        // The permit protocol's model stands beside the code, not on it.
+        "fettle-permit-model" | "fettle-model" | "fettle-sdk-macro" | "fettle-demo-service" | "xtask" => false,
         "fettle-sdk" => on == "fettle-sdk-macro",
         "fettle-audit" => on == "fettle-model",
         "fettle-sandbox" | "fettle-certs" | "fettle-proto" => BELOW_THE_MIDDLE.contains(&on),
