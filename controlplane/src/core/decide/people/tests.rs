@@ -5,6 +5,10 @@ use crate::core::entry::Stamp;
 use crate::core::now::Monotonic;
 use crate::core::people::Token;
 use fettle_model::counter::LogPosition;
+use fettle_model::id::TokenId;
+use fettle_model::record::TokenCreated;
+use fettle_model::time::UnixMillis;
+use std::time::Duration;
 use uuid::Uuid;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);

@@ -1,0 +1,76 @@
+//! What people start by hand: drills, and runs that an agent is to ask for. Called for
+//! [`super::PersonRequest::StartDrill`] and [`super::PersonRequest::WishRun`].
+
+use super::PersonRefusal;
+use crate::core::drills::DRILL_ALLOWANCE;
+use crate::core::now::Now;
+use crate::core::state::State;
+use fettle_model::check::CheckRef;
+use fettle_model::evidence::{Drill, Fault};
+use fettle_model::host::DrillConsent;
+use fettle_model::id::{DrillId, HostId};
+use fettle_model::name::PersonName;
+use fettle_model::playbook::DrillDeclaration;
+use fettle_model::record::{Body, RunWished};
+use fettle_model::remediation::Mode;
+
+pub(super) fn wish(state: &State, by: &PersonName, host: HostId, check: &CheckRef) -> Result<Vec<Body>, PersonRefusal> {
+    let known = state.host(host).ok_or(PersonRefusal::UnknownHost(host))?;
+    if !known.may_act() {
+        return Err(PersonRefusal::HostNotActive(host));
+    }
+    state.configuration().answer_to(check).ok_or_else(|| PersonRefusal::NoRemediation(check.clone()))?;
+    let wished = RunWished { host, check: check.clone(), by: by.clone() };
+    Ok(vec![Body::RunWished(Box::new(wished))])
+}
+
+pub(super) fn start(
+    state: &State,
+    now: Now,
+    by: &PersonName,
+    drill: DrillId,
+    host: HostId,
+    check: &CheckRef,
+    fault: &Fault,
+) -> Result<Vec<Body>, PersonRefusal> {
+    let known = state.host(host).ok_or(PersonRefusal::UnknownHost(host))?;
+    if !known.may_act() {
+        return Err(PersonRefusal::HostNotActive(host));
+    }
+    let configuration = state.configuration();
+    let no_remediation = || PersonRefusal::NoRemediation(check.clone());
+    let remediation = configuration.answer_to(check).ok_or_else(no_remediation)?;
+    let service = configuration.service(&check.service).ok_or_else(no_remediation)?;
+    let playbook = state.playbooks.version(&remediation.playbook).ok_or_else(no_remediation)?;
+    let consents = known.description.as_ref().is_some_and(|description| match description.drills {
+        DrillConsent::Allowed => true,
+        DrillConsent::Refused => false,
+    });
+    let carries = service.hosts.selects(&known.name, &known.environment) && known.carries(&check.service);
+    if !(known.environment.is_staging() && consents && carries) {
+        return Err(PersonRefusal::DrillsRefused(host));
+    }
+    match remediation.mode_in(&known.environment) {
+        Mode::Auto => {}
+        mode @ (Mode::Observe | Mode::Approve) => return Err(PersonRefusal::DrillMode(mode)),
+    }
+    let manifest = &playbook.admission.manifest;
+    if !manifest.drills.contains(&DrillDeclaration { fault: fault.kind, on: fault.on.clone() }) {
+        return Err(PersonRefusal::UndeclaredFault);
+    }
+    if let Some(running) = state.drills.on_host(host).or_else(|| state.drills.get(drill)) {
+        return Err(PersonRefusal::DrillRuns(running.drill.drill));
+    }
+    let longest = DRILL_ALLOWANCE.saturating_add(manifest.limits.duration.0).saturating_add(manifest.confirm.within.0);
+    let started = Drill {
+        drill,
+        playbook: remediation.playbook.clone(),
+        host,
+        service: check.service.clone(),
+        check: check.check.clone(),
+        fault: fault.clone(),
+        by: by.clone(),
+        deadline: now.wall.plus(longest),
+    };
+    Ok(vec![Body::DrillStarted(Box::new(started))])
+}

@@ -1,0 +1,114 @@
+//! Why a person is refused. Told by the operators' API with a remedy beside it.
+
+use super::{MAX_OPEN_TOKENS, MAX_WHY_BYTES};
+use crate::core::authorisation::PersonAction;
+use fettle_model::breaker::Scope;
+use fettle_model::check::CheckRef;
+use fettle_model::configuration::InconsistentConfiguration;
+use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
+use fettle_model::remediation::{Mode, PlaybookVersion};
+use fettle_model::time::UnixMillis;
+
+/// Why a person is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PersonRefusal {
+    /// Cedar says no. This refusal is a record.
+    #[error("{} may not {}", .by, .action.as_str())]
+    NotAuthorised {
+        /// Who.
+        by: PersonName,
+        /// What.
+        action: PersonAction,
+        /// The policies that forbade it; empty when none permitted it.
+        policies: Vec<String>,
+    },
+    /// The certificate that they show was withdrawn.
+    #[error("the certificate of {0} was withdrawn")]
+    CertificateWithdrawn(PersonName),
+    /// The person has no role and was never revoked.
+    #[error("the log knows no person {0} with a role")]
+    UnknownPerson(PersonName),
+    /// Without them nobody could give a role.
+    #[error("{0} is the last operator")]
+    LastOperator(PersonName),
+    /// The reason is empty, too long, or has control characters.
+    #[error("a reason must be one line of 1 to {MAX_WHY_BYTES} bytes")]
+    Why,
+    /// The validity is zero or too long.
+    #[error("a token is valid for at most 7 days")]
+    TokenValidity,
+    /// The token's id is known.
+    #[error("the token {0} exists already")]
+    TokenKnown(TokenId),
+    /// Too many tokens are open.
+    #[error("{MAX_OPEN_TOKENS} join tokens are open, and no more may be")]
+    TokensOpen {
+        /// When the first of them expires.
+        clears_at: UnixMillis,
+    },
+    /// Somebody else replaced the configuration meanwhile.
+    #[error("the configuration has generation {current} by now, not {seen}")]
+    ConfigurationChanged {
+        /// The generation that the person saw.
+        seen: ConfigurationGeneration,
+        /// The one in force.
+        current: ConfigurationGeneration,
+    },
+    /// The configuration contradicts itself.
+    #[error("the configuration is not consistent")]
+    Configuration(#[source] InconsistentConfiguration),
+    /// A remediation uses a version that is not admitted under this name.
+    #[error("remediation {remediation} uses {} {}, which is not admitted", version.name, version.digest)]
+    PlaybookNotAdmitted {
+        /// The remediation.
+        remediation: RemediationName,
+        /// What it uses.
+        version: PlaybookVersion,
+    },
+    /// A remediation's parameters are not exactly those that the manifest declares.
+    #[error("remediation {remediation} gives other parameters than its playbook declares")]
+    Parameters {
+        /// The remediation.
+        remediation: RemediationName,
+    },
+    /// The publisher's key is not trusted.
+    #[error("the publisher {0} is not trusted with this key")]
+    PublisherNotTrusted(PublisherName),
+    /// The playbook's earlier versions come from another publisher.
+    #[error("the playbook {playbook} is published by {publisher}")]
+    PublisherDiffers {
+        /// The playbook.
+        playbook: PlaybookName,
+        /// Who published it before.
+        publisher: PublisherName,
+    },
+    /// Nothing is stopped, and no breaker is open, in exactly this scope.
+    #[error("nothing is stopped in the scope {0}")]
+    NotStopped(Scope),
+    /// The host was never enrolled.
+    #[error("the host {0} is not enrolled")]
+    UnknownHost(HostId),
+    /// The host is quarantined, revoked, or does not describe itself as enrolled.
+    #[error("the host {0} is not active")]
+    HostNotActive(HostId),
+    /// A revoked host stays revoked; it is enrolled anew.
+    #[error("the host {0} is revoked, and enrols anew")]
+    Revoked(HostId),
+    /// No remediation answers the check.
+    #[error("no remediation answers the check {0}")]
+    NoRemediation(CheckRef),
+    /// Drills run in staging, on hosts that carry the service and whose owner allows them.
+    #[error("the host {0} is not in staging, does not carry the service, or its owner refuses drills")]
+    DrillsRefused(HostId),
+    /// The remediation does not act by itself in staging, so nothing would heal the fault.
+    #[error("the remediation is in mode {} in staging, so nothing would heal the fault", .0.as_str())]
+    DrillMode(Mode),
+    /// The playbook does not declare this fault.
+    #[error("the playbook does not declare this fault")]
+    UndeclaredFault,
+    /// A drill runs on the host already, or its id is known.
+    #[error("the drill {0} runs already")]
+    DrillRuns(DrillId),
+}

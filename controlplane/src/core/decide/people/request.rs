@@ -1,0 +1,174 @@
+//! A person's request, under the name that policies and the log have for it.
+//!
+//! Put together by the operators' API with names resolved to ids. Decides nothing.
+
+use crate::core::authorisation::PersonAction;
+use crate::core::decide::enrolment::NewCertificate;
+use fettle_model::breaker::Scope;
+use fettle_model::check::CheckRef;
+use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::evidence::Fault;
+use fettle_model::host::HostState;
+use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::identity::Role;
+use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
+use fettle_model::record::PlaybookAdmitted;
+use fettle_model::remediation::Remediation;
+use fettle_model::service::Service;
+use std::time::Duration;
+
+/// What a renewal is about, for the record of a refusal: who asked stands beside it.
+pub const OWN_CERTIFICATE: &str = "own certificate";
+
+/// What a person asks for.
+#[derive(Debug, Clone)]
+pub enum PersonRequest {
+    /// Create a join token; the rim keeps its secret.
+    CreateToken {
+        /// Its public name.
+        token: TokenId,
+        /// Into which environment it enrols.
+        environment: EnvironmentName,
+        /// The only host name that it enrols.
+        host: Option<HostName>,
+        /// At most [`super::MAX_TOKEN_VALIDITY`].
+        valid_for: Duration,
+    },
+    /// Replace the configuration.
+    SetConfiguration {
+        /// All services.
+        services: Vec<Service>,
+        /// All remediations, playbooks resolved to versions and parameters completed.
+        remediations: Vec<Remediation>,
+        /// The generation that the person saw.
+        replaces: ConfigurationGeneration,
+    },
+    /// Admit a playbook version whose publication, package and imports the rim has verified.
+    AdmitPlaybook {
+        /// The record's body; its `by` is replaced by who asks.
+        admission: Box<PlaybookAdmitted>,
+        /// The 32 public bytes of the key that signed the publication, base64.
+        key: String,
+    },
+    /// Trust a publisher's key.
+    TrustPublisher {
+        /// The publisher.
+        publisher: PublisherName,
+        /// The 32 public bytes, base64.
+        key: String,
+    },
+    /// Give a person a role.
+    GrantRole {
+        /// Who gets it.
+        person: PersonName,
+        /// Which.
+        role: Role,
+    },
+    /// Give a person a role and a certificate, whose key they have proven.
+    AddPerson {
+        /// Who gets them.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+        /// What the rim would issue.
+        certificate: NewCertificate,
+    },
+    /// Give whoever asks the next certificate for a key that they have proven. No role changes, and nobody
+    /// else can be named.
+    RenewCertificate {
+        /// The serial number of the certificate that they show.
+        shown: String,
+        /// What the rim would issue.
+        certificate: NewCertificate,
+    },
+    /// End a person's roles, and every certificate that they were given.
+    RevokePerson {
+        /// Who.
+        person: PersonName,
+        /// Why; at most [`super::MAX_WHY_BYTES`].
+        why: String,
+    },
+    /// Stop automation.
+    Stop {
+        /// Where.
+        scope: Scope,
+        /// Why; at most [`super::MAX_WHY_BYTES`].
+        why: String,
+    },
+    /// Let it go on; also closes a breaker that failures opened in exactly this scope.
+    Resume {
+        /// Where.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
+    /// Start a drill of the version that the configuration binds to the check.
+    StartDrill {
+        /// The id that the rim minted.
+        drill: DrillId,
+        /// The host.
+        host: HostId,
+        /// The check that must go critical and pass again.
+        check: CheckRef,
+        /// The fault; one that the playbook declares.
+        fault: Fault,
+    },
+    /// Ask an agent to ask for a run.
+    WishRun {
+        /// The host.
+        host: HostId,
+        /// The check whose remediation is to run.
+        check: CheckRef,
+    },
+    /// Quarantine, revoke or reinstate a host.
+    SetHostState {
+        /// The host.
+        host: HostId,
+        /// Its state from now on.
+        state: HostState,
+        /// Why.
+        why: String,
+    },
+}
+
+impl PersonRequest {
+    /// The action's name for policies and records.
+    #[must_use]
+    pub const fn action(&self) -> PersonAction {
+        match self {
+            Self::CreateToken { .. } => PersonAction::CreateToken,
+            Self::SetConfiguration { .. } => PersonAction::SetConfiguration,
+            Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
+            Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
+            Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
+            Self::RevokePerson { .. } => PersonAction::RevokePerson,
+            Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
+            Self::Stop { .. } => PersonAction::Stop,
+            Self::Resume { .. } => PersonAction::Resume,
+            Self::StartDrill { .. } => PersonAction::StartDrill,
+            Self::WishRun { .. } => PersonAction::WishRun,
+            Self::SetHostState { .. } => PersonAction::SetHostState,
+        }
+    }
+
+    /// What it is about, for the record of a refusal.
+    #[must_use]
+    pub fn resource(&self) -> String {
+        match self {
+            Self::CreateToken { environment, .. } => format!("environment:{environment}"),
+            Self::SetConfiguration { .. } => "configuration".to_owned(),
+            Self::AdmitPlaybook { admission, .. } => {
+                format!("playbook:{}@{}", admission.manifest.playbook.name, admission.digest)
+            }
+            Self::TrustPublisher { publisher, .. } => format!("publisher:{publisher}"),
+            Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
+                format!("person:{person}/{}", role.as_str())
+            }
+            Self::RevokePerson { person, .. } => format!("person:{person}"),
+            Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),
+            Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
+            Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
+            Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),
+        }
+    }
+}
