@@ -284,7 +284,7 @@ fn refused_handshake(address: &str, problem: &HandshakeProblem) -> Failure {
         HandshakeProblem::OwnRefused => Failure::new(
             Exit::Denied,
             format!("{address} does not accept your certificate"),
-            "check that the profile is of this control plane; ask an operator for `fettle person add`",
+            "check that the profile is of this control plane; ask an administrator for `fettle person add`",
         ),
     }
 }

@@ -17,8 +17,8 @@ use fettle_certs::csr::certificate_request;
 use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::root::Root;
-use fettle_model::identity::{Principal, Role};
-use fettle_model::name::PersonName;
+use fettle_model::identity::{HeldRole, Principal, Role};
+use fettle_model::name::{PersonName, TeamName};
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{Command, CommandReply};
 use serde::Serialize;
@@ -43,9 +43,8 @@ pub(crate) enum PersonCommand {
     Grant {
         /// The person's name.
         person: PersonName,
-        /// The role.
-        #[arg(long, value_enum)]
-        role: RoleName,
+        #[command(flatten)]
+        held: Held,
     },
 }
 
@@ -54,9 +53,8 @@ pub(crate) enum PersonCommand {
 pub(crate) struct Add {
     /// The person's name, as it will stand in the log.
     person: PersonName,
-    /// The role.
-    #[arg(long, value_enum)]
-    role: RoleName,
+    #[command(flatten)]
+    held: Held,
     /// The new profile's folder; it must not exist yet.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -65,21 +63,51 @@ pub(crate) struct Add {
 /// A role as it is written on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoleName {
-    /// Enrols hosts, applies configuration, starts drills and runs, stops and resumes.
-    Operator,
-    /// Publishes playbooks.
+    /// Reads the state.
+    Viewer,
+    /// Reads the state and publishes playbooks.
     Author,
-    /// Reads and exports the log.
+    /// Enrols hosts, applies configuration, starts drills and runs, stops and resumes; reads everything.
+    Operator,
+    /// Says yes or no to what a remediation would do; reads everything.
+    Approver,
+    /// Stops automation in every scope; reads everything.
+    IncidentCommander,
+    /// Reads everything, exports the log, and changes nothing.
     Auditor,
+    /// Gives and ends people's roles and trusts publishers; reads everything.
+    Administrator,
 }
 
 impl From<RoleName> for Role {
     fn from(name: RoleName) -> Self {
         match name {
-            RoleName::Operator => Self::Operator,
+            RoleName::Viewer => Self::Viewer,
             RoleName::Author => Self::Author,
+            RoleName::Operator => Self::Operator,
+            RoleName::Approver => Self::Approver,
+            RoleName::IncidentCommander => Self::IncidentCommander,
             RoleName::Auditor => Self::Auditor,
+            RoleName::Administrator => Self::Administrator,
         }
+    }
+}
+
+/// A role, and where it holds.
+#[derive(Debug, Args)]
+pub(crate) struct Held {
+    /// The role.
+    #[arg(long, value_enum)]
+    role: RoleName,
+    /// Only for the services of this team: operator, approver, incident-commander. They read nothing but with a
+    /// role for the whole installation, such as viewer.
+    #[arg(long, value_name = "TEAM")]
+    team: Option<TeamName>,
+}
+
+impl From<Held> for HeldRole {
+    fn from(held: Held) -> Self {
+        Self { role: held.role.into(), team: held.team }
     }
 }
 
@@ -87,6 +115,7 @@ impl From<RoleName> for Role {
 struct Added<'a> {
     person: &'a PersonName,
     role: Role,
+    team: Option<&'a TeamName>,
     profile: &'a Path,
     valid_until: UnixMillis,
 }
@@ -103,32 +132,33 @@ pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Ans
             let text = format!("{person} is revoked: no role and no certificate of theirs is good any more");
             context.connect().await?.carry_out(&Command::RevokePerson { person, why: reason }, &text).await
         }
-        PersonCommand::Grant { person, role } => {
-            let role = Role::from(role);
-            let text = format!("{person} is {} from now on", role.as_str());
-            context.connect().await?.carry_out(&Command::GrantRole { person, role }, &text).await
+        PersonCommand::Grant { person, held } => {
+            let held = HeldRole::from(held);
+            let text = format!("{person} is {held} from now on");
+            let HeldRole { role, team } = held;
+            context.connect().await?.carry_out(&Command::GrantRole { person, role, team }, &text).await
         }
     }
 }
 
 async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
-    let Add { person, role, out } = add;
-    let role = Role::from(role);
+    let Add { person, held, out } = add;
+    let held = HeldRole::from(held);
+    let HeldRole { role, team } = held.clone();
     file::must_be_new(&out)?;
     let profile = context.load_profile()?;
-    let command = |csr| Command::AddPerson { person: person.clone(), role, csr };
+    let command = |csr| Command::AddPerson { person: person.clone(), role, team: team.clone(), csr };
     let identity = certified(&profile, &person, command).await?;
     Profile::create(&out, &profile.address, &identity)?;
     let valid_until = identity.holder().validity.not_after;
     let text = format!(
-        "{person} is {}; the profile in {} holds the key and is good until {}\n\
+        "{person} is {held}; the profile in {} holds the key and is good until {}\n\
          hand the folder over on a safe way, and remove it here; it is used as: fettle --profile {} …\n",
-        role.as_str(),
         out.display(),
         instant_with_distance(valid_until, context.now),
         out.display()
     );
-    Answer::new(&Added { person: &person, role, profile: &out, valid_until }, text)
+    Answer::new(&Added { person: &person, role, team: team.as_ref(), profile: &out, valid_until }, text)
 }
 
 #[derive(Serialize)]

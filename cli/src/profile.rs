@@ -26,9 +26,9 @@ const FILE: &str = "profile.toml";
 /// Longest profile file: one line of a host name (253 characters), and remarks.
 const MAX_FILE_BYTES: usize = 16 * 1024;
 
-/// What a person does when a certificate has ended: an operator gives them another one, and whoever is on the
-/// control plane's host is one.
-pub(crate) const RENEW: &str = "an operator gives you a new one: fettle person add NAME --role ROLE --out NEW-PROFILE; \
+/// What a person does when a certificate has ended: an administrator gives them another one, as can
+/// whoever is on the control plane's host.
+pub(crate) const RENEW: &str = "an administrator gives you a new one: fettle person add NAME --role ROLE --out NEW-PROFILE; \
                                 where there is none: fettle-controlplane operator --state DIR --person NAME --out \
                                 NEW-PROFILE, on the control plane's host";
 

@@ -57,7 +57,7 @@ struct Init {
     /// The root of the installation's identities, such as fettle.example.org.
     #[arg(long)]
     trust_domain: TrustDomain,
-    /// The first operator's name.
+    /// The first person's name: administrator and operator.
     #[arg(long)]
     operator: PersonName,
     /// Where to listen for agents [default: 127.0.0.1:7443].

@@ -4,7 +4,7 @@
 //! kind of principal is its first path segment.
 
 use crate::id::HostId;
-use crate::name::{InvalidName, PersonName};
+use crate::name::{InvalidName, PersonName, TeamName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -133,30 +133,93 @@ impl<'de> Deserialize<'de> for SpiffeId {
     }
 }
 
-/// What a person may do, coarsely; Cedar's floors say it exactly.
+/// What a person may do, coarsely; Cedar's policies say it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Enrols hosts, applies configuration, starts drills and runs, stops and resumes.
-    Operator,
-    /// Publishes playbooks.
+    /// Reads the state.
+    Viewer,
+    /// Reads the state and publishes playbooks.
     Author,
-    /// Reads and exports the log.
+    /// Enrols hosts, applies configuration, starts drills and runs, stops and resumes; reads everything.
+    Operator,
+    /// Says yes or no to what a remediation would do; reads everything.
+    Approver,
+    /// Stops automation in every scope; reads everything.
+    IncidentCommander,
+    /// Reads everything, exports the log, and changes nothing.
     Auditor,
+    /// Gives and ends people's roles and trusts publishers; reads everything.
+    Administrator,
 }
 
 impl Role {
     /// All roles, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Operator, Self::Author, Self::Auditor];
+    pub const ALL: [Self; 7] = [
+        Self::Viewer,
+        Self::Author,
+        Self::Operator,
+        Self::Approver,
+        Self::IncidentCommander,
+        Self::Auditor,
+        Self::Administrator,
+    ];
 
     /// The role's name in documents and policies.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Operator => "operator",
+            Self::Viewer => "viewer",
             Self::Author => "author",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::IncidentCommander => "incident-commander",
             Self::Auditor => "auditor",
+            Self::Administrator => "administrator",
         }
+    }
+
+    /// Where the role may be given: some are about services, which have a team, and some are not.
+    #[must_use]
+    pub const fn reach(self) -> Reach {
+        match self {
+            Self::Operator | Self::Approver | Self::IncidentCommander => Reach::Team,
+            Self::Viewer | Self::Author | Self::Auditor | Self::Administrator => Reach::Installation,
+        }
+    }
+}
+
+/// Where a role may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// For the whole installation only: nothing that it allows is about a service.
+    Installation,
+    /// For the whole installation, or for the services of one team.
+    Team,
+}
+
+/// A role as somebody holds it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldRole {
+    /// The role.
+    pub role: Role,
+    /// The team whose services it is about; `None`: the whole installation.
+    #[serde(default)]
+    pub team: Option<TeamName>,
+}
+
+impl From<Role> for HeldRole {
+    /// The role for the whole installation.
+    fn from(role: Role) -> Self {
+        Self { role, team: None }
+    }
+}
+
+impl fmt::Display for HeldRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.role.as_str())?;
+        self.team.as_ref().map_or(Ok(()), |team| write!(f, " of team {team}"))
     }
 }
 
@@ -190,5 +253,15 @@ mod tests {
         check("spiffe://fettle.example/person/../agent", false);
         check("https://fettle.example/person/alice", false);
         check("spiffe:///person/alice", false);
+    }
+    #[test]
+    fn a_role_is_read_without_a_team_and_shown_with_it() {
+        let plain: HeldRole = serde_json::from_str(r#"{"role":"incident-commander"}"#).expect("a role");
+        assert_eq!(plain, HeldRole::from(Role::IncidentCommander));
+        let team = Some("payments".parse().expect("a name"));
+        assert_eq!(HeldRole { role: Role::Operator, team }.to_string(), "operator of team payments");
+        for role in Role::ALL {
+            assert_eq!(serde_json::to_value(role).expect("JSON"), role.as_str());
+        }
     }
 }

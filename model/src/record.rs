@@ -14,7 +14,7 @@ use crate::host::{HostDescription, HostState};
 use crate::id::{HostId, PermitId, RunId, TokenId};
 use crate::identity::{Role, SpiffeId, TrustDomain};
 use crate::incident::IncidentOpened;
-use crate::name::{EnvironmentName, HostName, PersonName, PublisherName};
+use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName};
 use crate::permit::{Permit, PermitRejection, PermitRequest};
 use crate::playbook::Manifest;
 use crate::refusal::Refusal;
@@ -204,6 +204,9 @@ pub struct RoleGranted {
     pub person: PersonName,
     /// Which role.
     pub role: Role,
+    /// The team whose services it is about; `None`: the whole installation.
+    #[serde(default)]
+    pub team: Option<TeamName>,
     /// By whom; `None` at initialisation.
     pub by: Option<PersonName>,
 }

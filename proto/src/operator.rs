@@ -18,6 +18,7 @@ use fettle_model::identity::Role;
 use fettle_model::incident::IncidentCause;
 use fettle_model::name::{
     CheckName, EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName,
+    TeamName,
 };
 use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::playbook::Manifest;
@@ -113,6 +114,9 @@ pub enum Command {
         person: PersonName,
         /// Which role.
         role: Role,
+        /// The team whose services it is about; `None`: the whole installation.
+        #[serde(default)]
+        team: Option<TeamName>,
         /// Their certificate request, DER, base64. Only its public key is taken.
         csr: String,
     },
@@ -135,6 +139,9 @@ pub enum Command {
         person: PersonName,
         /// Which role.
         role: Role,
+        /// The team whose services it is about; `None`: the whole installation.
+        #[serde(default)]
+        team: Option<TeamName>,
     },
 }
 

@@ -6,6 +6,7 @@ use fettle_cli::profile::Profile;
 use fettle_model::breaker::Scope;
 use fettle_model::counter::LogPosition;
 use fettle_model::host::HostState;
+use fettle_model::identity::Role;
 use fettle_proto::operator::{Command, CommandReply, Problem, ProblemCode, Query, QueryReply};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -54,6 +55,16 @@ fn a_command_is_sent_as_it_was_given_and_its_position_is_told() {
     let person = "carol".parse().expect("a name");
     assert_eq!(asked[4], Asked::Command(Command::RevokePerson { person, why: why("a stolen laptop") }));
     assert!(matches!(&asked[5], Asked::Command(Command::GrantRole { person, .. }) if person.as_str() == "bob"));
+
+    let of_team = ["person", "grant", "bob", "--role", "incident-commander", "--team", "payments"];
+    let ended = stand_in.fettle(&of_team).expect(0);
+    assert!(ended.out.starts_with("bob is incident-commander of team payments from now on"), "{}", ended.out);
+    let [.., Asked::Command(Command::GrantRole { role: Role::IncidentCommander, team: Some(team), .. })] =
+        &stand_in.asked()[..]
+    else {
+        panic!("{:?}", stand_in.asked());
+    };
+    assert_eq!(team.as_str(), "payments");
 }
 
 #[test]

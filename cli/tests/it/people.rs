@@ -105,7 +105,7 @@ fn a_person_gets_a_profile_whose_key_never_left() {
     let profile = fs::read_to_string(stand_in.path("bob/profile.toml")).expect("there");
     assert_eq!(profile, format!("address = \"{}\"\n", stand_in.address));
     let asked = stand_in.asked();
-    let [Asked::Command(Command::AddPerson { role: Role::Auditor, csr, .. })] = &asked[..] else {
+    let [Asked::Command(Command::AddPerson { role: Role::Auditor, team: None, csr, .. })] = &asked[..] else {
         panic!("{asked:?}");
     };
     let csr = STANDARD.decode(csr).expect("base64");

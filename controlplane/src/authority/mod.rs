@@ -5,15 +5,15 @@
 //! a policy that errors, which would open a floor, so *any* error is a denial here. Called by the leader
 //! for people's commands and permit requests, by the gateway for agents, by the API for queries.
 
-use crate::core::{Authorisation, AuthorisationFacts, PersonAction, PurposeKind};
+use crate::core::{Authorisation, AuthorisationFacts, PersonAction, PurposeKind, Resource};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Schema,
     ValidationMode, Validator,
 };
 use fettle_model::host::HostState;
 use fettle_model::id::HostId;
-use fettle_model::identity::Role;
-use fettle_model::name::PersonName;
+use fettle_model::identity::{HeldRole, Role};
+use fettle_model::name::{PersonName, TeamName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -31,9 +31,11 @@ pub struct Petition<'a> {
     /// Who.
     pub by: &'a PersonName,
     /// Their roles.
-    pub roles: &'a BTreeSet<Role>,
+    pub roles: &'a BTreeSet<HeldRole>,
     /// What.
     pub action: PersonAction,
+    /// On what.
+    pub on: &'a Resource,
 }
 
 /// What a person wants to see.
@@ -105,13 +107,13 @@ impl Authority {
     /// Whether a person may do something.
     #[must_use]
     pub fn person(&self, petition: &Petition<'_>) -> Authorisation {
-        self.person_action(petition.by, petition.roles, petition.action.as_str())
+        self.person_action(petition.by, petition.roles, petition.action.as_str(), petition.on)
     }
 
     /// Whether a person may see something.
     #[must_use]
-    pub fn reader(&self, by: &PersonName, roles: &BTreeSet<Role>, reading: Reading) -> Authorisation {
-        self.person_action(by, roles, reading.action())
+    pub fn reader(&self, by: &PersonName, roles: &BTreeSet<HeldRole>, reading: Reading) -> Authorisation {
+        self.person_action(by, roles, reading.action(), &Resource::Installation)
     }
 
     /// Whether an agent may do something in the name of its host.
@@ -159,10 +161,26 @@ impl Authority {
         self.ask(principal, action, resource, context)
     }
 
-    fn person_action(&self, by: &PersonName, roles: &BTreeSet<Role>, action: &str) -> Authorisation {
-        let roles = roles.iter().map(|role| ("Role", role.as_str().to_owned())).collect();
-        let principal = ("Person", by.to_string(), vec![], roles);
-        self.ask(principal, action, ("Installation", "this".to_owned(), vec![], vec![]), Vec::new())
+    fn person_action(&self, by: &PersonName, roles: &BTreeSet<HeldRole>, action: &str, on: &Resource) -> Authorisation {
+        let held = roles.iter().map(|held| match &held.team {
+            None => ("Role", held.role.as_str().to_owned()),
+            Some(team) => ("TeamRole", team_role(held.role, team)),
+        });
+        let known = RestrictedExpression::new_bool(!roles.is_empty());
+        let principal = ("Person", by.to_string(), vec![("known", known)], held.collect());
+        let mut context = Vec::new();
+        if action == PersonAction::GrantRole.as_str()
+            && let Resource::Person(whom) = on
+        {
+            match uid("Person", whom.as_str()) {
+                Ok(whom) => context.push(("whom".to_owned(), RestrictedExpression::new_entity_uid(whom))),
+                Err(error) => return evaluation_error(&*error),
+            }
+        }
+        match described(on) {
+            Ok(resource) => self.ask(principal, action, resource, context),
+            Err(error) => evaluation_error(&*error),
+        }
     }
 
     fn ask(
@@ -174,7 +192,7 @@ impl Authority {
     ) -> Authorisation {
         match self.evaluate(principal, action, resource, context) {
             Ok(authorisation) => authorisation,
-            Err(error) => Authorisation::Denied { policies: vec![format!("evaluation error: {error}")] },
+            Err(error) => evaluation_error(&*error),
         }
     }
 
@@ -217,6 +235,32 @@ impl Authority {
     }
 }
 
+fn evaluation_error(error: &dyn std::error::Error) -> Authorisation {
+    Authorisation::Denied { policies: vec![format!("evaluation error: {error}")] }
+}
+
+/// A resource as policies see it. People are the installation's; a service knows who has which role for its team.
+fn described(on: &Resource) -> Result<Described<'static>, Box<dyn std::error::Error>> {
+    let (service, owner) = match on {
+        Resource::Installation | Resource::Person(_) => {
+            return Ok(("Installation", "this".to_owned(), vec![], vec![]));
+        }
+        Resource::Service { service, owner } => (service, owner),
+    };
+    let of_team = |role| uid("TeamRole", &team_role(role, owner)).map(RestrictedExpression::new_entity_uid);
+    let attributes = vec![
+        ("operators", of_team(Role::Operator)?),
+        ("approvers", of_team(Role::Approver)?),
+        ("commanders", of_team(Role::IncidentCommander)?),
+    ];
+    Ok(("Service", service.to_string(), attributes, vec![]))
+}
+
+/// The name of a team's role. Neither part can contain the separator.
+fn team_role(role: Role, team: &TeamName) -> String {
+    format!("{team}/{}", role.as_str())
+}
+
 /// An entity as it is put together: type, id, attributes, parents.
 type Described<'a> = (&'a str, String, Vec<(&'a str, RestrictedExpression)>, Vec<(&'a str, String)>);
 
@@ -240,5 +284,7 @@ fn number(value: u32) -> RestrictedExpression {
     RestrictedExpression::new_long(i64::from(value))
 }
 
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Roles by action, floors by fact, and what an error does.
+//! Floors by fact, and what an error does.
 
 use super::*;
 use crate::core::PlaybookFacts;
@@ -15,42 +15,6 @@ where
     T::Err: std::fmt::Debug,
 {
     text.parse().expect("a name")
-}
-
-#[test]
-fn each_role_may_do_its_own_and_nobody_without_a_role_may_do_anything() {
-    let authority = authority();
-    let alice = name("alice");
-    for action in PersonAction::ALL {
-        for roles in
-            [vec![], vec![Role::Operator], vec![Role::Author], vec![Role::Auditor], vec![Role::Auditor, Role::Operator]]
-        {
-            let roles: BTreeSet<Role> = roles.into_iter().collect();
-            let expected = roles.contains(&Role::Operator)
-                || (roles.contains(&Role::Author) && action == PersonAction::AdmitPlaybook)
-                || (!roles.is_empty() && action == PersonAction::RenewCertificate);
-            let said = authority.person(&Petition { by: &alice, roles: &roles, action });
-            assert_eq!(said == Authorisation::Allowed, expected, "{roles:?} {}: {said:?}", action.as_str());
-        }
-    }
-}
-
-#[test]
-fn who_may_read_what() {
-    let authority = authority();
-    let alice = name("alice");
-    for (role, reading, expected) in [
-        (Role::Operator, Reading::ExportLog, true),
-        (Role::Auditor, Reading::ExportLog, true),
-        (Role::Auditor, Reading::State, true),
-        (Role::Author, Reading::State, true),
-        (Role::Author, Reading::Log, false),
-        (Role::Author, Reading::ExportLog, false),
-    ] {
-        let said = authority.reader(&alice, &BTreeSet::from([role]), reading);
-        assert_eq!(said == Authorisation::Allowed, expected, "{role:?} {reading:?}: {said:?}");
-    }
-    assert_ne!(authority.reader(&alice, &BTreeSet::new(), Reading::State), Authorisation::Allowed);
 }
 
 #[test]
@@ -115,6 +79,11 @@ fn a_permit_is_allowed_until_a_floor_forbids_it() {
 
 #[test]
 fn what_the_schema_does_not_know_is_denied() {
-    let denied = authority().person_action(&name("alice"), &BTreeSet::from([Role::Operator]), "host.reboot");
+    let denied = authority().person_action(
+        &name("alice"),
+        &BTreeSet::from([HeldRole::from(Role::Operator)]),
+        "host.reboot",
+        &Resource::Installation,
+    );
     assert!(matches!(denied, Authorisation::Denied { policies } if policies[0].starts_with("evaluation error: ")));
 }

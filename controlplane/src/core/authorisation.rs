@@ -8,8 +8,10 @@ use super::state::State;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId};
-use fettle_model::identity::Role;
-use fettle_model::name::{EnvironmentName, PersonName, PlaybookName, PublisherName, ServiceName, TeamName};
+use fettle_model::identity::HeldRole;
+use fettle_model::name::{
+    EnvironmentName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
+};
 use fettle_model::permit::{PermitRequest, Purpose};
 use fettle_model::playbook::Action;
 use fettle_model::remediation::Mode;
@@ -93,6 +95,36 @@ impl PersonAction {
             Self::SetHostState => "host.set-state",
         }
     }
+}
+
+/// What a person's request is about, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The installation as a whole.
+    Installation,
+    /// A service.
+    Service(ServiceName),
+    /// The service of a remediation.
+    Remediation(RemediationName),
+    /// A person.
+    Person(PersonName),
+}
+
+/// What a person's request is about, as policies see it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// The installation as a whole; also a service that is not configured, so that only whoever may do
+    /// something everywhere is told that.
+    Installation,
+    /// A configured service.
+    Service {
+        /// Its name.
+        service: ServiceName,
+        /// The team that owns it.
+        owner: TeamName,
+    },
+    /// The installation's people, and this one among them.
+    Person(PersonName),
 }
 
 /// What a permit is asked for.
@@ -207,9 +239,27 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
 }
 
 impl State {
+    /// What a request is about, as the configuration in force has it.
+    #[must_use]
+    pub fn resource(&self, subject: &Subject) -> Resource {
+        let configuration = self.configuration();
+        let service = match subject {
+            Subject::Installation => return Resource::Installation,
+            Subject::Person(person) => return Resource::Person(person.clone()),
+            Subject::Service(service) => configuration.service(service),
+            Subject::Remediation(remediation) => configuration
+                .remediation(remediation)
+                .and_then(|remediation| configuration.service(&remediation.service)),
+        };
+        service.map_or(Resource::Installation, |service| Resource::Service {
+            service: service.name.clone(),
+            owner: service.owner.clone(),
+        })
+    }
+
     /// A person's roles; none for somebody whom the log does not know.
     #[must_use]
-    pub fn roles(&self, person: &PersonName) -> BTreeSet<Role> {
+    pub fn roles(&self, person: &PersonName) -> BTreeSet<HeldRole> {
         self.people.roles.get(person).cloned().unwrap_or_default()
     }
 }

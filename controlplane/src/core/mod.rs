@@ -40,7 +40,8 @@ pub mod views;
 pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};
 pub use attempts::{Attempts, Fingerprint};
 pub use authorisation::{
-    Authorisation, AuthorisationFacts, PersonAction, PlaybookFacts, PurposeKind, facts_for_authorisation,
+    Authorisation, AuthorisationFacts, PersonAction, PlaybookFacts, PurposeKind, Resource, Subject,
+    facts_for_authorisation,
 };
 pub use breakers::{
     ENVIRONMENT_MAX_FAILURES, FLEET_BREAKER_COOLDOWN, FLEET_FAILURE_WINDOW, GLOBAL_MAX_FAILURES, OpenBreaker, Probe,

@@ -3,7 +3,7 @@
 use super::entry::Stamp;
 use fettle_model::counter::CertificateGeneration;
 use fettle_model::id::TokenId;
-use fettle_model::identity::Role;
+use fettle_model::identity::{HeldRole, Role};
 use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::record::{CertificateIssued, PublisherTrusted, RoleGranted, TokenCreated};
 use fettle_model::time::UnixMillis;
@@ -31,7 +31,7 @@ pub(in crate::core) struct OpenTokens {
 /// Who may do what, and whose keys are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::core) struct People {
-    pub(in crate::core) roles: BTreeMap<PersonName, BTreeSet<Role>>,
+    pub(in crate::core) roles: BTreeMap<PersonName, BTreeSet<HeldRole>>,
     pub(in crate::core) tokens: BTreeMap<TokenId, Token>,
     certificates: BTreeMap<PersonName, CertificateGeneration>,
     /// For those who were ever revoked: the serial numbers that they were given since, with their ends. Naming
@@ -44,7 +44,8 @@ pub(in crate::core) struct People {
 
 impl People {
     pub(in crate::core) fn grant(&mut self, granted: &RoleGranted) {
-        self.roles.entry(granted.person.clone()).or_default().insert(granted.role);
+        let held = HeldRole { role: granted.role, team: granted.team.clone() };
+        self.roles.entry(granted.person.clone()).or_default().insert(held);
     }
 
     /// Ends a person's roles and every certificate until here.
@@ -73,8 +74,9 @@ impl People {
         self.since_revoked.contains_key(person)
     }
 
+    /// Who has a role for the whole installation.
     pub(in crate::core) fn have_role(&self, role: Role) -> impl Iterator<Item = &PersonName> {
-        self.roles.iter().filter(move |(_, roles)| roles.contains(&role)).map(|(person, _)| person)
+        self.roles.iter().filter(move |(_, roles)| roles.contains(&HeldRole::from(role))).map(|(person, _)| person)
     }
 
     /// How many certificates a person was given.

@@ -198,8 +198,9 @@ impl Thread {
     }
 
     fn person_command(&self, by: PersonName, request: PersonRequest) -> Command {
-        let roles = self.core.state().roles(&by);
-        let petition = Petition { by: &by, roles: &roles, action: request.action() };
+        let state = self.core.state();
+        let (roles, on) = (state.roles(&by), state.resource(&request.subject()));
+        let petition = Petition { by: &by, roles: &roles, action: request.action(), on: &on };
         let authorised = self.authority.person(&petition);
         Command::Person(Box::new(PersonCommand { by, authorised, request }))
     }

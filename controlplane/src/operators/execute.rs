@@ -1,8 +1,8 @@
 //! Commands: names become ids, secrets are minted, and the leader is asked.
 
-use super::Caller;
 use super::problem::{invalid, not_found, refused, unavailable};
-use crate::core::{NewCertificate, OWN_CERTIFICATE, Outcome, PersonAction, PersonRequest};
+use super::{Asked, Caller};
+use crate::core::{NewCertificate, OWN_CERTIFICATE, Outcome, PersonAction, PersonRequest, Subject};
 use crate::gateway::{as_new, gone, internal};
 use crate::leader::Done;
 use crate::mint;
@@ -10,41 +10,58 @@ use crate::vault::VaultError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_audit::key::PublicKey;
-use fettle_certs::authority::Subject;
+use fettle_certs::authority::Subject as Holder;
 use fettle_certs::csr::{MAX_CSR_BYTES, ProvenKey};
 use fettle_certs::token::JoinToken;
+use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::identity::HeldRole;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
 use fettle_model::record::Body;
 use fettle_proto::operator::{Command, CommandReply};
 use std::time::Duration;
 use tonic::Status;
 
-/// The action of a command, and what it is about, as policies and the record of a denial name them.
-pub(super) fn action(command: &Command) -> (PersonAction, String) {
-    match command {
-        Command::CreateToken { environment, .. } => (PersonAction::CreateToken, format!("environment:{environment}")),
-        Command::SetConfiguration { .. } => (PersonAction::SetConfiguration, "configuration".to_owned()),
-        Command::TrustPublisher { publisher, .. } => (PersonAction::TrustPublisher, format!("publisher:{publisher}")),
+/// What a command asks policies for.
+pub(super) fn asked(command: &Command) -> Asked {
+    use Subject::{Installation, Person};
+    let of_scope = |scope: &Scope| match scope {
+        Scope::Service(service) => Subject::Service(service.clone()),
+        Scope::Global | Scope::Environment(_) | Scope::Playbook(_) => Installation,
+    };
+    let (action, subject, resource) = match command {
+        Command::CreateToken { environment, .. } => {
+            (PersonAction::CreateToken, Installation, format!("environment:{environment}"))
+        }
+        Command::SetConfiguration { .. } => (PersonAction::SetConfiguration, Installation, "configuration".to_owned()),
+        Command::TrustPublisher { publisher, .. } => {
+            (PersonAction::TrustPublisher, Installation, format!("publisher:{publisher}"))
+        }
         Command::StartDrill { host, remediation, .. } => {
-            (PersonAction::StartDrill, format!("host:{host}/{remediation}"))
+            (PersonAction::StartDrill, Subject::Remediation(remediation.clone()), format!("host:{host}/{remediation}"))
         }
-        Command::WishRun { host, check } => (PersonAction::WishRun, format!("host:{host}/{check}")),
-        Command::Stop { scope, .. } => (PersonAction::Stop, scope.to_string()),
-        Command::Resume { scope, .. } => (PersonAction::Resume, scope.to_string()),
+        Command::WishRun { host, check } => {
+            (PersonAction::WishRun, Subject::Service(check.service.clone()), format!("host:{host}/{check}"))
+        }
+        Command::Stop { scope, .. } => (PersonAction::Stop, of_scope(scope), scope.to_string()),
+        Command::Resume { scope, .. } => (PersonAction::Resume, of_scope(scope), scope.to_string()),
         Command::SetHostState { host, state, .. } => {
-            (PersonAction::SetHostState, format!("host:{host}/{}", state.as_str()))
+            (PersonAction::SetHostState, Installation, format!("host:{host}/{}", state.as_str()))
         }
-        Command::RevokePerson { person, .. } => (PersonAction::RevokePerson, format!("person:{person}")),
-        Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, OWN_CERTIFICATE.to_owned()),
-        Command::AddPerson { person, role, .. } | Command::GrantRole { person, role } => {
-            (PersonAction::GrantRole, format!("person:{person}/{}", role.as_str()))
+        Command::RevokePerson { person, .. } => {
+            (PersonAction::RevokePerson, Person(person.clone()), format!("person:{person}"))
         }
-    }
+        Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
+        Command::AddPerson { person, role, team, .. } | Command::GrantRole { person, role, team } => {
+            let held = HeldRole { role: *role, team: team.clone() };
+            (PersonAction::GrantRole, Person(person.clone()), format!("person:{person}/{held}"))
+        }
+    };
+    Asked { action, subject, resource }
 }
 
 /// Does what a person orders.
@@ -76,7 +93,8 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             let host = host_id(caller, &host).await?;
             ask(caller, PersonRequest::SetHostState { host, state, why }).await
         }
-        Command::AddPerson { person, role, csr } => {
+        Command::AddPerson { person, role, team, csr } => {
+            let role = HeldRole { role, team };
             certified(caller, person.clone(), &csr, |certificate| PersonRequest::AddPerson {
                 person,
                 role,
@@ -92,7 +110,9 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             .await
         }
         Command::RevokePerson { person, why } => ask(caller, PersonRequest::RevokePerson { person, why }).await,
-        Command::GrantRole { person, role } => ask(caller, PersonRequest::GrantRole { person, role }).await,
+        Command::GrantRole { person, role, team } => {
+            ask(caller, PersonRequest::GrantRole { person, role: HeldRole { role, team } }).await
+        }
     }
 }
 
@@ -214,7 +234,7 @@ async fn certified(
     let csr = Some(csr).filter(|csr| csr.len() <= MAX_CSR_CHARS).and_then(|csr| STANDARD.decode(csr).ok());
     let csr = csr.ok_or_else(|| wrong("the certificate request is not base64, or too long".to_owned()))?;
     let key = ProvenKey::from_csr(&csr).map_err(|error| wrong(error.to_string()))?;
-    let issued = caller.shared.certify(&key, Subject::Person(person)).map_err(internal)?;
+    let issued = caller.shared.certify(&key, Holder::Person(person)).map_err(internal)?;
     decided(caller, request(as_new(&issued))).await?;
     Ok(CommandReply::Person { chain: issued.chain_pem(), root: caller.shared.authority.root().to_pem() })
 }

@@ -21,10 +21,10 @@ mod rows;
 mod summary;
 
 use crate::authority::{Petition, Reading};
-use crate::core::{Authorisation, Command, PersonAction};
+use crate::core::{Authorisation, Command, PersonAction, Resource, Subject};
 use crate::gateway::{Shared, gone, internal};
 use crate::server::Peer;
-use fettle_model::identity::{Principal, Role};
+use fettle_model::identity::{HeldRole, Principal};
 use fettle_model::name::PersonName;
 use fettle_model::record::ActionRefused;
 use fettle_proto::operator::{Command as Order, MAX_DOCUMENT_BYTES, Problem, ProblemCode, Query};
@@ -69,8 +69,7 @@ impl Operators for OperatorsService {
     async fn execute(&self, request: Request<Document>) -> Result<Response<Document>, Status> {
         let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
         let order: Order = parse(&request.into_inner().json)?;
-        let (action, resource) = execute::action(&order);
-        caller.authorise(action, resource).await?;
+        caller.authorise(execute::asked(&order)).await?;
         let reply = execute::execute(&caller, order).await?;
         answer(&reply)
     }
@@ -85,7 +84,8 @@ impl Operators for OperatorsService {
 
     async fn publish_playbook(&self, request: Request<Streaming<PlaybookPart>>) -> Result<Response<Document>, Status> {
         let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
-        caller.authorise(PersonAction::AdmitPlaybook, "playbook".to_owned()).await?;
+        let (action, subject) = (PersonAction::AdmitPlaybook, Subject::Installation);
+        caller.authorise(Asked { action, subject, resource: "playbook".to_owned() }).await?;
         let turn = Arc::clone(&self.publishes).acquire_owned().await.map_err(internal)?;
         let reply = publish::publish(&caller, request.into_inner()).await?;
         drop(turn);
@@ -121,8 +121,16 @@ fn answer<T: serde::Serialize>(reply: &T) -> Result<Response<Document>, Status> 
 enum Standing {
     /// It was withdrawn.
     Withdrawn,
-    /// These roles.
-    Has(BTreeSet<Role>),
+    /// These roles, and what the question is about.
+    Has { roles: BTreeSet<HeldRole>, on: Resource },
+}
+
+/// What a command asks policies for.
+pub(super) struct Asked {
+    pub(super) action: PersonAction,
+    pub(super) subject: Subject,
+    /// What it is about, as the record of a denial names it.
+    pub(super) resource: String,
 }
 
 /// A person who calls.
@@ -149,30 +157,37 @@ impl<'a> Caller<'a> {
         }
     }
 
-    async fn standing(&self) -> Result<Standing, Status> {
+    async fn standing(&self, subject: Subject) -> Result<Standing, Status> {
         let (person, serial) = (self.person.clone(), self.serial.clone());
         let look = self.shared.leader.inspect(move |view| {
             let state = view.core.state();
-            if state.is_withdrawn(&person, &serial) { Standing::Withdrawn } else { Standing::Has(state.roles(&person)) }
+            if state.is_withdrawn(&person, &serial) {
+                Standing::Withdrawn
+            } else {
+                Standing::Has { roles: state.roles(&person), on: state.resource(&subject) }
+            }
         });
         look.await.map_err(gone)
     }
 
     /// Asks Cedar whether this person may do something. The leader asks once more, at the state in which it
     /// decides; here it is asked before anything is looked up or read for them.
-    async fn authorise(&self, action: PersonAction, resource: String) -> Result<(), Status> {
-        let authorised = match self.standing().await? {
+    async fn authorise(&self, asked: Asked) -> Result<(), Status> {
+        let Asked { action, subject, resource } = asked;
+        let authorised = match self.standing(subject).await? {
             Standing::Withdrawn => return self.refuse_withdrawn(action.as_str(), resource).await,
-            Standing::Has(roles) => self.shared.policies.person(&Petition { by: &self.person, roles: &roles, action }),
+            Standing::Has { roles, on } => {
+                self.shared.policies.person(&Petition { by: &self.person, roles: &roles, action, on: &on })
+            }
         };
         self.unless_denied(authorised, action.as_str(), resource).await
     }
 
     async fn may_read(&self, reading: Reading) -> Result<(), Status> {
         let (action, resource) = (reading.action(), "installation".to_owned());
-        let authorised = match self.standing().await? {
+        let authorised = match self.standing(Subject::Installation).await? {
             Standing::Withdrawn => return self.refuse_withdrawn(action, resource).await,
-            Standing::Has(roles) => self.shared.policies.reader(&self.person, &roles, reading),
+            Standing::Has { roles, .. } => self.shared.policies.reader(&self.person, &roles, reading),
         };
         self.unless_denied(authorised, action, resource).await
     }

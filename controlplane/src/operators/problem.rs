@@ -38,7 +38,7 @@ pub(super) fn unavailable(message: impl Into<String>, remedy: impl Into<String>)
 }
 
 /// What helps whose certificate was withdrawn.
-const ADDED_ANEW: &str = "ask an operator to add you anew: fettle person add";
+const ADDED_ANEW: &str = "ask an administrator to add you anew: fettle person add";
 
 /// The caller's certificate was withdrawn, whatever roles they have.
 pub(super) fn withdrawn(by: &PersonName, action: &str) -> Problem {
@@ -55,7 +55,7 @@ pub(super) fn denied(by: &PersonName, action: &str, policies: &[String]) -> Prob
     Problem {
         code: ProblemCode::Denied,
         message: format!("{by} may not {action}: {because}"),
-        remedy: "ask an operator for the role that permits it: fettle person add".to_owned(),
+        remedy: "ask an administrator for the role that permits it: fettle person grant".to_owned(),
     }
 }
 
@@ -74,14 +74,17 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         return status(Problem { code: ProblemCode::Refused, message: refusal.to_string(), remedy });
     }
     let (code, remedy) = match refusal {
-        Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an operator"),
+        Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an administrator"),
         Refusal::CertificateWithdrawn(_) => (ProblemCode::Denied, ADDED_ANEW),
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
-        Refusal::LastOperator(_) => (
+        Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,
-            "add another operator first: fettle person add NAME --role operator; where no good key is left, \
+            "add another administrator first: fettle person add NAME --role administrator; where no good key is left, \
              fettle-controlplane operator writes a fresh profile at the control plane's console",
         ),
+        Refusal::RoleHasNoTeam(_) => {
+            (ProblemCode::Invalid, "leave --team out: nothing that it allows is about a service")
+        }
         Refusal::Why => (ProblemCode::Invalid, "give a short reason in one line"),
         Refusal::TokenValidity => (ProblemCode::Invalid, "give a shorter validity, such as 1h"),
         Refusal::TokensOpen { .. } => (ProblemCode::Refused, "wait until one expires"),
@@ -93,7 +96,7 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         Refusal::PlaybookNotAdmitted { .. } => (ProblemCode::NotFound, "publish the playbook first"),
         Refusal::Parameters { .. } => (ProblemCode::Invalid, "see the playbook's parameters: fettle playbook show"),
         Refusal::PublisherNotTrusted(_) => {
-            (ProblemCode::Refused, "an operator trusts the key first: fettle publisher trust NAME PUBLIC_KEY")
+            (ProblemCode::Refused, "an administrator trusts the key first: fettle publisher trust NAME PUBLIC_KEY")
         }
         Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
         Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),

@@ -88,7 +88,7 @@ async fn believed(caller: &Caller<'_>, bytes: Vec<u8>) -> Result<(Publication, P
     if keys.is_empty() {
         return Err(not_found(
             format!("the publisher {} is not trusted here", claimed.publisher),
-            "an operator trusts the key first: fettle publisher trust NAME PUBLIC_KEY",
+            "an administrator trusts the key first: fettle publisher trust NAME PUBLIC_KEY",
         ));
     }
     let mut keys = keys.iter().filter_map(|key| key.parse::<PublicKey>().ok());

@@ -4,6 +4,7 @@ use super::rows::host_name;
 use crate::core::State;
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::HostId;
+use fettle_model::identity::HeldRole;
 use fettle_model::incident::IncidentCause;
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
@@ -31,7 +32,8 @@ pub(super) fn of(state: &State, body: &Body) -> String {
     match body {
         Body::LogOpened(opened) => format!("the log {} was opened", opened.origin),
         Body::RoleGranted(granted) => {
-            format!("{} is {} {}", granted.person, granted.role.as_str(), by(granted.by.as_ref()))
+            let held = HeldRole { role: granted.role, team: granted.team.clone() };
+            format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
         }
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
         Body::TokenCreated(created) => match &created.host {

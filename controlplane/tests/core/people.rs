@@ -3,13 +3,14 @@
 use crate::world::{PUBLISHER_KEY, World, admit, service, version, web};
 use fettle_controlplane::core::{
     Authorisation, Command, DeadCertificate, Enrol, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES,
-    NewCertificate, NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, RotateCertificate,
+    NewCertificate, NewestCertificate, Outcome, PersonAction, PersonRefusal, PersonRequest, Resource,
+    RotateCertificate, Subject,
 };
 use fettle_model::breaker::Scope;
 use fettle_model::counter::{CertificateGeneration, ConfigurationGeneration};
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, TokenId};
-use fettle_model::identity::Role;
+use fettle_model::identity::{HeldRole, Reach, Role};
 use fettle_model::record::{Body, Kind};
 use fettle_model::remediation::{Mode, Parameters, Remediation};
 use std::collections::BTreeMap;
@@ -24,14 +25,17 @@ fn a_log_is_opened_once() {
     assert_eq!(world.run(&Command::Initialise(Initialise { opened, operator })), Outcome::AlreadyInitialised);
     assert_eq!(world.log.len(), length);
     let alice = "alice".parse().expect("a name");
-    assert_eq!(world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(), [Role::Operator]);
+    assert_eq!(
+        world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(),
+        [Role::Operator.into(), Role::Administrator.into()]
+    );
 }
 
 #[test]
 fn what_cedar_denies_is_a_record_and_a_refusal() {
     let mut world = World::new();
     let policies = vec!["floor".to_owned()];
-    let request = PersonRequest::GrantRole { person: "bob".parse().expect("a name"), role: Role::Auditor };
+    let request = PersonRequest::GrantRole { person: "bob".parse().expect("a name"), role: Role::Auditor.into() };
     let outcome = world.person_with(request, Authorisation::Denied { policies: policies.clone() });
     let by = "alice".parse().expect("a name");
     let action = PersonAction::GrantRole;
@@ -47,7 +51,7 @@ fn what_is_so_already_adds_nothing() {
     let length = world.log.len();
     let alice = "alice".parse().expect("a name");
     let again = [
-        PersonRequest::GrantRole { person: alice, role: Role::Operator },
+        PersonRequest::GrantRole { person: alice, role: Role::Operator.into() },
         PersonRequest::TrustPublisher { publisher: "acme".parse().expect("a name"), key: PUBLISHER_KEY.to_owned() },
         admit("restart-service", "1.0.0", "acme"),
     ];
@@ -56,6 +60,57 @@ fn what_is_so_already_adds_nothing() {
     }
     assert_eq!(world.configure(), Outcome::Unchanged);
     assert_eq!(world.log.len(), length);
+}
+
+#[test]
+fn a_role_is_given_for_the_installation_or_for_a_team_where_it_is_about_services() {
+    let mut world = World::new();
+    let bob: fettle_model::name::PersonName = "bob".parse().expect("a name");
+    for role in Role::ALL {
+        let held = HeldRole { role, team: Some("team-web".parse().expect("a name")) };
+        let outcome = world.person(PersonRequest::GrantRole { person: bob.clone(), role: held.clone() });
+        match role.reach() {
+            Reach::Team => assert_eq!(outcome, Outcome::Done),
+            Reach::Installation => {
+                assert_eq!(outcome, Outcome::PersonRefused(PersonRefusal::RoleHasNoTeam(role)));
+                continue;
+            }
+        }
+        let Body::RoleGranted(granted) = world.last() else { unreachable!("{:?}", world.last()) };
+        assert_eq!((granted.role, &granted.team), (role, &held.team));
+        let whole = PersonRequest::GrantRole { person: bob.clone(), role: role.into() };
+        assert_eq!(world.person(whole), Outcome::Done, "more than a team's");
+    }
+    assert_eq!(world.core.state().roles(&bob).len(), 6);
+    assert!(world.replayed() == *world.core.state());
+}
+
+#[test]
+fn what_is_about_a_service_is_judged_by_its_owner_and_everything_else_by_the_installation() {
+    let world = World::new();
+    let state = world.core.state();
+    let owned = Resource::Service { service: web().service, owner: service().owner };
+    let host = HostId::from_uuid(uuid::Uuid::nil());
+    let why = String::new;
+    for (request, expected) in [
+        (PersonRequest::Stop { scope: Scope::Service(web().service), why: why() }, owned.clone()),
+        (PersonRequest::Resume { scope: Scope::Service(web().service), why: why() }, owned.clone()),
+        (PersonRequest::WishRun { host, check: web() }, owned.clone()),
+        (PersonRequest::Stop { scope: Scope::Global, why: why() }, Resource::Installation),
+        (
+            PersonRequest::Stop { scope: Scope::Playbook("x".parse().expect("a name")), why: why() },
+            Resource::Installation,
+        ),
+        (
+            PersonRequest::Stop { scope: Scope::Service("x".parse().expect("a name")), why: why() },
+            Resource::Installation,
+        ),
+        (PersonRequest::SetHostState { host, state: HostState::Revoked, why: why() }, Resource::Installation),
+    ] {
+        assert_eq!(state.resource(&request.subject()), expected, "{request:?}");
+    }
+    let remediation = Subject::Remediation("restart-web".parse().expect("a name"));
+    assert_eq!(state.resource(&remediation), owned);
 }
 
 #[test]
@@ -206,7 +261,7 @@ fn a_person_who_is_added_has_a_role_and_a_counted_certificate() {
         let certificate = NewCertificate { serial: serial.to_owned(), not_after: world.now.wall };
         world.done(PersonRequest::AddPerson {
             person: "bob".parse().expect("a name"),
-            role: Role::Author,
+            role: Role::Author.into(),
             certificate,
         });
     };
@@ -216,7 +271,7 @@ fn a_person_who_is_added_has_a_role_and_a_counted_certificate() {
     assert_eq!((issued.serial.as_str(), issued.generation.0), ("bb", 2));
     assert!(issued.subject.to_string().ends_with("/person/bob"), "{}", issued.subject);
     let bob = "bob".parse().expect("a name");
-    assert_eq!(world.core.state().roles(&bob).into_iter().collect::<Vec<_>>(), [Role::Author]);
+    assert_eq!(world.core.state().roles(&bob).into_iter().collect::<Vec<_>>(), [Role::Author.into()]);
 }
 
 #[test]
@@ -232,7 +287,10 @@ fn a_renewal_is_one_record_about_whoever_asks_and_changes_no_role() {
     }
     assert_eq!(world.log.len(), length + 2);
     let alice = "alice".parse().expect("a name");
-    assert_eq!(world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(), [Role::Operator]);
+    assert_eq!(
+        world.core.state().roles(&alice).into_iter().collect::<Vec<_>>(),
+        [Role::Operator.into(), Role::Administrator.into()]
+    );
 }
 
 fn remediation() -> Remediation {

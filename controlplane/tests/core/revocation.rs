@@ -19,7 +19,7 @@ fn certificate(world: &World, serial: &str) -> NewCertificate {
 
 fn add(world: &mut World, person: &str, role: Role, serial: &str) {
     let certificate = certificate(world, serial);
-    world.done(PersonRequest::AddPerson { person: name(person), role, certificate });
+    world.done(PersonRequest::AddPerson { person: name(person), role: role.into(), certificate });
 }
 
 fn revoke(world: &mut World, person: &str) -> Outcome {
@@ -62,7 +62,7 @@ fn who_is_added_anew_has_what_they_were_given_since_and_nothing_from_before() {
     let mut world = World::new();
     add(&mut world, "bob", Role::Author, "aa");
     assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
-    world.done(PersonRequest::GrantRole { person: name("bob"), role: Role::Author });
+    world.done(PersonRequest::GrantRole { person: name("bob"), role: Role::Author.into() });
     assert!(!good(&world, "bob", "aa"), "a role brings no certificate back");
     add(&mut world, "bob", Role::Author, "bb");
     assert!(good(&world, "bob", "bb") && !good(&world, "bob", "aa"));
@@ -103,16 +103,16 @@ fn a_consoles_note_that_comes_late_makes_nothing_good() {
 }
 
 #[test]
-fn the_last_operator_stays() {
+fn the_last_administrator_stays() {
     let mut world = World::new();
-    add(&mut world, "bob", Role::Author, "aa");
-    let last = |person| Outcome::PersonRefused(PersonRefusal::LastOperator(name(person)));
-    assert_eq!(revoke(&mut world, "alice"), last("alice"));
-    add(&mut world, "olga", Role::Operator, "cc");
+    add(&mut world, "bob", Role::Operator, "aa");
+    let last = |person| Outcome::PersonRefused(PersonRefusal::LastAdministrator(name(person)));
+    assert_eq!(revoke(&mut world, "alice"), last("alice"), "an operator gives no roles");
+    add(&mut world, "olga", Role::Administrator, "cc");
     assert_eq!(revoke(&mut world, "alice"), Outcome::Done);
     assert_eq!(revoke(&mut world, "olga"), last("olga"));
-    let operators = world.core.state().roles(&name("olga"));
-    assert_eq!(operators.into_iter().collect::<Vec<_>>(), [Role::Operator]);
+    let held = world.core.state().roles(&name("olga"));
+    assert_eq!(held.into_iter().collect::<Vec<_>>(), [Role::Administrator.into()]);
 }
 
 #[test]

@@ -48,9 +48,9 @@ async fn one_record_comes_with_the_proof_that_it_is_in_the_log() {
         let (record, _) = published.verify(log, policy.permit_key()).expect("proven");
         assert_eq!(record.envelope().digest(), row.digest);
     }
-    let problem = alice.query(Query::Record { position: LogPosition(3) }).await.expect_err("the log has three");
+    let problem = alice.query(Query::Record { position: LogPosition(4) }).await.expect_err("the log has four");
     assert_eq!(problem.code, ProblemCode::NotFound);
-    assert_eq!(problem.message, "there is no record at position 3: the log has 3 records");
+    assert_eq!(problem.message, "there is no record at position 4: the log has 4 records");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn certified(site: &Site, key: PrivateKey, reply: CommandReply) -> (String
 /// The identity of a person whom the first operator adds.
 pub(crate) async fn added_as(site: &Site, person: &str, role: Role) -> Identity {
     let key = PrivateKey::generate().expect("a key");
-    let command = Command::AddPerson { person: name(person), role, csr: request(&key) };
+    let command = Command::AddPerson { person: name(person), role, team: None, csr: request(&key) };
     let reply = site.alice().await.execute(command).await.expect("added");
     identity(site, key, reply)
 }
@@ -86,11 +86,14 @@ async fn a_person_who_is_added_may_do_what_their_role_says() {
     denied(auditor.execute(stop()).await, "automation.stop");
     denied(auditor.publish(Vec::new(), b"").await, "playbook.admit");
     auditor.export().await.expect("an auditor takes the log");
-    site.alice().await.done(Command::GrantRole { person: name("audrey"), role: Role::Operator }).await;
+    site.alice().await.done(Command::GrantRole { person: name("audrey"), role: Role::Operator, team: None }).await;
     auditor.execute(stop()).await.expect("an operator by now");
-    denied(author.execute(Command::GrantRole { person: name("ann"), role: Role::Operator }).await, "role.grant");
+    denied(
+        author.execute(Command::GrantRole { person: name("ann"), role: Role::Operator, team: None }).await,
+        "role.grant",
+    );
     let csr = STANDARD.encode(b"no request");
-    let add = Command::AddPerson { person: name("bob"), role: Role::Author, csr };
+    let add = Command::AddPerson { person: name("bob"), role: Role::Author, team: None, csr };
     let problem = site.alice().await.execute(add).await.expect_err("no request");
     assert_eq!(problem.code, ProblemCode::Invalid);
 }
@@ -117,6 +120,43 @@ async fn everybody_with_a_role_renews_their_own_certificate_and_gets_nothing_els
     let mallory = site.stranger("mallory").await;
     let key = PrivateKey::generate().expect("a key");
     denied(mallory.execute(Command::RenewCertificate { csr: request(&key) }).await, "certificate.renew");
+}
+
+#[tokio::test]
+async fn a_teams_operator_orders_what_is_about_its_services_and_nothing_else() {
+    let site = Site::new().await;
+    let alice = site.alice().await;
+    let replaces = ConfigurationGeneration(0);
+    alice.done(Command::SetConfiguration { services: vec![service()], remediations: Vec::new(), replaces }).await;
+    let tom = added(&site, "tom", Role::Viewer).await;
+    let of = |team| Command::GrantRole { person: name("tom"), role: Role::Operator, team: Some(name(team)) };
+    let stop_web = || Command::Stop { scope: Scope::Service(name("web")), why: "a test".to_owned() };
+    denied(tom.execute(stop_web()).await, "automation.stop");
+    alice.done(of("team-other")).await;
+    denied(tom.execute(stop_web()).await, "automation.stop");
+    alice.done(of("team-web")).await;
+    tom.done(stop_web()).await;
+    tom.done(Command::Resume { scope: Scope::Service(name("web")), why: "a test".to_owned() }).await;
+    denied(tom.execute(stop()).await, "automation.stop");
+    let check = fettle_model::check::CheckRef { service: name("web"), check: name("http") };
+    let wish = Command::WishRun { host: name("nowhere"), check };
+    let problem = tom.execute(wish).await.expect_err("no such host");
+    assert_eq!(problem.code, ProblemCode::NotFound, "allowed, and then looked for: {problem:?}");
+    denied(tom.export().await, "log.export");
+    denied(tom.execute(of("team-web")).await, "role.grant");
+}
+
+#[tokio::test]
+async fn who_administers_gives_no_role_to_themselves() {
+    let site = Site::new().await;
+    let grant = |team| Command::GrantRole { person: name("alice"), role: Role::Approver, team };
+    for team in [None, Some(name("team-web"))] {
+        denied(site.alice().await.execute(grant(team)).await, "role.grant");
+    }
+    let key = PrivateKey::generate().expect("a key");
+    let csr = request(&key);
+    let add = Command::AddPerson { person: name("alice"), role: Role::Approver, team: None, csr };
+    denied(site.alice().await.execute(add).await, "role.grant");
 }
 
 #[tokio::test]
@@ -157,7 +197,7 @@ async fn what_does_not_fit_into_a_record_is_refused_and_the_control_plane_goes_o
     let problem = alice.execute(set).await.expect_err("too large");
     assert_eq!(problem.code, ProblemCode::Invalid, "{problem:?}");
     alice.done(stop()).await;
-    assert_eq!(alice.kinds().await, [Kind::LogOpened, Kind::RoleGranted, Kind::AutomationStopped]);
+    assert_eq!(alice.kinds().await, [Kind::LogOpened, Kind::RoleGranted, Kind::RoleGranted, Kind::AutomationStopped]);
 }
 
 #[tokio::test]

@@ -85,27 +85,27 @@ async fn the_first_operators_certificate_which_is_older_than_the_log_is_withdraw
     let site = Site::new().await;
     let first = IdentityStore::at(site.state.operator()).load().expect("loaded").expect("an identity");
     let alice = connect(&site, &first).await;
-    let olga = connect(&site, &added_as(&site, "olga", Role::Operator).await).await;
+    let olga = connect(&site, &added_as(&site, "olga", Role::Administrator).await).await;
     alice.done(revoke("alice")).await;
     let key = PrivateKey::generate().expect("a key");
-    let add = Command::AddPerson { person: name("alice"), role: Role::Operator, csr: request(&key) };
+    let add = Command::AddPerson { person: name("alice"), role: Role::Operator, team: None, csr: request(&key) };
     let reply = olga.execute(add).await.expect("added anew");
     may_do_nothing(&alice).await;
     connect(&site, &identity(&site, key, reply)).await.query(Query::Hosts).await.expect("added anew");
 }
 
 #[tokio::test]
-async fn only_operators_revoke_and_the_last_of_them_stays() {
+async fn only_administrators_revoke_and_the_last_of_them_stays() {
     let site = Site::new().await;
-    for (who, role) in [("ann", Role::Author), ("audrey", Role::Auditor)] {
+    for (who, role) in [("ann", Role::Author), ("audrey", Role::Auditor), ("olga", Role::Operator)] {
         let person = connect(&site, &added_as(&site, who, role).await).await;
         denied(person.execute(revoke("alice")).await, "person.revoke");
         denied(person.execute(revoke(who)).await, "person.revoke");
     }
     let alice = site.alice().await;
-    let problem = alice.execute(revoke("alice")).await.expect_err("the last operator");
+    let problem = alice.execute(revoke("alice")).await.expect_err("the last administrator");
     assert_eq!(problem.code, ProblemCode::Refused, "{problem:?}");
-    assert_eq!(problem.message, "alice is the last operator");
+    assert_eq!(problem.message, "alice is the last administrator");
     for part in ["fettle person add", "fettle-controlplane operator"] {
         assert!(problem.remedy.contains(part), "{}", problem.remedy);
     }

@@ -60,7 +60,7 @@ pub enum Command {
 pub struct Initialise {
     /// The log's name and keys.
     pub opened: LogOpened,
-    /// Who is an operator from the start. Never empty: nobody else could grant a role.
+    /// Who is administrator and operator from the start: nobody else could grant a role.
     pub operator: PersonName,
 }
 
@@ -145,8 +145,11 @@ fn open_log(state: &State, initialise: &Initialise) -> Decision {
     if state.next_position() != LogPosition(0) {
         return Decision::nothing(Outcome::AlreadyInitialised);
     }
-    let operator = RoleGranted { person: initialise.operator.clone(), role: Role::Operator, by: None };
-    Decision::own(vec![Body::LogOpened(Box::new(initialise.opened.clone())), Body::RoleGranted(Box::new(operator))])
+    let granted = [Role::Administrator, Role::Operator].map(|role| {
+        let granted = RoleGranted { person: initialise.operator.clone(), role, team: None, by: None };
+        Body::RoleGranted(Box::new(granted))
+    });
+    Decision::own(std::iter::once(Body::LogOpened(Box::new(initialise.opened.clone()))).chain(granted).collect())
 }
 
 /// The state of one control-plane process: the projection and this process's deadlines, kept together.

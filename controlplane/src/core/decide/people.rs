@@ -74,8 +74,8 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         }
         PersonRequest::AdmitPlaybook { admission, key } => publication::admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => Ok(publication::trust(state, by, publisher, key)),
-        PersonRequest::GrantRole { person, role } => Ok(roles::grant(state, by, person, *role)),
-        PersonRequest::AddPerson { person, role, certificate } => Ok(roles::add(state, by, person, *role, certificate)),
+        PersonRequest::GrantRole { person, role } => roles::grant(state, by, person, role),
+        PersonRequest::AddPerson { person, role, certificate } => roles::add(state, by, person, role, certificate),
         PersonRequest::RenewCertificate { shown, certificate } => roles::renew(state, by, shown, certificate),
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),

@@ -7,6 +7,7 @@ use fettle_model::check::CheckRef;
 use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::time::UnixMillis;
@@ -31,8 +32,11 @@ pub enum PersonRefusal {
     #[error("the log knows no person {0} with a role")]
     UnknownPerson(PersonName),
     /// Without them nobody could give a role.
-    #[error("{0} is the last operator")]
-    LastOperator(PersonName),
+    #[error("{0} is the last administrator")]
+    LastAdministrator(PersonName),
+    /// Nothing that the role allows is about a service.
+    #[error("the role {} is given for the whole installation only", .0.as_str())]
+    RoleHasNoTeam(Role),
     /// The reason is empty, too long, or has control characters.
     #[error("a reason must be one line of 1 to {MAX_WHY_BYTES} bytes")]
     Why,

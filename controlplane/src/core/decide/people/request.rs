@@ -2,7 +2,7 @@
 //!
 //! Put together by the operators' API with names resolved to ids. Decides nothing.
 
-use crate::core::authorisation::PersonAction;
+use crate::core::authorisation::{PersonAction, Subject};
 use crate::core::decide::enrolment::NewCertificate;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
@@ -10,7 +10,7 @@ use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
-use fettle_model::identity::Role;
+use fettle_model::identity::HeldRole;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
 use fettle_model::record::PlaybookAdmitted;
 use fettle_model::remediation::Remediation;
@@ -61,15 +61,15 @@ pub enum PersonRequest {
     GrantRole {
         /// Who gets it.
         person: PersonName,
-        /// Which.
-        role: Role,
+        /// Which, and where.
+        role: HeldRole,
     },
     /// Give a person a role and a certificate, whose key they have proven.
     AddPerson {
         /// Who gets them.
         person: PersonName,
-        /// Which role.
-        role: Role,
+        /// Which role, and where.
+        role: HeldRole,
         /// What the rim would issue.
         certificate: NewCertificate,
     },
@@ -151,6 +151,28 @@ impl PersonRequest {
         }
     }
 
+    /// What policies are asked about. A request that is about a service is judged by who owns the service.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Stop { scope: Scope::Service(service), .. } | Self::Resume { scope: Scope::Service(service), .. } => {
+                Subject::Service(service.clone())
+            }
+            Self::StartDrill { check, .. } | Self::WishRun { check, .. } => Subject::Service(check.service.clone()),
+            Self::GrantRole { person, .. } | Self::AddPerson { person, .. } | Self::RevokePerson { person, .. } => {
+                Subject::Person(person.clone())
+            }
+            Self::Stop { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::Resume { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::CreateToken { .. }
+            | Self::SetConfiguration { .. }
+            | Self::AdmitPlaybook { .. }
+            | Self::TrustPublisher { .. }
+            | Self::RenewCertificate { .. }
+            | Self::SetHostState { .. } => Subject::Installation,
+        }
+    }
+
     /// What it is about, for the record of a refusal.
     #[must_use]
     pub fn resource(&self) -> String {
@@ -162,7 +184,7 @@ impl PersonRequest {
             }
             Self::TrustPublisher { publisher, .. } => format!("publisher:{publisher}"),
             Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
-                format!("person:{person}/{}", role.as_str())
+                format!("person:{person}/{role}")
             }
             Self::RevokePerson { person, .. } => format!("person:{person}"),
             Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),

@@ -1,6 +1,6 @@
 //! Whether a person may be revoked, and the record of it. Called for [`super::PersonRequest::RevokePerson`].
 //!
-//! Never leaves an installation without an operator: nobody could give a role again, at the console neither.
+//! Never leaves an installation without an administrator: nobody could give a role again, at the console neither.
 
 use super::{PersonRefusal, sound};
 use crate::core::state::State;
@@ -20,8 +20,8 @@ pub(super) fn decide(
         let known = state.people.was_revoked(person);
         return if known { Ok(Vec::new()) } else { Err(PersonRefusal::UnknownPerson(person.clone())) };
     }
-    if state.people.have_role(Role::Operator).eq([person]) {
-        return Err(PersonRefusal::LastOperator(person.clone()));
+    if state.people.have_role(Role::Administrator).eq([person]) {
+        return Err(PersonRefusal::LastAdministrator(person.clone()));
     }
     let revoked = PersonRevoked { person: person.clone(), by: by.clone(), why };
     Ok(vec![Body::PersonRevoked(Box::new(revoked))])

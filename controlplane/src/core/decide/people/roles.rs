@@ -3,27 +3,41 @@
 use super::{PersonRefusal, unless};
 use crate::core::decide::enrolment::NewCertificate;
 use crate::core::state::State;
-use fettle_model::identity::{Principal, Role, SpiffeId};
+use fettle_model::identity::{HeldRole, Principal, Reach, SpiffeId};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Body, CertificateIssued, RoleGranted};
 
-pub(super) fn grant(state: &State, by: &PersonName, person: &PersonName, role: Role) -> Vec<Body> {
-    let granted = RoleGranted { person: person.clone(), role, by: Some(by.clone()) };
-    let known = state.roles(person).contains(&role);
-    unless(known, Body::RoleGranted(Box::new(granted)))
+pub(super) fn grant(
+    state: &State,
+    by: &PersonName,
+    person: &PersonName,
+    role: &HeldRole,
+) -> Result<Vec<Body>, PersonRefusal> {
+    let known = state.roles(person).contains(role);
+    Ok(unless(known, granted(by, person, role)?))
 }
 
 pub(super) fn add(
     state: &State,
     by: &PersonName,
     person: &PersonName,
-    role: Role,
+    role: &HeldRole,
     certificate: &NewCertificate,
-) -> Vec<Body> {
+) -> Result<Vec<Body>, PersonRefusal> {
     // Said again for somebody who has the role: it names who let this key speak for them.
-    let granted = RoleGranted { person: person.clone(), role, by: Some(by.clone()) };
-    let granted = Body::RoleGranted(Box::new(granted));
-    std::iter::once(granted).chain(certified(state, person, certificate)).collect()
+    let granted = granted(by, person, role)?;
+    Ok(std::iter::once(granted).chain(certified(state, person, certificate)).collect())
+}
+
+fn granted(by: &PersonName, person: &PersonName, held: &HeldRole) -> Result<Body, PersonRefusal> {
+    match (held.role.reach(), &held.team) {
+        (Reach::Installation, Some(_)) => Err(PersonRefusal::RoleHasNoTeam(held.role)),
+        (Reach::Installation, None) | (Reach::Team, None | Some(_)) => {
+            let HeldRole { role, team } = held.clone();
+            let granted = RoleGranted { person: person.clone(), role, team, by: Some(by.clone()) };
+            Ok(Body::RoleGranted(Box::new(granted)))
+        }
+    }
 }
 
 pub(super) fn renew(

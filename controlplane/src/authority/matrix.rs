@@ -1,0 +1,175 @@
+//! Every role by every action by every kind of resource: what is allowed, as a reviewed table, and what
+//! the floors hold whatever the table says.
+
+use super::*;
+use fettle_model::identity::Reach;
+use std::fmt::Write as _;
+
+const ME: &str = "me";
+
+/// What somebody asks for: an action, on something.
+#[derive(Clone)]
+enum Question {
+    Do(PersonAction, &'static str, Resource),
+    See(Reading),
+}
+
+fn name<T: std::str::FromStr>(text: &str) -> T
+where
+    T::Err: std::fmt::Debug,
+{
+    text.parse().expect("a name")
+}
+
+fn service_of(team: &str) -> Resource {
+    Resource::Service { service: name("web"), owner: name(team) }
+}
+
+/// Every action on every kind of resource, and every reading.
+fn questions() -> Vec<Question> {
+    let mut questions: Vec<Question> = [Reading::State, Reading::Log, Reading::ExportLog].map(Question::See).into();
+    for action in PersonAction::ALL {
+        let on = match action {
+            PersonAction::Stop | PersonAction::Resume | PersonAction::StartDrill | PersonAction::WishRun => vec![
+                ("installation", Resource::Installation),
+                ("own team's service", service_of("own")),
+                ("other team's service", service_of("other")),
+            ],
+            PersonAction::GrantRole | PersonAction::RevokePerson => {
+                vec![("somebody", Resource::Person(name("bob"))), ("oneself", Resource::Person(name(ME)))]
+            }
+            PersonAction::CreateToken
+            | PersonAction::SetConfiguration
+            | PersonAction::AdmitPlaybook
+            | PersonAction::TrustPublisher
+            | PersonAction::RenewCertificate
+            | PersonAction::SetHostState => vec![("installation", Resource::Installation)],
+        };
+        questions.extend(on.into_iter().map(|(words, on)| Question::Do(action, words, on)));
+    }
+    questions
+}
+
+/// Each role for the installation, and for one's own team.
+fn holdings() -> Vec<HeldRole> {
+    let team = Role::ALL.map(|role| HeldRole { role, team: Some(name("own")) });
+    Role::ALL.map(HeldRole::from).into_iter().chain(team).collect()
+}
+
+fn allowed(authority: &Authority, roles: &[HeldRole], question: &Question) -> bool {
+    let (me, roles) = (name(ME), roles.iter().cloned().collect());
+    let said = match question {
+        Question::Do(action, _, on) => authority.person(&Petition { by: &me, roles: &roles, action: *action, on }),
+        Question::See(reading) => authority.reader(&me, &roles, *reading),
+    };
+    if let Authorisation::Denied { policies } = &said {
+        assert!(policies.iter().all(|id| id.starts_with("floor-")), "no error, no default that forbids: {policies:?}");
+    }
+    said == Authorisation::Allowed
+}
+
+#[test]
+fn who_may_what() {
+    let authority = Authority::new().expect("sound policies");
+    let mut table = String::new();
+    for question in questions() {
+        let of = |team: Option<&str>| {
+            let roles = Role::ALL.into_iter().filter(|role| {
+                let held = HeldRole { role: *role, team: team.map(name) };
+                allowed(&authority, &[held], &question)
+            });
+            roles.map(Role::as_str).collect::<Vec<_>>().join(" ")
+        };
+        let what = match &question {
+            Question::Do(action, words, _) => format!("{} on {words}", action.as_str()),
+            Question::See(reading) => reading.action().to_owned(),
+        };
+        writeln!(table, "{what}\n    {}", of(None)).expect("written");
+        let team = of(Some("own"));
+        if !team.is_empty() {
+            writeln!(table, "    of the own team: {team}").expect("written");
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn nobody_without_a_role_may_anything() {
+    // So stands whoever was revoked.
+    let authority = Authority::new().expect("sound policies");
+    for question in questions() {
+        assert!(!allowed(&authority, &[], &question));
+    }
+}
+
+#[test]
+fn whoever_holds_two_roles_may_what_either_allows_and_no_more() {
+    let authority = Authority::new().expect("sound policies");
+    let (holdings, questions) = (holdings(), questions());
+    let alone: Vec<Vec<bool>> = holdings
+        .iter()
+        .map(|held| {
+            let may = |question| allowed(&authority, std::slice::from_ref(held), question);
+            questions.iter().map(may).collect()
+        })
+        .collect();
+    for (one, of_one) in holdings.iter().zip(&alone) {
+        for (other, of_other) in holdings.iter().zip(&alone) {
+            for ((question, one_may), other_may) in questions.iter().zip(of_one).zip(of_other) {
+                let both = allowed(&authority, &[one.clone(), other.clone()], question);
+                assert_eq!(both, *one_may || *other_may, "{one} and {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_teams_role_counts_for_its_services_and_only_where_a_role_may_have_a_team() {
+    let authority = Authority::new().expect("sound policies");
+    for held in holdings().into_iter().filter(|held| held.team.is_some()) {
+        for question in questions() {
+            let own_service = matches!(&question, Question::Do(_, _, on) if *on == service_of("own"));
+            let own_certificate = matches!(&question, Question::Do(PersonAction::RenewCertificate, ..));
+            if allowed(&authority, std::slice::from_ref(&held), &question) {
+                assert!(own_certificate || (own_service && held.role.reach() == Reach::Team), "{held}");
+            }
+        }
+    }
+}
+
+#[test]
+fn floors_hold_for_every_role_on_its_own() {
+    let authority = Authority::new().expect("sound policies");
+    for held in holdings() {
+        let may = |question: &Question| allowed(&authority, std::slice::from_ref(&held), question);
+        for question in questions() {
+            let Question::Do(action, _, on) = &question else { continue };
+            let expected: &[Role] = match action {
+                PersonAction::GrantRole if *on == Resource::Person(name(ME)) => &[],
+                PersonAction::GrantRole | PersonAction::RevokePerson | PersonAction::TrustPublisher => {
+                    &[Role::Administrator]
+                }
+                PersonAction::AdmitPlaybook => &[Role::Author, Role::Operator],
+                PersonAction::RenewCertificate => &Role::ALL,
+                PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],
+                PersonAction::Resume
+                | PersonAction::StartDrill
+                | PersonAction::WishRun
+                | PersonAction::CreateToken
+                | PersonAction::SetConfiguration
+                | PersonAction::SetHostState => &[Role::Operator],
+            };
+            assert!(!may(&question) || expected.contains(&held.role), "{held} {}", action.as_str());
+        }
+    }
+}
+
+#[test]
+fn nobody_grants_to_themselves_whatever_they_hold() {
+    let authority = Authority::new().expect("sound policies");
+    let oneself = Resource::Person(name(ME));
+    let (me, roles) = (name(ME), holdings().into_iter().collect());
+    let petition = Petition { by: &me, roles: &roles, action: PersonAction::GrantRole, on: &oneself };
+    let expected = Authorisation::Denied { policies: vec!["floor-nobody-grants-to-themselves".to_owned()] };
+    assert_eq!(authority.person(&petition), expected);
+}
