@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `groups`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
 //! | `governor` | every rule between a request and a permit |
@@ -35,6 +35,7 @@ mod runs;
 mod said;
 mod state;
 mod stops;
+mod tallies;
 pub mod views;
 
 pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};

@@ -119,6 +119,8 @@ pub(in crate::core) struct Runs {
     by_permit: BTreeMap<PermitId, Run>,
     by_run: BTreeMap<RunId, PermitId>,
     in_flight: BTreeSet<PermitId>,
+    /// The same by host; a host without one has no entry.
+    by_host: BTreeMap<HostId, BTreeSet<PermitId>>,
     /// Finished ones, in the order in which they finished.
     finished: VecDeque<PermitId>,
 }
@@ -141,13 +143,14 @@ impl Runs {
     }
 
     pub(in crate::core) fn on_host(&self, host: HostId) -> Option<&Run> {
-        self.in_flight().find(|run| run.permit.host == host)
+        self.by_host.get(&host)?.first().and_then(|permit| self.by_permit.get(permit))
     }
 
     pub(in crate::core) fn grant(&mut self, run: Run) {
         let permit = run.permit.permit;
         self.by_run.insert(run.permit.run, permit);
         self.in_flight.insert(permit);
+        self.by_host.entry(run.permit.host).or_default().insert(permit);
         self.by_permit.insert(permit, run);
     }
 
@@ -164,6 +167,12 @@ impl Runs {
             RunState::InFlight => {
                 run.state = end;
                 self.in_flight.remove(&permit);
+                if let Some(on_host) = self.by_host.get_mut(&run.permit.host) {
+                    on_host.remove(&permit);
+                    if on_host.is_empty() {
+                        self.by_host.remove(&run.permit.host);
+                    }
+                }
                 self.finished.push_back(permit);
             }
             RunState::Unresolved { .. } => run.state = end,

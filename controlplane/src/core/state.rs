@@ -16,6 +16,7 @@ use super::reclaim;
 use super::runs::{Run, RunState, Runs, ends_permit};
 use super::said::Said;
 use super::stops::Stops;
+use super::tallies::{Hands, Tallies};
 use fettle_model::check::{CheckRef, Transition};
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::LogPosition;
@@ -39,6 +40,7 @@ pub struct State {
     configuration: Configuration,
     configured: Option<Stamp>,
     attempts: Ledger,
+    pub(in crate::core) tallies: Tallies,
     pub(in crate::core) people: People,
     pub(in crate::core) playbooks: Playbooks,
     pub(in crate::core) runs: Runs,
@@ -135,6 +137,10 @@ impl State {
     #[must_use]
     pub fn attempts(&self, host: HostId, check: &CheckRef) -> Attempts {
         self.attempts.of(&Fingerprint { host, check: check.clone() })
+    }
+
+    pub(in crate::core) fn hands(&self, host: HostId) -> Hands {
+        if self.runs.on_host(host).is_some() { Hands::Full } else { Hands::Free }
     }
 
     /// Takes the next record in.
@@ -239,6 +245,7 @@ impl State {
             Body::ConfigurationSet(set) => {
                 self.configuration = set.configuration.clone();
                 self.configured = Some(stamp);
+                self.count_anew();
             }
             Body::PermitGranted(permit) => self.grant(permit, stamp),
             Body::PermitRefused(refusal) => self.answers.refused(refusal, stamp),
@@ -268,9 +275,7 @@ impl State {
     fn fold_agent(&mut self, host: HostId, said: Said<'_>, stamp: Stamp) {
         match said {
             Said::Described(description) => {
-                if let Some(host) = self.hosts.get_mut(&host) {
-                    host.description = Some(description.clone());
-                }
+                self.change_host(host, |host| host.description = Some(description.clone()));
             }
             Said::Saw(transition) => self.see(host, transition, stamp),
             // The answer is what counts, and it is a record of its own.
@@ -312,15 +317,34 @@ impl State {
     }
 
     fn set_host_state(&mut self, host: HostId, state: HostState) {
-        if let Some(host) = self.hosts.get_mut(&host) {
-            host.state = state;
+        self.change_host(host, |host| host.state = state);
+    }
+
+    /// Changes what is known of a host, and what its groups add up to with it.
+    fn change_host<T>(&mut self, host: HostId, change: impl FnOnce(&mut Host) -> T) -> Option<T> {
+        let hands = self.hands(host);
+        let known = self.hosts.get_mut(&host)?;
+        self.tallies.leave(known, hands, &self.configuration);
+        let changed = change(known);
+        self.tallies.join(known, hands, &self.configuration);
+        Some(changed)
+    }
+
+    /// A configuration decides who is in which group.
+    fn count_anew(&mut self) {
+        self.tallies = Tallies::default();
+        for host in self.hosts.values() {
+            self.tallies.join(host, self.hands(host.id), &self.configuration);
+        }
+        for run in self.runs.in_flight() {
+            self.tallies.granted(run);
         }
     }
 
     fn see(&mut self, host: HostId, transition: &Transition, stamp: Stamp) {
         let healthy_for = self.configuration.answer_to(&transition.of).map(|answer| answer.guard.healthy_for);
-        let Some(known) = self.hosts.get_mut(&host) else { return };
-        match known.see(transition, stamp) {
+        let Some(seen) = self.change_host(host, |known| known.see(transition, stamp)) else { return };
+        match seen {
             Seen::Ignored => return,
             Seen::LeftHealth(healthy) if healthy_for.is_some_and(|enough| healthy >= enough) => {
                 self.attempts.new_problem(&Fingerprint { host, check: transition.of.clone() });
@@ -363,7 +387,19 @@ impl State {
         if let Purpose::Remediate { check, .. } = &permit.purpose {
             self.attempts.reserve(Fingerprint { host: permit.host, check: check.clone() });
         }
-        self.runs.grant(run);
+        self.tallies.granted(&run);
+        self.change_hands(permit.host, |runs| runs.grant(run));
+    }
+
+    /// Changes which permits are in flight on a host, and what its groups add up to with it.
+    fn change_hands(&mut self, host: HostId, change: impl FnOnce(&mut Runs)) {
+        let before = self.hands(host);
+        change(&mut self.runs);
+        let after = self.hands(host);
+        if let Some(known) = self.hosts.get(&host) {
+            self.tallies.leave(known, before, &self.configuration);
+            self.tallies.join(known, after, &self.configuration);
+        }
     }
 
     /// Ends the permit's slot, whatever the end: frees a probe and starts the cooldown.
@@ -373,7 +409,9 @@ impl State {
             self.attempts.ended(Fingerprint { host: run.permit.host, check: check.clone() }, stamp.at);
         }
         self.breakers.on_finished(permit);
-        self.runs.finish(permit, end);
+        let host = run.permit.host;
+        self.tallies.finished(run);
+        self.change_hands(host, |runs| runs.finish(permit, end));
     }
 
     fn end_run(&mut self, host: HostId, ended: &RunRecord, stamp: Stamp) {

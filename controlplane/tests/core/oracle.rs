@@ -2,6 +2,7 @@
 //! code with the core.
 
 use crate::world::{Logged, World, web};
+use fettle_controlplane::core::{Group, State};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::counter::{Fence, TransitionEpoch};
@@ -60,6 +61,44 @@ impl Oracle {
             self.record(logged, monotonic);
         }
         self.read = world.log.len();
+        self.sums_are_true(world.core.state());
+    }
+
+    /// What the state keeps as sums is what counting finds.
+    fn sums_are_true(&self, state: &State) {
+        let configuration = state.configuration();
+        let service = configuration.services().first().expect("one service");
+        for name in ["staging", "production"] {
+            let environment = name.parse().expect("a name");
+            let group = Group::of(state, service, &environment);
+            let members = self.members(name);
+            let healthy = members.iter().filter(|(id, known)| self.is_healthy(id, known)).count();
+            let in_flight = members.iter().filter(|(id, _)| self.is_busy(id)).count();
+            let counted = [members.len(), healthy, in_flight];
+            let sums = [group.size(), group.healthy(), group.in_flight()];
+            assert_eq!(
+                sums.map(|sum| usize::try_from(sum).expect("few")),
+                counted,
+                "size, healthy, in flight in {name}"
+            );
+            let ids: Vec<HostId> = members.iter().map(|(id, _)| **id).collect();
+            assert_eq!(group.members().map(|host| host.id).collect::<Vec<_>>(), ids, "members in {name}");
+        }
+    }
+
+    fn members(&self, environment: &str) -> Vec<(&HostId, &Known)> {
+        self.hosts
+            .iter()
+            .filter(|(_, known)| known.environment == environment && !known.revoked && known.description.is_some())
+            .collect()
+    }
+
+    fn is_busy(&self, id: &HostId) -> bool {
+        self.in_flight.values().any(|(host, _)| host == id)
+    }
+
+    fn is_healthy(&self, id: &HostId, known: &Known) -> bool {
+        known.active && !self.is_busy(id) && matches!(known.status, Some(Status::Passing | Status::Warning))
     }
 
     /// The control plane started anew: holds begin again.
@@ -187,22 +226,12 @@ impl Oracle {
     }
 
     fn group_has_room(&self, permit: &Permit, environment: &str) {
-        let members: Vec<(&HostId, &Known)> = self
-            .hosts
-            .iter()
-            .filter(|(_, known)| known.environment == environment && !known.revoked && known.description.is_some())
-            .collect();
+        let members = self.members(environment);
         let size = u32::try_from(members.len()).expect("a small group");
-        let busy = |id: &HostId| self.in_flight.values().any(|(host, _)| host == id);
-        let in_flight = members.iter().filter(|(id, _)| busy(id)).count();
+        let in_flight = members.iter().filter(|(id, _)| self.is_busy(id)).count();
         let limit = self.guard.max_in_flight.as_maximum(size);
         assert!(u32::try_from(in_flight).expect("few") < limit, "more in flight than allowed");
-        let healthy = members.iter().filter(|(id, known)| {
-            **id != permit.host
-                && known.active
-                && !busy(id)
-                && matches!(known.status, Some(Status::Passing | Status::Warning))
-        });
+        let healthy = members.iter().filter(|(id, known)| **id != permit.host && self.is_healthy(id, known));
         // A drill and what heals it leave the drilled host out of the group.
         let minimum = match permit.drill {
             None => self.guard.min_healthy.as_minimum(size),

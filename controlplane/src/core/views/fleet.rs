@@ -187,9 +187,9 @@ fn service_row(
     environment: Option<&EnvironmentName>,
     group: Option<&Group<'_>>,
 ) -> ServiceRow {
-    let members = group.map(Group::members).unwrap_or_default();
+    let members: Vec<_> = group.map(|group| group.members().collect()).unwrap_or_default();
     let mut checks = BTreeMap::new();
-    for host in members {
+    for host in &members {
         for check in &service.checks {
             let check = CheckRef { service: service.name.clone(), check: check.name.clone() };
             let status = host.checks.get(&check).map_or(Status::Unknown, |known| known.transition.to);
