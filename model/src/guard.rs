@@ -112,8 +112,10 @@ impl<'de> Deserialize<'de> for Amount {
 }
 
 /// The limits of a remediation. Defaults are on (design, section 6).
+///
+/// A log that was begun before a limit existed has the limit's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Guard {
     /// Permits of this service and environment whose effects may still be in progress.
     pub max_in_flight: Amount,
@@ -132,7 +134,19 @@ pub struct Guard {
     /// The window in which failures are counted.
     #[serde(with = "millis", rename = "failure_window_ms")]
     pub failure_window: Duration,
+    /// Permits of this service and environment within `window`, whatever asked for them.
+    pub max_per_window: u32,
+    /// Those among them whose playbook may do something that no inverse undoes.
+    pub max_irreversible: u32,
+    /// The window in which permits are counted.
+    #[serde(with = "millis", rename = "window_ms")]
+    pub window: Duration,
 }
+
+/// Largest `max_per_window` and `max_irreversible`: no more permits than these are remembered per group.
+pub const MAX_PER_WINDOW: u32 = 10_000;
+/// Longest `window`: permits are remembered for a day.
+pub const MAX_WINDOW: Duration = Duration::from_hours(24);
 
 impl Default for Guard {
     fn default() -> Self {
@@ -144,6 +158,10 @@ impl Default for Guard {
             healthy_for: Duration::from_mins(10),
             max_failures: 2,
             failure_window: Duration::from_hours(1),
+            // With one in flight, a run every two minutes.
+            max_per_window: 30,
+            max_irreversible: 10,
+            window: Duration::from_hours(1),
         }
     }
 }

@@ -161,6 +161,15 @@ impl Action {
         }
     }
 
+    /// Whether an inverse takes it back.
+    #[must_use]
+    pub const fn reversibility(self) -> Reversibility {
+        match self {
+            Self::Start | Self::Stop | Self::Activate | Self::Set => Reversibility::Reversible,
+            Self::Restart | Self::Reload => Reversibility::Irreversible,
+        }
+    }
+
     /// The action as it stands in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -173,6 +182,15 @@ impl Action {
             Self::Set => "set",
         }
     }
+}
+
+/// Whether what a playbook does can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reversibility {
+    /// All of it, by inverses that the journal holds.
+    Reversible,
+    /// Not all of it.
+    Irreversible,
 }
 
 /// What one run may use.
@@ -245,6 +263,13 @@ pub enum InvalidManifest {
 }
 
 impl Manifest {
+    /// Whether everything that its grants ask for has an inverse.
+    #[must_use]
+    pub fn reversibility(&self) -> Reversibility {
+        let actions = self.grants.iter().flat_map(|grant| &grant.actions);
+        actions.map(|action| action.reversibility()).max().unwrap_or(Reversibility::Reversible)
+    }
+
     /// Parses and checks a manifest.
     ///
     /// # Errors

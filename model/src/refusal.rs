@@ -111,6 +111,31 @@ pub enum Reason {
         /// When the oldest of them is reclaimed at the latest.
         clears_at: Option<UnixMillis>,
     },
+    /// A remediation that hits many hosts acts on one first, then on two, doubling while its runs succeed.
+    Ramp {
+        /// How many at once it has earned.
+        limit: u32,
+        /// Its runs that are in progress.
+        value: u32,
+    },
+    /// `max_per_window` is reached.
+    MaxPerWindow {
+        /// The limit.
+        limit: u32,
+        /// Permits granted in the window.
+        value: u32,
+        /// When the first of them leaves the window; `None` where the limit is zero.
+        clears_at: Option<UnixMillis>,
+    },
+    /// `max_irreversible` is reached.
+    MaxIrreversible {
+        /// The limit.
+        limit: u32,
+        /// Such permits granted in the window.
+        value: u32,
+        /// When the first of them leaves the window; `None` where the limit is zero.
+        clears_at: Option<UnixMillis>,
+    },
     /// Too few healthy hosts would be left.
     MinHealthy {
         /// The limit for this group.
@@ -165,6 +190,9 @@ impl Reason {
             Self::ProbeTaken { .. } => "probe-taken",
             Self::Stopped { .. } => "stopped",
             Self::MaxInFlight { .. } => "max-in-flight",
+            Self::Ramp { .. } => "ramp",
+            Self::MaxPerWindow { .. } => "max-per-window",
+            Self::MaxIrreversible { .. } => "max-irreversible",
             Self::MinHealthy { .. } => "min-healthy",
             Self::MaxAttempts { .. } => "max-attempts",
             Self::Cooldown { .. } => "cooldown",
@@ -179,7 +207,10 @@ impl Reason {
     #[must_use]
     pub const fn clears_at(&self) -> Option<UnixMillis> {
         match self {
-            Self::BreakerOpen { clears_at, .. } | Self::MaxInFlight { clears_at, .. } => *clears_at,
+            Self::BreakerOpen { clears_at, .. }
+            | Self::MaxInFlight { clears_at, .. }
+            | Self::MaxPerWindow { clears_at, .. }
+            | Self::MaxIrreversible { clears_at, .. } => *clears_at,
             Self::Cooldown { clears_at } | Self::HostBusy { clears_at, .. } => Some(*clears_at),
             Self::NoRemediation
             | Self::ConfigurationStale { .. }
@@ -191,6 +222,7 @@ impl Reason {
             | Self::NotAuthorised { .. }
             | Self::ProbeTaken { .. }
             | Self::Stopped { .. }
+            | Self::Ramp { .. }
             | Self::MinHealthy { .. }
             | Self::MaxAttempts { .. }
             | Self::HostNotActive

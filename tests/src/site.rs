@@ -45,8 +45,10 @@ pub struct Plan<'a> {
 }
 
 /// A guard under which one failure after the other can be caused and healed.
-pub const LOOSE: &str =
-    r#"{ min-healthy = 0, max-attempts = 1000, cooldown = "1ms", healthy-for = "1ms", max-failures = 1000 }"#;
+pub const LOOSE: &str = concat!(
+    r#"{ min-healthy = 0, max-attempts = 1000, cooldown = "1ms", healthy-for = "1ms", max-failures = 1000, "#,
+    "max-per-window = 1000, max-irreversible = 1000 }"
+);
 
 /// One host of a site.
 #[derive(Debug)]

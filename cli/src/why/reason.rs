@@ -59,6 +59,19 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
             "{} would stay healthy without this one; the limit is at least {limit}.",
             count(u64::from(*value), "host")
         ),
+        Reason::Ramp { limit, value } => format!(
+            "{} of this remediation in progress; it acts on one host first and doubles while its runs succeed: so far \
+             it may act on {limit} at once.",
+            count(u64::from(*value), "run")
+        ),
+        Reason::MaxPerWindow { limit, value, .. } => format!(
+            "{} for this service in the guard's window; the limit is {limit}.",
+            count(u64::from(*value), "permit")
+        ),
+        Reason::MaxIrreversible { limit, value, .. } => format!(
+            "{} for something that nothing undoes in the guard's window; the limit is {limit}.",
+            count(u64::from(*value), "permit")
+        ),
         Reason::MaxAttempts { limit, value } => format!(
             "{} for this check on this host did not keep it healthy; the limit is {limit}.",
             count(u64::from(*value), "attempt")
@@ -93,7 +106,10 @@ fn cleared_by(reason: &Reason) -> String {
         Reason::BreakerOpen { scope, .. } => format!("Cleared by a person: `fettle resume {scope} --why …`."),
         Reason::ProbeTaken { .. } => "Clears when the probe has ended and succeeded.".to_owned(),
         Reason::Stopped { scope, .. } => format!("Cleared by a person: `fettle resume {scope} --why …`."),
-        Reason::MaxInFlight { .. } => "Clears when one of them ends.".to_owned(),
+        Reason::MaxInFlight { .. } | Reason::Ramp { .. } => "Clears when one of them ends.".to_owned(),
+        Reason::MaxPerWindow { .. } | Reason::MaxIrreversible { .. } => {
+            "Cleared by a higher limit in the guard: `fettle apply`.".to_owned()
+        }
         Reason::MinHealthy { .. } => "Clears when more hosts of the group are healthy.".to_owned(),
         Reason::MaxAttempts { .. } => {
             "Clears when the check has stayed healthy for the guard's healthy-for: a person must mend it.".to_owned()
@@ -152,6 +168,10 @@ mod tests {
             Reason::ProbeTaken { scope: scope.clone(), run },
             Reason::Stopped { scope, epoch: StopEpoch(2) },
             Reason::MaxInFlight { limit: 1, value: 1, clears_at: Some(later) },
+            Reason::Ramp { limit: 2, value: 2 },
+            Reason::MaxPerWindow { limit: 30, value: 30, clears_at: Some(later) },
+            Reason::MaxPerWindow { limit: 0, value: 0, clears_at: None },
+            Reason::MaxIrreversible { limit: 1, value: 1, clears_at: Some(later) },
             Reason::MinHealthy { limit: 2, value: 1 },
             Reason::MaxAttempts { limit: 3, value: 3 },
             Reason::Cooldown { clears_at: later },

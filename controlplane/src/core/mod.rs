@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
 //! | `governor` | every rule between a request and a permit |
@@ -20,6 +20,7 @@ mod answers;
 mod attempts;
 mod authorisation;
 mod breakers;
+mod budgets;
 mod decide;
 mod drills;
 mod entry;
@@ -30,6 +31,7 @@ mod incidents;
 mod now;
 mod people;
 mod playbooks;
+mod ramps;
 mod reclaim;
 mod runs;
 mod said;

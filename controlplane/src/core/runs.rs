@@ -3,7 +3,7 @@
 use super::entry::Stamp;
 use fettle_model::check::CheckRef;
 use fettle_model::id::{HostId, PermitId, RunId};
-use fettle_model::name::{EnvironmentName, PlaybookName, ServiceName};
+use fettle_model::name::{EnvironmentName, PlaybookName, RemediationName, ServiceName};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
@@ -86,6 +86,14 @@ impl Run {
             (Purpose::InjectFault { .. }, _) => Role::Injection,
             (Purpose::Remediate { .. }, Some(_)) => Role::Healing,
             (Purpose::Remediate { .. }, None) => Role::Remediation,
+        }
+    }
+
+    /// The remediation that it is a run of; `None` in a drill.
+    pub(in crate::core) fn remediation(&self) -> Option<&RemediationName> {
+        match (&self.permit.purpose, self.role()) {
+            (Purpose::Remediate { remediation, .. }, Role::Remediation) => Some(remediation),
+            (Purpose::Remediate { .. } | Purpose::InjectFault { .. }, _) => None,
         }
     }
 }

@@ -6,12 +6,14 @@
 use super::answers::{Answer, Answers};
 use super::attempts::{Attempts, Fingerprint, Ledger};
 use super::breakers::Breakers;
+use super::budgets::Budgets;
 use super::drills::Drills;
 use super::entry::{ApplyError, Entry, Stamp};
 use super::hosts::{Host, Place, Seen};
 use super::incidents::Incidents;
 use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
+use super::ramps::Ramps;
 use super::reclaim;
 use super::runs::{Run, RunState, Runs, ends_permit};
 use super::said::Said;
@@ -27,8 +29,9 @@ use fettle_model::identity::Principal;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::playbook::{Manifest, Reversibility};
 use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
-use fettle_model::run::{Plan, RunRecord};
+use fettle_model::run::{Ending, Plan, RunRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the log says. Two states are equal when the logs say the same.
@@ -41,6 +44,8 @@ pub struct State {
     configured: Option<Stamp>,
     attempts: Ledger,
     pub(in crate::core) tallies: Tallies,
+    pub(in crate::core) budgets: Budgets,
+    pub(in crate::core) ramps: Ramps,
     pub(in crate::core) people: People,
     pub(in crate::core) playbooks: Playbooks,
     pub(in crate::core) runs: Runs,
@@ -245,6 +250,8 @@ impl State {
             Body::ConfigurationSet(set) => {
                 self.configuration = set.configuration.clone();
                 self.configured = Some(stamp);
+                let configuration = &self.configuration;
+                self.ramps.keep(|name| configuration.remediation(name).is_some());
                 self.count_anew();
             }
             Body::PermitGranted(permit) => self.grant(permit, stamp),
@@ -387,6 +394,13 @@ impl State {
         if let Purpose::Remediate { check, .. } = &permit.purpose {
             self.attempts.reserve(Fingerprint { host: permit.host, check: check.clone() });
         }
+        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
+        self.budgets.spend(&run, reversibility, stamp);
+        if let Some(remediation) = run.remediation() {
+            // One that was taken out of the configuration since is not granted.
+            let quiet = self.configuration.remediation(remediation).map(|known| known.guard.healthy_for);
+            self.ramps.granted(remediation, &run.environment, quiet.unwrap_or_default(), stamp.at);
+        }
         self.tallies.granted(&run);
         self.change_hands(permit.host, |runs| runs.grant(run));
     }
@@ -409,6 +423,14 @@ impl State {
             self.attempts.ended(Fingerprint { host: run.permit.host, check: check.clone() }, stamp.at);
         }
         self.breakers.on_finished(permit);
+        if let Some(remediation) = run.remediation() {
+            let ending = match &end {
+                RunState::Ended { ending, .. } => Some(*ending),
+                RunState::Unresolved { .. } => Some(Ending::InDoubt),
+                RunState::Rejected { .. } | RunState::InFlight => None,
+            };
+            self.ramps.ended(remediation, &run.environment, ending, stamp.at);
+        }
         let host = run.permit.host;
         self.tallies.finished(run);
         self.change_hands(host, |runs| runs.finish(permit, end));

@@ -42,8 +42,9 @@ fn guards() -> impl Strategy<Value = Guard> {
     let most = prop_oneof![4 => most, 1 => Just(Amount::Percent(50))];
     let least = prop_oneof![5 => (0_u32..4).prop_map(Amount::Count), 1 => Just(Amount::Percent(50))];
     let minutes = || (0_u64..6).prop_map(Duration::from_mins);
-    (most, least, 1_u32..5, minutes(), minutes(), 0_u32..5).prop_map(
-        |(max_in_flight, min_healthy, max_attempts, cooldown, healthy_for, max_failures)| Guard {
+    let permits = || prop_oneof![1 => 0_u32..4, 4 => 4_u32..30];
+    (most, least, 1_u32..5, (minutes(), minutes()), 0_u32..5, (permits(), permits())).prop_map(
+        |(max_in_flight, min_healthy, max_attempts, (cooldown, healthy_for), max_failures, (permits, grave))| Guard {
             max_in_flight,
             min_healthy,
             max_attempts,
@@ -51,6 +52,9 @@ fn guards() -> impl Strategy<Value = Guard> {
             healthy_for,
             max_failures,
             failure_window: Duration::from_mins(30),
+            max_per_window: permits,
+            max_irreversible: grave,
+            window: Duration::from_mins(20),
         },
     )
 }

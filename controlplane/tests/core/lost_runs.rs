@@ -85,12 +85,15 @@ fn a_late_report_replaces_the_unresolved_end_and_counts_nothing_twice() {
 
 #[test]
 fn several_lost_runs_are_given_up_one_after_the_other() {
-    let (mut world, hosts) = World::broken(5);
+    let (mut world, hosts) = World::broken(6);
     world.guarded(|guard| {
         guard.max_in_flight = "3".parse().expect("an amount");
         guard.min_healthy = "0".parse().expect("an amount");
         guard.max_failures = 1;
     });
+    for host in &hosts[3..] {
+        world.earn(*host);
+    }
     for host in &hosts[1..3] {
         world.becomes(*host, Status::Critical);
     }

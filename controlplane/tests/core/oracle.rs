@@ -12,6 +12,7 @@ use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, PermitId, RequestId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::{Author, Body};
+use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,6 +36,14 @@ struct Open {
     probe: Option<PermitId>,
 }
 
+/// Runs at once that were earned, successes since, runs in progress, and the newest time of any of it.
+struct Ramp {
+    earned: u32,
+    succeeded: u32,
+    running: u32,
+    last: UnixMillis,
+}
+
 /// The log so far, as an auditor would tally it.
 #[derive(Default)]
 pub(crate) struct Oracle {
@@ -42,6 +51,10 @@ pub(crate) struct Oracle {
     hosts: BTreeMap<HostId, Known>,
     in_flight: BTreeMap<PermitId, (HostId, Duration)>,
     guard: Guard,
+    /// Environment, time, and whether a playbook runs: the one there is restarts, which nothing undoes.
+    spent: Vec<(String, UnixMillis, bool)>,
+    ramps: BTreeMap<String, Ramp>,
+    remediating: BTreeMap<PermitId, String>,
     evidence: Vec<Evidence>,
     drills: BTreeMap<DrillId, HostId>,
     stopped: BTreeSet<Scope>,
@@ -73,7 +86,10 @@ impl Oracle {
             let group = Group::of(state, service, &environment);
             let members = self.members(name);
             let healthy = members.iter().filter(|(id, known)| self.is_healthy(id, known)).count();
-            let in_flight = members.iter().filter(|(id, _)| self.is_busy(id)).count();
+            // A revoked host's run may still be in progress.
+            let there =
+                |(host, _): &&(HostId, Duration)| self.hosts.get(host).is_some_and(|known| known.environment == name);
+            let in_flight = self.in_flight.values().filter(there).count();
             let counted = [members.len(), healthy, in_flight];
             let sums = [group.size(), group.healthy(), group.in_flight()];
             assert_eq!(
@@ -159,15 +175,15 @@ impl Oracle {
                 self.refusals += 1;
             }
             Body::PermitRejected(rejected) if rejected.because != PermitRejection::Replayed => {
-                self.ended(rejected.permit.expect("a permit"));
+                self.ended(rejected.permit.expect("a permit"), None, at);
             }
-            Body::RunEnded(ended) => self.ended(ended.permit),
+            Body::RunEnded(ended) => self.ended(ended.permit, Some(ended.ending), at),
             Body::RunUnresolved(unresolved) => {
                 let (_, since) = self.in_flight.get(&unresolved.permit).expect("a run in flight");
                 // 30 s lease, 3 min effect, 1 min margin, and 1 min of injection or 3 of run and confirmation.
                 let shortest = Duration::from_secs(30 + 180 + 60 + 60);
                 assert!(monotonic.saturating_sub(*since) >= shortest, "a slot is given back too early");
-                self.ended(unresolved.permit);
+                self.ended(unresolved.permit, Some(Ending::InDoubt), at);
                 self.lost += 1;
             }
             Body::EvidenceEarned(evidence) => self.evidence.push((**evidence).clone()),
@@ -194,8 +210,21 @@ impl Oracle {
         }
     }
 
-    fn ended(&mut self, permit: PermitId) {
+    fn ended(&mut self, permit: PermitId, ending: Option<Ending>, at: UnixMillis) {
         self.in_flight.remove(&permit);
+        if let Some(environment) = self.remediating.remove(&permit) {
+            let ramp = self.ramps.get_mut(&environment).expect("a ramp");
+            ramp.running -= 1;
+            ramp.last = at;
+            match ending {
+                Some(Ending::Succeeded) if ramp.succeeded + 1 == ramp.earned => {
+                    (ramp.earned, ramp.succeeded) = (2 * ramp.earned, 0);
+                }
+                Some(Ending::Succeeded) => ramp.succeeded += 1,
+                Some(ending) if ending.counts_as_failure() => (ramp.earned, ramp.succeeded) = (1, 0),
+                Some(_) | None => {}
+            }
+        }
         for open in self.breakers.values_mut() {
             if open.probe == Some(permit) {
                 open.probe = None;
@@ -215,6 +244,8 @@ impl Oracle {
         self.group_has_room(permit, &environment);
         self.nothing_stops(permit, &environment, at);
         self.is_warranted(permit, at);
+        self.budget_has_room(permit, &environment, at);
+        self.ramp_has_room(permit, &environment, at);
         let guard = self.guard.clone();
         let known = self.hosts.get_mut(&permit.host).expect("an enrolled host");
         known.fence = permit.fence;
@@ -238,6 +269,36 @@ impl Oracle {
             Some(_) => self.guard.min_healthy.as_minimum(size - 1).min(size - 1),
         };
         assert!(u32::try_from(healthy.count()).expect("few") >= minimum, "too few healthy hosts are left");
+    }
+
+    fn budget_has_room(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
+        let grave = permit.playbook.is_some();
+        let spent: Vec<bool> = self
+            .spent
+            .iter()
+            .filter(|(there, then, _)| there == environment && at.since(*then) < self.guard.window)
+            .map(|(_, _, grave)| *grave)
+            .collect();
+        let few = |count: usize| u32::try_from(count).expect("few");
+        assert!(few(spent.len()) < self.guard.max_per_window, "more permits in the window than allowed");
+        let graves = few(spent.iter().filter(|grave| **grave).count());
+        assert!(!grave || graves < self.guard.max_irreversible, "more irreversible permits than allowed");
+        self.spent.push((environment.to_owned(), at, grave));
+    }
+
+    fn ramp_has_room(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
+        if permit.drill.is_some() {
+            return;
+        }
+        let first = || Ramp { earned: 1, succeeded: 0, running: 0, last: at };
+        let ramp = self.ramps.entry(environment.to_owned()).or_insert_with(first);
+        if ramp.running == 0 && at.since(ramp.last) >= self.guard.healthy_for {
+            *ramp = first();
+        }
+        assert!(ramp.running < ramp.earned, "more at once than the ramp has earned");
+        ramp.running += 1;
+        ramp.last = at;
+        self.remediating.insert(permit.permit, environment.to_owned());
     }
 
     fn nothing_stops(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {

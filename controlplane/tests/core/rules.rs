@@ -7,7 +7,7 @@ use fettle_controlplane::core::{
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
-use fettle_model::guard::Amount;
+use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId};
 use fettle_model::permit::{BoundTarget, PermitRequest, Purpose, Target};
@@ -215,10 +215,71 @@ fn max_in_flight_counts_the_group_and_says_when_a_slot_is_back_at_the_latest() {
     };
     let room_for_two = |world: &mut World, hosts: &[HostId]| {
         world.guarded(|guard| guard.max_in_flight = Amount::Percent(40));
+        world.earn(hosts[4]);
         one_runs(world, hosts);
     };
     check(room_for_two, &[]);
     check(|world, _| world.guarded(|guard| guard.max_in_flight = Amount::Count(0)), &["max-in-flight"]);
+}
+
+#[test]
+fn a_remediation_acts_on_one_host_first_and_doubles_while_its_runs_succeed() {
+    let (mut world, hosts) = World::broken(20);
+    world.guarded(|guard| {
+        guard.max_in_flight = Amount::Count(5);
+        guard.min_healthy = Amount::Count(0);
+        guard.max_irreversible = 100;
+    });
+    for host in &hosts[1..] {
+        world.becomes(*host, Status::Critical);
+    }
+    let mut waiting = hosts.iter();
+    // 1, 2, 4, and then the maximum.
+    for (limit, rule) in [(1, "ramp"), (2, "ramp"), (4, "ramp"), (5, "max-in-flight")] {
+        let running: Vec<_> =
+            (0..limit).map(|_| world.ask(*waiting.next().expect("a host")).expect("a permit")).collect();
+        let refusal = world.ask(hosts[19]).expect_err("one too many");
+        assert_eq!(refusal.reasons.iter().map(Reason::rule).collect::<Vec<_>>(), [rule]);
+        for permit in &running {
+            world.end(permit, Ending::Succeeded);
+        }
+    }
+    let failing = world.ask(*waiting.next().expect("a host")).expect("a permit");
+    world.end(&failing, Ending::Failed);
+    assert!(world.ask(*waiting.next().expect("a host")).is_ok());
+    let refusal = world.ask(hosts[19]).expect_err("back to one");
+    assert_eq!(refusal.reasons, [Reason::Ramp { limit: 1, value: 1 }]);
+}
+
+#[test]
+fn permits_are_counted_in_their_window_whatever_asked_for_them() {
+    // The fixture's drill spent two in staging: an injection, and a healing that nothing undoes.
+    let staging = |limit: fn(&mut Guard)| {
+        let (mut world, _) = World::proved(1);
+        world.guarded(|guard| {
+            limit(guard);
+            guard.min_healthy = Amount::Count(0);
+        });
+        let host = world.host("s9", "staging");
+        world.becomes(host, Status::Critical);
+        let first = world.ask(host);
+        world.advance(Duration::from_hours(1));
+        (first.err().map(|refusal| refusal.reasons), world.ask(host).is_ok())
+    };
+    let (reasons, later) = staging(|guard| guard.max_per_window = 2);
+    let [Reason::MaxPerWindow { limit: 2, value: 2, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
+    else {
+        unreachable!("{reasons:?}")
+    };
+    assert!(later);
+    let (reasons, later) = staging(|guard| guard.max_irreversible = 1);
+    let [Reason::MaxIrreversible { limit: 1, value: 1, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
+    else {
+        unreachable!("{reasons:?}")
+    };
+    assert!(later);
+    check(|world, _| world.guarded(|guard| guard.max_per_window = 0), &["max-per-window"]);
+    check(|world, _| world.guarded(|guard| guard.max_irreversible = 0), &["max-irreversible"]);
 }
 
 #[test]
@@ -265,6 +326,7 @@ fn min_healthy_counts_permits_unknown_checks_silent_and_quarantined_hosts_as_unh
     for (what, change) in changes {
         let (mut world, hosts) = World::broken(5);
         world.guarded(|guard| guard.max_in_flight = Amount::Count(9));
+        world.earn(hosts[4]);
         change(&mut world, &hosts);
         world.guarded(|guard| guard.min_healthy = Amount::Count(4));
         let refusal = world.ask(hosts[0]).expect_err(what);
@@ -289,6 +351,7 @@ fn host_busy_while_any_permit_is_in_flight() {
     let reasons = check(
         |world, hosts| {
             world.guarded(|guard| guard.max_in_flight = Amount::Count(5));
+            world.earn(hosts[4]);
             assert!(world.ask(hosts[0]).is_ok());
         },
         &["host-busy"],

@@ -226,6 +226,7 @@ fn add_remediation(
         ),
         Some(_) => {}
     }
+    raw.guard.complain(complaints);
     let answered = remediations.iter().find(|other| {
         other.raw.service.get_ref() == raw.service.get_ref() && other.raw.check.get_ref() == raw.check.get_ref()
     });

@@ -2,7 +2,7 @@
 //! complaint may point.
 
 use crate::check::{HostValue, NoAnswer, Presence};
-use crate::guard::{Amount, Guard};
+use crate::guard::{Amount, Guard, MAX_PER_WINDOW, MAX_WINDOW};
 use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
 use crate::remediation::Mode;
 use crate::service::Tier;
@@ -146,12 +146,25 @@ pub(super) struct RawGuard {
     healthy_for: Option<HumanDuration>,
     max_failures: Option<u32>,
     failure_window: Option<HumanDuration>,
+    max_per_window: Option<Spanned<u32>>,
+    max_irreversible: Option<Spanned<u32>>,
+    window: Option<Spanned<HumanDuration>>,
 }
 
 impl From<RawGuard> for Guard {
     fn from(raw: RawGuard) -> Self {
-        let RawGuard { max_in_flight, min_healthy, max_attempts, cooldown, healthy_for, max_failures, failure_window } =
-            raw;
+        let RawGuard {
+            max_in_flight,
+            min_healthy,
+            max_attempts,
+            cooldown,
+            healthy_for,
+            max_failures,
+            failure_window,
+            max_per_window,
+            max_irreversible,
+            window,
+        } = raw;
         let default = Self::default();
         Self {
             max_in_flight: max_in_flight.unwrap_or(default.max_in_flight),
@@ -161,6 +174,30 @@ impl From<RawGuard> for Guard {
             healthy_for: healthy_for.map_or(default.healthy_for, |d| d.0),
             max_failures: max_failures.unwrap_or(default.max_failures),
             failure_window: failure_window.map_or(default.failure_window, |d| d.0),
+            max_per_window: max_per_window.map_or(default.max_per_window, Spanned::into_inner),
+            max_irreversible: max_irreversible.map_or(default.max_irreversible, Spanned::into_inner),
+            window: window.map_or(default.window, |d| d.into_inner().0),
+        }
+    }
+}
+
+impl RawGuard {
+    /// What lies outside the bounds within which permits are remembered.
+    pub(super) fn complain(&self, complaints: &mut super::Complaints<'_>) {
+        for (key, count) in [("max-per-window", &self.max_per_window), ("max-irreversible", &self.max_irreversible)] {
+            if let Some(count) = count.as_ref().filter(|count| *count.get_ref() > MAX_PER_WINDOW) {
+                complaints.at(
+                    count.span(),
+                    format!("{key} is {}, more than {MAX_PER_WINDOW}", count.get_ref()),
+                    "write a smaller number: so many permits are not remembered",
+                );
+            }
+        }
+        if let Some(window) = self.window.as_ref().filter(|window| {
+            let window = window.get_ref().0;
+            window.is_zero() || window > MAX_WINDOW
+        }) {
+            complaints.at(window.span(), "window is not above 0 and at most 24h", "write for example window = \"1h\"");
         }
     }
 }

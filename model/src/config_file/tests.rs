@@ -126,6 +126,20 @@ fn an_unknown_key_is_refused() {
 }
 
 #[test]
+fn a_budget_beyond_what_is_remembered_is_refused() {
+    for (written, complaint) in [
+        ("max-per-window = 10001", "web.toml:20: max-per-window is 10001, more than 10000"),
+        ("max-irreversible = 10001", "web.toml:20: max-irreversible is 10001, more than 10000"),
+        ("window = \"25h\"", "web.toml:20: window is not above 0 and at most 24h"),
+        ("window = \"0s\"", "web.toml:20: window is not above 0 and at most 24h"),
+    ] {
+        let found = outcome(&with("cooldown = \"1m\"", written));
+        assert_eq!(found.lines().next(), Some(complaint));
+    }
+    check(&with("cooldown = \"1m\"", "max-per-window = 10000, window = \"24h\""), "sound");
+}
+
+#[test]
 fn an_empty_selector_is_an_error() {
     check(
         &with("{ environments = [\"staging\", \"production\"] }", "{ environments = [] }"),
@@ -177,7 +191,7 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     assert_eq!(remediations.len(), 1);
     // The keys that exist are those that the complaint about another one lists.
     for (table, keys) in
-        [("[[service]]", 5), ("[[service.check]]", 20), ("[[remediation]]", 7), ("[remediation.guard]", 7)]
+        [("[[service]]", 5), ("[[service.check]]", 20), ("[[remediation]]", 7), ("[remediation.guard]", 10)]
     {
         let typo = EXAMPLE.replacen(table, &format!("{table}\nno-such-key = 1"), 1);
         let found = parse(&[Source { file: "x", text: &typo }]).expect_err("no such key");

@@ -3,11 +3,16 @@
 use super::Case;
 use crate::core::attempts::Fingerprint;
 use crate::core::authorisation::Authorisation;
+use crate::core::budgets::Counted;
 use crate::core::groups::Group;
+use crate::core::ramps::Step;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
 use fettle_model::guard::Guard;
+use fettle_model::name::ServiceName;
+use fettle_model::playbook::Reversibility;
 use fettle_model::refusal::Reason;
+use fettle_model::remediation::Remediation;
 
 /// The host may act, holds no permit and knows the configuration.
 pub(super) fn host(case: &Case<'_>, reasons: &mut Vec<Reason>) {
@@ -89,6 +94,44 @@ pub(super) fn group(
     let value = group.healthy_besides(case.host.id);
     if value < limit {
         reasons.push(Reason::MinHealthy { limit, value });
+    }
+}
+
+/// Room in the budget of the group, which every trigger spends from.
+pub(super) fn budget(
+    case: &Case<'_>,
+    service: &ServiceName,
+    guard: &Guard,
+    reversibility: Reversibility,
+    reasons: &mut Vec<Reason>,
+) {
+    let counted = |from| {
+        let (environment, wall) = (&case.host.environment, case.now.wall);
+        case.state.budgets.within(service, environment, guard.window, from, wall)
+    };
+    let Counted { count: value, first_leaves: clears_at } = counted(Reversibility::Reversible);
+    if value >= guard.max_per_window {
+        reasons.push(Reason::MaxPerWindow { limit: guard.max_per_window, value, clears_at });
+    }
+    match reversibility {
+        Reversibility::Reversible => {}
+        Reversibility::Irreversible => {
+            let Counted { count: value, first_leaves: clears_at } = counted(Reversibility::Irreversible);
+            if value >= guard.max_irreversible {
+                reasons.push(Reason::MaxIrreversible { limit: guard.max_irreversible, value, clears_at });
+            }
+        }
+    }
+}
+
+/// The remediation acts on no more hosts at once than its runs have earned. A ramp as high as the guard's maximum
+/// says nothing that the maximum does not.
+pub(super) fn ramp(case: &Case<'_>, remediation: &Remediation, reasons: &mut Vec<Reason>) {
+    let (environment, quiet) = (&case.host.environment, remediation.guard.healthy_for);
+    let size = case.state.tallies.of(&remediation.service, environment).size;
+    let Step { limit, in_flight: value } = case.state.ramps.step(&remediation.name, environment, quiet, case.now.wall);
+    if value >= limit && limit < remediation.guard.max_in_flight.as_maximum(size) {
+        reasons.push(Reason::Ramp { limit, value });
     }
 }
 

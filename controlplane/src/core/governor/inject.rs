@@ -9,6 +9,7 @@ use fettle_model::host::DrillConsent;
 use fettle_model::id::DrillId;
 use fettle_model::name::Label;
 use fettle_model::permit::{BoundTarget, Permit, PermittedTarget};
+use fettle_model::playbook::Reversibility;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Parameters, Remediation};
 use std::collections::BTreeSet;
@@ -38,7 +39,9 @@ pub(super) fn judge(case: &Case<'_>, drill: DrillId, fault: &Fault) -> Result<Pe
     if let Some(running) = running {
         match remediation {
             Some(remediation) => {
-                checks::group(case, &running.check(), &remediation.guard, checks::MinimumOf::Others, &mut reasons);
+                let guard = &remediation.guard;
+                checks::group(case, &running.check(), guard, checks::MinimumOf::Others, &mut reasons);
+                checks::budget(case, &running.drill.service, guard, Reversibility::Reversible, &mut reasons);
             }
             None => reasons.push(Reason::NoRemediation),
         }

@@ -9,6 +9,7 @@ use fettle_model::counter::{LogPosition, TransitionEpoch};
 use fettle_model::evidence::HostClass;
 use fettle_model::name::RemediationName;
 use fettle_model::permit::{Permit, PermittedTarget};
+use fettle_model::playbook::Reversibility;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Remediation};
 
@@ -66,6 +67,13 @@ pub(super) fn judge(
         checks::attempts(case, check, &remediation.guard, &mut reasons);
         let minimum_of = if drill.is_some() { checks::MinimumOf::Others } else { checks::MinimumOf::Group };
         checks::group(case, check, &remediation.guard, minimum_of, &mut reasons);
+        // Where the playbook is not known there is a reason for that.
+        let reversibility =
+            playbook.map_or(Reversibility::Reversible, |known| known.admission.manifest.reversibility());
+        checks::budget(case, &check.service, &remediation.guard, reversibility, &mut reasons);
+        if drill.is_none() {
+            checks::ramp(case, remediation, &mut reasons);
+        }
     }
     let name = remediation.map(|remediation| &remediation.playbook.name);
     switches(case, &check.service, name, Probing::Allowed, &mut reasons);
