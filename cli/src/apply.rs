@@ -16,10 +16,9 @@ use crate::table::count;
 use clap::Args;
 use difference::{Difference, difference};
 use fettle_model::config_file::{self, Diagnostic, KnownPlaybook, MAX_FILE_BYTES, Parsed, Source};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::name::PlaybookName;
-use fettle_model::remediation::Remediation;
-use fettle_model::service::Service;
 use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,8 +42,7 @@ pub(crate) struct Apply {
 /// The configuration that a control plane has.
 struct Current {
     generation: ConfigurationGeneration,
-    services: Vec<Service>,
-    remediations: Vec<Remediation>,
+    declared: Box<Declared>,
 }
 
 #[derive(Serialize)]
@@ -78,8 +76,8 @@ pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failu
     let mut connection = context.connect().await?;
     let current = current(&mut connection).await?;
     let known = known_playbooks(&mut connection).await?;
-    let (services, remediations) = parsed.resolve(&known).map_err(|found| complaints(&found))?;
-    let difference = difference(&current.services, &current.remediations, &services, &remediations);
+    let declared = parsed.resolve(&known).map_err(|found| complaints(&found))?;
+    let difference = difference(&current.declared, &declared);
     let replaces = current.generation;
     if difference.is_empty() {
         let text = format!("nothing changes: the configuration {replaces} says the same\n");
@@ -90,7 +88,7 @@ pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failu
         let text = format!("{lines}nothing was changed (--check)\n");
         return Answer::new(&Outcome::WouldChange { replaces, difference }, text);
     }
-    let reply = connection.execute(&Command::SetConfiguration { services, remediations, replaces }).await?;
+    let reply = connection.execute(&Command::SetConfiguration { declared: Box::new(declared), replaces }).await?;
     let CommandReply::Done { position } = reply else { return unexpected("a log position") };
     let text = format!("{lines}the configuration {} is set; log position {position}\n", replaces.next());
     Answer::new(&Outcome::Applied { replaces, position, difference }, text)
@@ -126,10 +124,10 @@ fn complaints(found: &[Diagnostic]) -> Failure {
 
 async fn current(connection: &mut Connection) -> Result<Current, Failure> {
     let reply = connection.query(&Query::Configuration).await?;
-    let QueryReply::Configuration { generation, services, remediations } = reply else {
+    let QueryReply::Configuration { generation, declared } = reply else {
         return unexpected("the configuration");
     };
-    Ok(Current { generation, services, remediations })
+    Ok(Current { generation, declared })
 }
 
 async fn known_playbooks(connection: &mut Connection) -> Result<BTreeMap<PlaybookName, KnownPlaybook>, Failure> {

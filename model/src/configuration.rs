@@ -18,6 +18,16 @@ pub const MAX_REMEDIATIONS: usize = 2_000;
 /// Most checks of one service.
 pub const MAX_CHECKS_PER_SERVICE: usize = 50;
 
+/// What the operators' files declare: everything that a configuration says but for its generation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// All services.
+    pub services: Vec<Service>,
+    /// All remediations, playbooks resolved to versions and parameters completed.
+    pub remediations: Vec<Remediation>,
+}
+
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
 /// the references together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,11 +86,8 @@ impl Configuration {
     /// # Errors
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
-    pub fn new(
-        generation: ConfigurationGeneration,
-        services: Vec<Service>,
-        remediations: Vec<Remediation>,
-    ) -> Result<Self, InconsistentConfiguration> {
+    pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
+        let Declared { services, remediations } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -122,6 +129,20 @@ impl Configuration {
     #[must_use]
     pub const fn generation(&self) -> ConfigurationGeneration {
         self.generation
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn declared(&self) -> Declared {
+        let Self { generation: _, services, remediations } = self;
+        Declared { services: services.clone(), remediations: remediations.clone() }
+    }
+
+    /// Whether exactly this was declared.
+    #[must_use]
+    pub fn declares(&self, declared: &Declared) -> bool {
+        let Declared { services, remediations } = declared;
+        &self.services == services && &self.remediations == remediations
     }
 
     /// All services.
@@ -177,6 +198,7 @@ impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        Self::new(raw.generation, raw.services, raw.remediations)
+        let RawConfiguration { generation, services, remediations } = raw;
+        Self::new(generation, Declared { services, remediations })
     }
 }

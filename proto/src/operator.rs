@@ -9,6 +9,7 @@ pub use problem::{Problem, ProblemCode};
 
 use fettle_model::breaker::{OpenReason, Scope};
 use fettle_model::check::{CheckRef, Status};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::{DrillResult, Evidence, Fault};
@@ -24,9 +25,8 @@ use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::playbook::Manifest;
 use fettle_model::record::Kind;
 use fettle_model::refusal::Refusal;
-use fettle_model::remediation::{Mode, Remediation};
+use fettle_model::remediation::Mode;
 use fettle_model::run::{Ending, Plan, RunRecord};
-use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::RequestWithheld;
 use serde::{Deserialize, Serialize};
@@ -50,13 +50,11 @@ pub enum Command {
         /// How long it is good; at most 24 h.
         ttl_ms: u64,
     },
-    /// Replaces services and remediations; playbooks are already resolved to digests. Answers
+    /// Replaces the configuration; playbooks are already resolved to digests. Answers
     /// [`CommandReply::Done`].
     SetConfiguration {
-        /// All services.
-        services: Vec<Service>,
-        /// All remediations.
-        remediations: Vec<Remediation>,
+        /// All of it.
+        declared: Box<Declared>,
         /// The generation that the caller saw; another one meanwhile is a conflict.
         replaces: ConfigurationGeneration,
     },
@@ -262,10 +260,8 @@ pub enum QueryReply {
     Configuration {
         /// Its generation.
         generation: ConfigurationGeneration,
-        /// Its services.
-        services: Vec<Service>,
-        /// Its remediations.
-        remediations: Vec<Remediation>,
+        /// What it declares.
+        declared: Box<Declared>,
     },
     /// Playbooks by name, the newest version of a name first: the one that the name stands for.
     Playbooks {

@@ -8,7 +8,7 @@ use fettle_audit::envelope::Envelope;
 use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, Probe};
-use fettle_model::configuration::Configuration;
+use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TreeSize};
 use fettle_model::evidence::{Drill, Fault, FaultKind};
 use fettle_model::guard::Guard;
@@ -352,5 +352,6 @@ fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration
         modes: BTreeMap::from([(staging, Mode::Auto)]),
         guard: Guard::default(),
     };
-    Configuration::new(generation, vec![service], vec![remediation]).expect("it holds together")
+    Configuration::new(generation, Declared { services: vec![service], remediations: vec![remediation] })
+        .expect("it holds together")
 }

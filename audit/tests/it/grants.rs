@@ -158,11 +158,9 @@ fn only_the_mode_auto_acts() {
     for mode in [Mode::Observe, Mode::Approve] {
         let log = changed(At::Configured, |body| {
             let set = of!(body, ConfigurationSet);
-            let mut remediations = set.configuration.remediations().to_vec();
-            remediations[0].modes.insert(parsed("production"), mode);
-            set.configuration =
-                Configuration::new(set.configuration.generation(), set.configuration.services().to_vec(), remediations)
-                    .expect("consistent");
+            let mut declared = set.configuration.declared();
+            declared.remediations[0].modes.insert(parsed("production"), mode);
+            set.configuration = Configuration::new(set.configuration.generation(), declared).expect("consistent");
         });
         check(&log, Rule::Mode);
     }

@@ -6,7 +6,7 @@ use fettle_audit::envelope::Envelope;
 use fettle_audit::note::SignatureKind;
 use fettle_model::breaker::{ResumeOrder, Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
-use fettle_model::configuration::Configuration;
+use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{
     CertificateGeneration, ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch,
 };
@@ -398,7 +398,8 @@ pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
         modes: BTreeMap::from([(parsed("staging"), Mode::Auto), (parsed("production"), Mode::Auto)]),
         guard: Guard { max_in_flight: fettle_model::guard::Amount::Count(in_flight), ..Guard::default() },
     };
-    Configuration::new(ConfigurationGeneration(generation), vec![service], vec![remediation]).expect("consistent")
+    let declared = Declared { services: vec![service], remediations: vec![remediation] };
+    Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent")
 }
 
 pub(crate) fn remediate(epoch: u64) -> Purpose {

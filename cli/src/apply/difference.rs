@@ -1,5 +1,6 @@
 //! What a new configuration changes, item by item. Pure.
 
+use fettle_model::configuration::Declared;
 use fettle_model::remediation::Remediation;
 use fettle_model::service::Service;
 use serde::Serialize;
@@ -52,15 +53,13 @@ impl fmt::Display for Difference {
     }
 }
 
-pub(super) fn difference(
-    services: &[Service],
-    remediations: &[Remediation],
-    new_services: &[Service],
-    new_remediations: &[Remediation],
-) -> Difference {
+pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
+    // Destructured, so that a new part cannot be forgotten here.
+    let Declared { services, remediations } = new;
+    let named = |answer: &Remediation| answer.name.to_string();
     Difference {
-        services: items(services, new_services, |service| service.name.to_string(), changed_service),
-        remediations: items(remediations, new_remediations, |answer| answer.name.to_string(), changed_remediation),
+        services: items(&old.services, services, |service| service.name.to_string(), changed_service),
+        remediations: items(&old.remediations, remediations, named, changed_remediation),
     }
 }
 
@@ -134,8 +133,10 @@ mod tests {
     fn what_is_added_changed_and_removed_is_named() {
         let old = [service("a", 1), service("b", 1), service("c", 1)];
         let new = [service("a", 1), service("b", 2), service("d", 1)];
-        let found = difference(&old, &[], &new, &[]);
+        let declared = |services: &[Service]| Declared { services: services.to_vec(), remediations: Vec::new() };
+        let (old, new) = (declared(&old), declared(&new));
+        let found = difference(&old, &new);
         assert_eq!(found.to_string(), "~ service b  tier\n+ service d\n- service c\n");
-        assert!(difference(&old, &[], &old, &[]).is_empty());
+        assert!(difference(&old, &old).is_empty());
     }
 }

@@ -2,11 +2,10 @@
 
 use crate::fettle::fettle;
 use crate::stand_in::{Asked, Said, StandIn};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::Manifest;
-use fettle_model::remediation::Remediation;
-use fettle_model::service::Service;
 use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply};
 
 const SERVICE: &str = r#"
@@ -43,12 +42,11 @@ fn row(package: &[u8]) -> PlaybookRow {
 }
 
 /// A control plane that has this configuration, at generation 4, and two versions of one playbook.
-fn having(services: Vec<Service>, remediations: Vec<Remediation>) -> StandIn {
+fn having(declared: Declared) -> StandIn {
     StandIn::start(move |asked| match asked {
         Asked::Query(Query::Configuration) => Said::Answer(QueryReply::Configuration {
             generation: ConfigurationGeneration(4),
-            services: services.clone(),
-            remediations: remediations.clone(),
+            declared: Box::new(declared.clone()),
         }),
         Asked::Query(Query::Playbooks) => {
             Said::Answer(QueryReply::Playbooks { playbooks: vec![row(b"newest"), row(b"older")] })
@@ -64,21 +62,21 @@ fn commands(stand_in: &StandIn) -> Vec<Command> {
 
 #[test]
 fn a_configuration_is_set_whole_with_exact_versions_and_the_generation_that_was_seen() {
-    let stand_in = having(Vec::new(), Vec::new());
+    let stand_in = having(Declared::default());
     stand_in.write("web.toml", SERVICE);
     stand_in.write("remediations.toml", REMEDIATION);
     let ended = stand_in.fettle(&["apply", "web.toml", "remediations.toml"]).expect(0);
     assert_eq!(ended.out, "+ service web\n+ remediation restart-web\nthe configuration 5 is set; log position 77\n");
     let commands = commands(&stand_in);
-    let [Command::SetConfiguration { services, remediations, replaces }] = &commands[..] else {
+    let [Command::SetConfiguration { declared, replaces }] = &commands[..] else {
         panic!("{commands:?}");
     };
-    assert_eq!((services.len(), *replaces), (1, ConfigurationGeneration(4)));
-    assert_eq!(remediations[0].playbook.digest, PlaybookDigest::of(b"newest"));
-    assert_eq!(remediations[0].parameters.0["start-within"], 30_000, "defaults are filled in");
+    assert_eq!((declared.services.len(), *replaces), (1, ConfigurationGeneration(4)));
+    assert_eq!(declared.remediations[0].playbook.digest, PlaybookDigest::of(b"newest"));
+    assert_eq!(declared.remediations[0].parameters.0["start-within"], 30_000, "defaults are filled in");
 
     // Applied again, it changes nothing and says so.
-    let same = having(services.clone(), remediations.clone());
+    let same = having((**declared).clone());
     same.write("all.toml", format!("{SERVICE}{REMEDIATION}"));
     let ended = same.fettle(&["apply", "all.toml", "--json"]).expect(0);
     assert_eq!(ended.json::<serde_json::Value>()["outcome"], "unchanged");
@@ -87,7 +85,7 @@ fn a_configuration_is_set_whole_with_exact_versions_and_the_generation_that_was_
 
 #[test]
 fn a_check_says_what_would_change_and_sends_nothing() {
-    let stand_in = having(Vec::new(), Vec::new());
+    let stand_in = having(Declared::default());
     stand_in.write("all.toml", format!("{SERVICE}{REMEDIATION}"));
     let ended = stand_in.fettle(&["apply", "--check", "all.toml"]).expect(0);
     assert_eq!(ended.out, "+ service web\n+ remediation restart-web\nnothing was changed (--check)\n");
@@ -96,7 +94,7 @@ fn a_check_says_what_would_change_and_sends_nothing() {
 
 #[test]
 fn everything_that_is_wrong_is_told_with_its_place_and_nothing_is_asked() {
-    let stand_in = having(Vec::new(), Vec::new());
+    let stand_in = having(Declared::default());
     stand_in.write("web.toml", SERVICE.replace("environments = [\"staging\"]", "environments = []"));
     stand_in.write("remediations.toml", REMEDIATION.replace("check = \"http\"", "check = \"https\""));
     let ended = stand_in.fettle(&["apply", "web.toml", "remediations.toml"]).expect(4);
@@ -108,7 +106,7 @@ fn everything_that_is_wrong_is_told_with_its_place_and_nothing_is_asked() {
 
 #[test]
 fn what_does_not_parse_is_told_with_file_and_line() {
-    let stand_in = having(Vec::new(), Vec::new());
+    let stand_in = having(Declared::default());
     stand_in.write("a.toml", "[[service]]\nname = 1\n");
     stand_in.write("b.toml", SERVICE.replace("owner", "ovner"));
     let ended = stand_in.fettle(&["apply", "a.toml", "b.toml"]).expect(4);
@@ -119,7 +117,7 @@ fn what_does_not_parse_is_told_with_file_and_line() {
 
 #[test]
 fn a_playbook_that_is_not_admitted_and_a_wrong_parameter_are_told_with_their_line() {
-    let stand_in = having(Vec::new(), Vec::new());
+    let stand_in = having(Declared::default());
     stand_in.write("a.toml", format!("{SERVICE}{}", REMEDIATION.replace("restart-service", "restart")));
     let ended = stand_in.fettle(&["apply", "a.toml"]).expect(4);
     assert!(ended.err.contains("a.toml:17: remediation restart-web names the playbook restart,"), "{}", ended.err);

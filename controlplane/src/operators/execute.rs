@@ -68,8 +68,8 @@ pub(super) fn asked(command: &Command) -> Asked {
 pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<CommandReply, Status> {
     match command {
         Command::CreateToken { environment, host, ttl_ms } => create_token(caller, environment, host, ttl_ms).await,
-        Command::SetConfiguration { services, remediations, replaces } => {
-            ask(caller, PersonRequest::SetConfiguration { services, remediations, replaces }).await
+        Command::SetConfiguration { declared, replaces } => {
+            ask(caller, PersonRequest::SetConfiguration { declared, replaces }).await
         }
         Command::TrustPublisher { publisher, key } => {
             let key: PublicKey = key.parse().map_err(|error: fettle_audit::key::InvalidPublicKey| {

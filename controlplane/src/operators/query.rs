@@ -50,8 +50,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 let configuration = state.configuration();
                 QueryReply::Configuration {
                     generation: configuration.generation(),
-                    services: configuration.services().to_vec(),
-                    remediations: configuration.remediations().to_vec(),
+                    declared: Box::new(configuration.declared()),
                 }
             }
             Query::Playbooks => QueryReply::Playbooks { playbooks: rows::playbooks(state) },

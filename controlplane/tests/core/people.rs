@@ -7,6 +7,7 @@ use fettle_controlplane::core::{
     RotateCertificate, Subject,
 };
 use fettle_model::breaker::Scope;
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{CertificateGeneration, ConfigurationGeneration};
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, TokenId};
@@ -310,8 +311,8 @@ fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_gene
     let mut world = World::new();
     let set = |world: &mut World, remediation: Remediation| {
         let replaces = world.core.state().configuration().generation();
-        let (services, remediations) = (vec![service()], vec![remediation]);
-        world.person(PersonRequest::SetConfiguration { services, remediations, replaces })
+        let declared = Box::new(Declared { services: vec![service()], remediations: vec![remediation] });
+        world.person(PersonRequest::SetConfiguration { declared, replaces })
     };
     let other = Remediation { playbook: version("restart-service", "2.0.0"), ..remediation() };
     let outcome = set(&mut world, other);
@@ -329,8 +330,10 @@ fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_gene
     let outcome = set(&mut world, Remediation { parameters: extra, ..remediation() });
     assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Parameters { .. })), "{outcome:?}");
     let current = world.core.state().configuration().generation();
-    let lonely =
-        |replaces| PersonRequest::SetConfiguration { services: vec![], remediations: vec![remediation()], replaces };
+    let lonely = |replaces| {
+        let declared = Box::new(Declared { services: vec![], remediations: vec![remediation()] });
+        PersonRequest::SetConfiguration { declared, replaces }
+    };
     let seen = ConfigurationGeneration(current.0 - 1);
     let changed = PersonRefusal::ConfigurationChanged { seen, current };
     assert_eq!(world.person(lonely(seen)), Outcome::PersonRefused(changed));

@@ -5,6 +5,7 @@ use fettle_controlplane::core::{
     NewCertificate, Now, Outcome, PersonCommand, PersonRequest, State,
 };
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Fault, FaultKind};
@@ -220,8 +221,8 @@ impl World {
             guard: self.guard.clone(),
         };
         let replaces = self.core.state().configuration().generation();
-        let (services, remediations) = (vec![service()], vec![remediation]);
-        self.person(PersonRequest::SetConfiguration { services, remediations, replaces })
+        let declared = Box::new(Declared { services: vec![service()], remediations: vec![remediation] });
+        self.person(PersonRequest::SetConfiguration { declared, replaces })
     }
 
     pub(crate) fn guarded(&mut self, change: impl FnOnce(&mut Guard)) {

@@ -9,6 +9,7 @@ use fettle_certs::key::PrivateKey;
 use fettle_certs::root::Root;
 use fettle_model::breaker::Scope;
 use fettle_model::check::{HostValue, Probe};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::identity::Role;
 use fettle_model::record::Kind;
@@ -127,7 +128,8 @@ async fn a_teams_operator_orders_what_is_about_its_services_and_nothing_else() {
     let site = Site::new().await;
     let alice = site.alice().await;
     let replaces = ConfigurationGeneration(0);
-    alice.done(Command::SetConfiguration { services: vec![service()], remediations: Vec::new(), replaces }).await;
+    let declared = Box::new(Declared { services: vec![service()], ..Declared::default() });
+    alice.done(Command::SetConfiguration { declared, replaces }).await;
     let tom = added(&site, "tom", Role::Viewer).await;
     let of = |team| Command::GrantRole { person: name("tom"), role: Role::Operator, team: Some(name(team)) };
     let stop_web = || Command::Stop { scope: Scope::Service(name("web")), why: "a test".to_owned() };
@@ -164,18 +166,17 @@ async fn a_configuration_replaces_only_the_one_that_was_seen() {
     let site = Site::new().await;
     let alice = site.alice().await;
     let set = |services, replaces| Command::SetConfiguration {
-        services,
-        remediations: Vec::new(),
+        declared: Box::new(Declared { services, ..Declared::default() }),
         replaces: ConfigurationGeneration(replaces),
     };
     alice.done(set(vec![service()], 0)).await;
     let problem = alice.execute(set(Vec::new(), 0)).await.expect_err("somebody was faster");
     assert_eq!(problem.code, ProblemCode::Conflict, "{problem:?}");
-    let QueryReply::Configuration { generation, services, .. } = alice.query(Query::Configuration).await.expect("it")
+    let QueryReply::Configuration { generation, declared } = alice.query(Query::Configuration).await.expect("it")
     else {
         unreachable!("another answer");
     };
-    assert_eq!((generation.0, services), (1, vec![service()]), "the running configuration stays");
+    assert_eq!((generation.0, declared.services), (1, vec![service()]), "the running configuration stays");
     alice.done(set(Vec::new(), 1)).await;
 }
 
@@ -190,8 +191,7 @@ async fn what_does_not_fit_into_a_record_is_refused_and_the_control_plane_goes_o
     }
     service.checks = vec![check];
     let set = Command::SetConfiguration {
-        services: vec![service],
-        remediations: Vec::new(),
+        declared: Box::new(Declared { services: vec![service], ..Declared::default() }),
         replaces: ConfigurationGeneration(0),
     };
     let problem = alice.execute(set).await.expect_err("too large");

@@ -7,6 +7,7 @@ use fettle_audit::policy::Policy;
 use fettle_audit::verify::{Verdict, verify_bundle};
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status, Transition};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
 use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::{DrillResult, Fault, FaultKind};
@@ -75,8 +76,7 @@ fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
         guard: Guard { min_healthy: Amount::Count(0), ..Guard::default() },
     };
     Command::SetConfiguration {
-        services: vec![service()],
-        remediations: vec![remediation],
+        declared: Box::new(Declared { services: vec![service()], remediations: vec![remediation] }),
         replaces: ConfigurationGeneration(replaces),
     }
 }

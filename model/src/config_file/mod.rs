@@ -10,6 +10,7 @@ mod raw;
 mod tests;
 
 use crate::check::CheckRef;
+use crate::configuration::Declared;
 use crate::digest::PlaybookDigest;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
@@ -277,10 +278,7 @@ impl Parsed {
     ///
     /// # Errors
     /// A playbook that is not admitted; parameters that its manifest does not allow.
-    pub fn resolve(
-        self,
-        known: &BTreeMap<PlaybookName, KnownPlaybook>,
-    ) -> Result<(Vec<Service>, Vec<Remediation>), Vec<Diagnostic>> {
+    pub fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Declared, Vec<Diagnostic>> {
         let mut found = Vec::new();
         let mut remediations = Vec::new();
         for pending in self.remediations {
@@ -289,7 +287,7 @@ impl Parsed {
                 Err(diagnostic) => found.push(diagnostic),
             }
         }
-        if found.is_empty() { Ok((self.services, remediations)) } else { Err(found) }
+        if found.is_empty() { Ok(Declared { services: self.services, remediations }) } else { Err(found) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::check::{NoAnswer, Probe};
+use crate::configuration::Declared;
 use crate::guard::Amount;
 use crate::remediation::Mode;
 
@@ -88,7 +89,7 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let (services, remediations) = parsed.resolve(&known).expect("it resolves");
+    let Declared { services, remediations } = parsed.resolve(&known).expect("it resolves");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
     assert_eq!(services[0].checks[0].recover_after, 2);
     assert_eq!(remediations[0].parameters.canonical_text(), r#"{"max-restarts":3}"#);
@@ -181,7 +182,7 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest)]);
-    let (services, remediations) = parsed.resolve(&known).expect("sound remediations");
+    let Declared { services, remediations } = parsed.resolve(&known).expect("sound remediations");
     let kinds: BTreeSet<String> = services
         .iter()
         .flat_map(|service| &service.checks)

@@ -69,9 +69,7 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         PersonRequest::CreateToken { token, environment, host, valid_for } => {
             tokens::create(state, now, by, *token, environment, host.as_ref(), *valid_for)
         }
-        PersonRequest::SetConfiguration { services, remediations, replaces } => {
-            configuration::set(state, by, services, remediations, *replaces)
-        }
+        PersonRequest::SetConfiguration { declared, replaces } => configuration::set(state, by, declared, *replaces),
         PersonRequest::AdmitPlaybook { admission, key } => publication::admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => Ok(publication::trust(state, by, publisher, key)),
         PersonRequest::GrantRole { person, role } => roles::grant(state, by, person, role),

@@ -6,6 +6,7 @@ use crate::core::authorisation::{PersonAction, Subject};
 use crate::core::decide::enrolment::NewCertificate;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
+use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
@@ -13,8 +14,6 @@ use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
 use fettle_model::record::PlaybookAdmitted;
-use fettle_model::remediation::Remediation;
-use fettle_model::service::Service;
 use std::time::Duration;
 
 /// What a renewal is about, for the record of a refusal: who asked stands beside it.
@@ -36,10 +35,8 @@ pub enum PersonRequest {
     },
     /// Replace the configuration.
     SetConfiguration {
-        /// All services.
-        services: Vec<Service>,
-        /// All remediations, playbooks resolved to versions and parameters completed.
-        remediations: Vec<Remediation>,
+        /// All of it.
+        declared: Box<Declared>,
         /// The generation that the person saw.
         replaces: ConfigurationGeneration,
     },
