@@ -127,6 +127,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::AutomationStopped(_)
         | Body::AutomationResumed(_)
         | Body::DrillStarted(_)
+        | Body::DrillStagePassed(_)
         | Body::DrillEnded(_)
         | Body::EvidenceEarned(_)
         | Body::IncidentOpened(_)

@@ -5,10 +5,12 @@ use crate::digest::DocumentDigest;
 use crate::host::{HostDescription, ManagerKind, OperatingSystem};
 use crate::id::{DrillId, HostId, RunId};
 use crate::name::{CheckName, Label, PersonName, ServiceName};
-use crate::playbook::GrantKind;
+use crate::permit::{PermittedTarget, TargetKind};
+use crate::playbook::{Action, GrantKind};
 use crate::remediation::PlaybookVersion;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What a host has in common with others, as far as evidence goes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,6 +122,42 @@ pub struct Drill {
     pub deadline: UnixMillis,
 }
 
+/// A part of a drill. Each is passed in this order, or the drill proves nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrillStage {
+    /// The fault was injected, the check went critical, the playbook ran, and the check passes again.
+    Healed,
+    /// The playbook ran once more where nothing was wrong, and changed nothing.
+    Repeated,
+}
+
+impl DrillStage {
+    /// The stage as it stands in tables and documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healed => "healed",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+/// A drill passed a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillStagePassed {
+    /// The drill.
+    pub drill: DrillId,
+    /// Its host.
+    pub host: HostId,
+    /// The stage.
+    pub stage: DrillStage,
+    /// Positions of what shows it: for `healed` the critical transition, the run's record and the passing
+    /// transition; for `repeated` the run's record.
+    pub observed: Vec<LogPosition>,
+}
+
 /// How a drill ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +181,35 @@ pub enum DrillResult {
     },
 }
 
+/// What a label stood for in a drill, and what the playbook might do to it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvedGrant {
+    /// The label.
+    pub label: Label,
+    /// The kind of thing that was bound to it.
+    pub thing: TargetKind,
+    /// The changing actions that were permitted.
+    pub actions: BTreeSet<Action>,
+}
+
+impl ProvedGrant {
+    /// What a permit's targets amount to, in the order of the labels.
+    #[must_use]
+    pub fn of(targets: &[PermittedTarget]) -> Vec<Self> {
+        let mut grants: Vec<Self> = targets
+            .iter()
+            .map(|target| Self {
+                label: target.label.clone(),
+                thing: target.target.kind(),
+                actions: target.actions.clone(),
+            })
+            .collect();
+        grants.sort_unstable();
+        grants
+    }
+}
+
 /// The signed result of a drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -153,6 +220,9 @@ pub struct Evidence {
     pub playbook: PlaybookVersion,
     /// The parameters with which it was.
     pub parameters: DocumentDigest,
+    /// What its labels stood for, in the order of the labels. Empty: not known, and it covers nothing.
+    #[serde(default)]
+    pub grants: Vec<ProvedGrant>,
     /// The class of host.
     pub class: HostClass,
     /// What was injected.
@@ -161,7 +231,9 @@ pub struct Evidence {
     pub injection: RunId,
     /// The run that healed it.
     pub healing: RunId,
-    /// Positions of what was observed: critical transition, run record, passing transition.
+    /// The second run, which changed nothing. `None`: there was none, and it covers nothing.
+    pub repetition: Option<RunId>,
+    /// Positions of what was observed: critical transition, run record, passing transition, the second run's record.
     pub observed: Vec<LogPosition>,
     /// When it stops counting.
     pub expires_at: UnixMillis,

@@ -60,6 +60,39 @@ pub enum Target {
     Facts,
 }
 
+/// What kind of thing a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// A systemd unit.
+    SystemdUnit,
+    /// A service with start, stop and status commands.
+    CommandService,
+    /// A symlink layout of releases.
+    ReleaseRoot,
+    /// One flag in a flagd-format file.
+    Flag,
+    /// A check of the service.
+    Health,
+    /// Facts about the host.
+    Facts,
+}
+
+impl Target {
+    /// What kind of thing it is.
+    #[must_use]
+    pub const fn kind(&self) -> TargetKind {
+        match self {
+            Self::SystemdUnit { .. } => TargetKind::SystemdUnit,
+            Self::CommandService { .. } => TargetKind::CommandService,
+            Self::ReleaseRoot { .. } => TargetKind::ReleaseRoot,
+            Self::Flag { .. } => TargetKind::Flag,
+            Self::Health { .. } => TargetKind::Health,
+            Self::Facts => TargetKind::Facts,
+        }
+    }
+}
+
 /// A label with the thing it is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +122,16 @@ pub enum Purpose {
         drill: DrillId,
         /// The fault.
         fault: Fault,
+    },
+    /// To show in a drill that the playbook changes nothing where nothing is wrong: it runs although the check
+    /// passes.
+    Repeat {
+        /// The drill.
+        drill: DrillId,
+        /// The check that the playbook has healed.
+        check: CheckRef,
+        /// The remediation that binds them.
+        remediation: RemediationName,
     },
 }
 

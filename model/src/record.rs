@@ -9,7 +9,7 @@ use crate::check::Transition;
 use crate::configuration::Configuration;
 use crate::counter::{AgentSequence, CertificateGeneration};
 use crate::digest::{EnvelopeDigest, KeyId, PlaybookDigest};
-use crate::evidence::{Drill, DrillEnding, Evidence};
+use crate::evidence::{Drill, DrillEnding, DrillStagePassed, Evidence};
 use crate::host::{HostDescription, HostState};
 use crate::id::{HostId, PermitId, RunId, TokenId};
 use crate::identity::{Role, SpiffeId, TrustDomain};
@@ -180,6 +180,8 @@ bodies! {
     RequestWithheld(RequestWithheld) = 30, "request-withheld";
     /// A person was revoked: their roles and all certificates until here.
     PersonRevoked(PersonRevoked) = 31, "person-revoked";
+    /// A drill passed a stage.
+    DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
 }
 
 /// The log's name and the keys that it starts with.
@@ -452,6 +454,7 @@ impl Kind {
             | Self::AutomationResumed
             | Self::DrillStarted
             | Self::DrillEnded
+            | Self::DrillStagePassed
             | Self::EvidenceEarned
             | Self::IncidentOpened
             | Self::ActionRefused

@@ -69,6 +69,11 @@ pub enum Reason {
         /// Classes that are.
         covered: Vec<HostClass>,
     },
+    /// Evidence covers this class of host, but was earned where these labels stood for other kinds of things.
+    EvidenceDiffers {
+        /// The labels.
+        labels: Vec<Label>,
+    },
     /// The evidence has expired.
     EvidenceExpired {
         /// When.
@@ -184,6 +189,7 @@ impl Reason {
             Self::Mode { .. } => "mode",
             Self::PlaybookNotAdmitted => "playbook-not-admitted",
             Self::NoEvidence { .. } => "no-evidence",
+            Self::EvidenceDiffers { .. } => "evidence-differs",
             Self::EvidenceExpired { .. } => "evidence-expired",
             Self::NotAuthorised { .. } => "not-authorised",
             Self::BreakerOpen { .. } => "breaker-open",
@@ -218,6 +224,7 @@ impl Reason {
             | Self::Mode { .. }
             | Self::PlaybookNotAdmitted
             | Self::NoEvidence { .. }
+            | Self::EvidenceDiffers { .. }
             | Self::EvidenceExpired { .. }
             | Self::NotAuthorised { .. }
             | Self::ProbeTaken { .. }

@@ -12,7 +12,7 @@ use fettle_model::check::{CheckRef, Status};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
-use fettle_model::evidence::{DrillResult, Evidence, Fault};
+use fettle_model::evidence::{DrillResult, DrillStage, Evidence, Fault};
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
 use fettle_model::identity::Role;
@@ -555,8 +555,22 @@ pub struct DrillView {
     pub fault: Fault,
     /// Who asked for it.
     pub by: PersonName,
+    /// The stages that it passed, in order.
+    pub stages: Vec<DrillStageRow>,
     /// How it ended; `None`: it runs.
     pub result: Option<DrillResult>,
+}
+
+/// A stage that a drill passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrillStageRow {
+    /// Which.
+    pub stage: DrillStage,
+    /// Its record.
+    pub position: LogPosition,
+    /// When.
+    pub at: UnixMillis,
 }
 
 /// An open incident.

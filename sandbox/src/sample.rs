@@ -125,6 +125,15 @@ pub(crate) fn charter(undo: UndoPolicy) -> Charter {
     Charter::new(permit(&manifest), Some(&manifest)).expect("they fit")
 }
 
+/// A drill's second run, which has to change nothing.
+pub(crate) fn repetition() -> Charter {
+    let manifest = manifest(UndoPolicy::Automatic);
+    let drill = DrillId::from_uuid(Uuid::from_u128(9));
+    let purpose = Purpose::Repeat { drill, check: check(), remediation: "heal-web".parse().expect("a name") };
+    let permit = Permit { purpose, ..permit(&manifest) };
+    Charter::new(permit, Some(&manifest)).expect("they fit")
+}
+
 /// A drill's run, which stops the service.
 pub(crate) fn drill() -> Charter {
     let fault = Fault { kind: FaultKind::StopService, on: label("web") };

@@ -106,11 +106,13 @@ pub fn admit(permit: &Permit, situation: &Situation<'_>) -> Result<(), PermitRej
     }
     not_stopped(permit, s)?;
     match permit.purpose {
-        Purpose::InjectFault { .. } if s.drills == DrillConsent::Refused => return Err(PermitRejection::DrillsRefused),
-        Purpose::Remediate { .. } if s.playbook == PlaybookTrust::Untrusted => {
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } if s.drills == DrillConsent::Refused => {
+            return Err(PermitRejection::DrillsRefused);
+        }
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } if s.playbook == PlaybookTrust::Untrusted => {
             return Err(PermitRejection::PlaybookUntrusted);
         }
-        Purpose::InjectFault { .. } | Purpose::Remediate { .. } => {}
+        Purpose::InjectFault { .. } | Purpose::Remediate { .. } | Purpose::Repeat { .. } => {}
     }
     within_ceiling(permit, s)?;
     if s.occupation == Occupation::Busy {
@@ -159,13 +161,15 @@ pub fn in_scope(scope: &Scope, permit: &Permit, environment: &EnvironmentName, d
         Scope::Global => true,
         Scope::Environment(name) => name == environment,
         Scope::Service(stopped) => match &permit.purpose {
-            Purpose::Remediate { check, .. } => stopped == &check.service,
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => stopped == &check.service,
             Purpose::InjectFault { drill: id, .. } => {
                 of_drill(*id, drill).is_none_or(|drill| stopped == &drill.service)
             }
         },
         Scope::Playbook(stopped) => match &permit.purpose {
-            Purpose::Remediate { .. } => permit.playbook.as_ref().is_some_and(|playbook| stopped == &playbook.name),
+            Purpose::Remediate { .. } | Purpose::Repeat { .. } => {
+                permit.playbook.as_ref().is_some_and(|playbook| stopped == &playbook.name)
+            }
             Purpose::InjectFault { drill: id, .. } => {
                 of_drill(*id, drill).is_none_or(|drill| stopped == &drill.playbook.name)
             }
@@ -184,7 +188,7 @@ fn within_ceiling(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitReject
     let bound: BTreeSet<(&_, &Target)> = s.bound.iter().map(|t| (&t.label, &t.target)).collect();
     // An injected fault touches one of the bound things, a playbook gets exactly all of them.
     let differs = match permit.purpose {
-        Purpose::Remediate { .. } => wanted.symmetric_difference(&bound).next().copied(),
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } => wanted.symmetric_difference(&bound).next().copied(),
         Purpose::InjectFault { .. } => wanted.difference(&bound).next().copied(),
     };
     if let Some((label, _)) = differs {
@@ -198,7 +202,7 @@ fn within_ceiling(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitReject
         let allowed = s.ceiling.get(&target.target).unwrap_or(&none);
         // A drill's fault is bounded by the owner's consent to drills, not by the actions of repair.
         let excess = match permit.purpose {
-            Purpose::Remediate { .. } => target.actions.difference(allowed).next(),
+            Purpose::Remediate { .. } | Purpose::Repeat { .. } => target.actions.difference(allowed).next(),
             Purpose::InjectFault { .. } => None,
         };
         if let Some(action) = excess {
@@ -360,6 +364,26 @@ mod tests {
     fn a_permit_that_holds_in_every_respect_is_accepted() {
         let world = world();
         check(&world.permit, &world.situation(), None);
+    }
+
+    #[test]
+    fn a_drills_second_run_needs_the_owners_consent_and_everything_that_a_playbook_needs() {
+        let mut world = world();
+        let check_ref = CheckRef { service: name("web"), check: name("http") };
+        world.request.purpose = Purpose::Repeat { drill: id(7), check: check_ref, remediation: name("restart-web") };
+        world.permit.purpose = world.request.purpose.clone();
+        let s = world.situation();
+        check(&world.permit, &s, Some(PermitRejection::DrillsRefused));
+        let consented = Situation { drills: DrillConsent::Allowed, ..s };
+        check(&world.permit, &consented, None);
+        let untrusted = Situation { playbook: PlaybookTrust::Untrusted, ..consented };
+        check(&world.permit, &untrusted, Some(PermitRejection::PlaybookUntrusted));
+        let unbound = Situation { bound: &[], ..consented };
+        let label = name("service");
+        check(&world.permit, &unbound, Some(PermitRejection::TargetsDiffer { label }));
+        let none = Ceiling::new();
+        let above = PermitRejection::AboveCeiling { label: name("service"), action: Action::Restart };
+        check(&world.permit, &Situation { ceiling: &none, ..consented }, Some(above));
     }
 
     #[test]

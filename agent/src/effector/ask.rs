@@ -4,14 +4,14 @@
 //! and no answer is awaited. Where this host could not run the playbook, it says so instead (`withhold.rs`).
 
 use super::library::Need;
-use super::serve::{Compiling, Effector, EffectorError, LinkState};
+use super::serve::{Compiling, DrillRun, Effector, EffectorError, LinkState, Wanted};
 use super::store::{CheckHead, Value};
 use crate::check::resolve_check;
 use crate::ipc::daemon::{Nudge, ResolvedCheck, ToDaemon};
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::evidence::Drill;
 use fettle_model::host::Binding;
-use fettle_model::id::{RequestId, RunId};
+use fettle_model::id::{DrillId, RequestId, RunId};
 use fettle_model::permit::{BoundTarget, PermitRequest, Purpose};
 use fettle_model::record::Body;
 use fettle_model::refusal::{Reason, Refusal};
@@ -126,12 +126,12 @@ impl Effector {
         }
         // A manifest that came may make a binding possible.
         self.describe().await?;
-        self.request_fault().await
+        self.request_drill().await
     }
 
     /// Asks for everything that can be asked for now.
     pub(super) async fn take_up(&mut self) -> Result<(), EffectorError> {
-        self.request_fault().await?;
+        self.request_drill().await?;
         self.request_all().await?;
         self.make_plans().await
     }
@@ -278,9 +278,11 @@ impl Effector {
                     self.want_plan(request);
                 }
             }
-            Purpose::InjectFault { drill, .. } => {
+            Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => {
                 let at_once = (stale && overtaken).then(|| self.clocks.now().wall);
-                self.drill_wanted = refusal.retry_at.or(at_once).map(|at| (*drill, at));
+                let run = drill_run(&request.purpose);
+                self.drill_wanted =
+                    refusal.retry_at.or(at_once).zip(run).map(|(at, (_, run))| Wanted { drill: *drill, run, at });
             }
         }
         self.make_plans().await
@@ -302,10 +304,8 @@ impl Effector {
                 self.retry_at.remove(&check);
                 self.request(&check).await
             }
-            Nudge::Inject { drill } => {
-                self.drill_wanted = Some((drill, self.clocks.now().wall));
-                self.request_fault().await
-            }
+            Nudge::Inject { drill } => self.want(drill, DrillRun::Injection).await,
+            Nudge::Repeat { drill } => self.want(drill, DrillRun::Repetition).await,
             // A refusal because of the mode has asked for it already; another one is none of this agent's.
             Nudge::Plan { request: _ } => self.make_plans().await,
         }
@@ -319,47 +319,54 @@ impl Effector {
         let known = self.drill.as_ref().is_some_and(|known| known.drill == drill.drill);
         if !known {
             self.keep(Value::Drill, &drill)?;
-            self.drill_wanted = Some((drill.drill, self.clocks.now().wall));
+            let at = self.clocks.now().wall;
+            self.drill_wanted = Some(Wanted { drill: drill.drill, run: DrillRun::Injection, at });
             self.drill = Some(drill);
         }
-        self.request_fault().await
+        self.request_drill().await
     }
 
-    /// Asks for the permit to inject the wanted drill's fault, once the playbook that must heal it is ready.
-    async fn request_fault(&mut self) -> Result<(), EffectorError> {
+    async fn want(&mut self, drill: DrillId, run: DrillRun) -> Result<(), EffectorError> {
+        self.drill_wanted = Some(Wanted { drill, run, at: self.clocks.now().wall });
+        self.request_drill().await
+    }
+
+    /// Asks for the permit of the wanted drill's run, once the playbook that it is about is ready.
+    async fn request_drill(&mut self) -> Result<(), EffectorError> {
         let now = self.clocks.now().wall;
-        let (Some((wanted, at)), Some(host)) = (self.drill_wanted, self.recorder.host()) else { return Ok(()) };
-        let asked = self
-            .requests
-            .values()
-            .any(|request| matches!(&request.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted));
-        let injecting = self.active.as_ref().is_some_and(
-            |active| matches!(&active.permit.purpose, Purpose::InjectFault { drill, .. } if *drill == wanted),
-        );
-        if asked || injecting {
+        let (Some(wanted), Some(host)) = (self.drill_wanted, self.recorder.host()) else { return Ok(()) };
+        let this = Some((wanted.drill, wanted.run));
+        let asked = self.requests.values().any(|request| drill_run(&request.purpose) == this);
+        let running = self.active.as_ref().is_some_and(|active| drill_run(&active.permit.purpose) == this);
+        if asked || running {
             // The answer says whether, and when, it is asked for again.
             self.drill_wanted = None;
             return Ok(());
         }
         let quiet = self.link == LinkState::Down || self.active.is_some();
-        if quiet || at > now {
+        if quiet || wanted.at > now {
             return Ok(());
         }
-        let Some(known) = self.drill.as_ref().filter(|known| known.drill == wanted && known.deadline > now) else {
+        let known = self.drill.as_ref().filter(|known| known.drill == wanted.drill && known.deadline > now);
+        let Some((known, purpose)) = known.and_then(|known| Some((known, self.purpose_of(known, wanted.run)?))) else {
             self.drill_wanted = None;
             return Ok(());
         };
         let (playbook, on) = (known.playbook.clone(), known.fault.on.clone());
-        let purpose = Purpose::InjectFault { drill: wanted, fault: known.fault.clone() };
         let check = CheckRef { service: known.service.clone(), check: known.check.clone() };
-        let target = self.runnable(playbook.digest, &check).and_then(|targets| {
-            let nothing = || vec![Hindrance::Unbound { label: on.clone(), how: Unbound::Nothing }];
-            targets.into_iter().find(|target| target.label == on).ok_or_else(nothing)
+        let bound = self.runnable(playbook.digest, &check).and_then(|targets| match wanted.run {
+            DrillRun::Repetition => Ok((Some(playbook.digest), targets)),
+            // A fault is on one thing, and no playbook runs.
+            DrillRun::Injection => {
+                let target = targets.into_iter().find(|target| target.label == on);
+                let nothing = || vec![Hindrance::Unbound { label: on.clone(), how: Unbound::Nothing }];
+                target.map(|target| (None, vec![target])).ok_or_else(nothing)
+            }
         });
-        match target {
-            Ok(target) => {
+        match bound {
+            Ok((digest, targets)) => {
                 self.drill_wanted = None;
-                self.ask(host, purpose, None, vec![target]).await
+                self.ask(host, purpose, digest, targets).await
             }
             Err(because) => {
                 // What passes may do so before the drill's deadline; the drill waits for it.
@@ -371,10 +378,23 @@ impl Effector {
         }
     }
 
-    /// When the wanted drill's fault is to be asked for; `None` also while something else must happen first,
+    /// What a drill's run is for; `None` where the configuration does not answer its check any more.
+    fn purpose_of(&self, drill: &Drill, run: DrillRun) -> Option<Purpose> {
+        let id = drill.drill;
+        match run {
+            DrillRun::Injection => Some(Purpose::InjectFault { drill: id, fault: drill.fault.clone() }),
+            DrillRun::Repetition => {
+                let check = CheckRef { service: drill.service.clone(), check: drill.check.clone() };
+                let remediation = self.configuration.answer_to(&check)?.name.clone();
+                Some(Purpose::Repeat { drill: id, check, remediation })
+            }
+        }
+    }
+
+    /// When the wanted drill's run is to be asked for; `None` also while something else must happen first,
     /// which asks then.
-    pub(super) fn fault_due(&self) -> Option<UnixMillis> {
-        let (_, at) = self.drill_wanted.filter(|_| self.active.is_none())?;
+    pub(super) fn drill_due(&self) -> Option<UnixMillis> {
+        let at = self.drill_wanted.filter(|_| self.active.is_none())?.at;
         let hindered = self.drill.as_ref().is_some_and(|known| self.library.hindrance(known.playbook.digest).is_some());
         (!hindered).then_some(at)
     }
@@ -388,14 +408,23 @@ impl Effector {
             self.retry_at.remove(&check);
             self.request(&check).await?;
         }
-        self.request_fault().await
+        self.request_drill().await
     }
 }
 
 pub(super) fn asks_for(request: &PermitRequest, check: &CheckRef) -> bool {
     match &request.purpose {
         Purpose::Remediate { check: asked, .. } => asked == check,
-        Purpose::InjectFault { .. } => false,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => false,
+    }
+}
+
+/// The drill's run that a purpose is for; `None` for what answers a fault.
+fn drill_run(purpose: &Purpose) -> Option<(DrillId, DrillRun)> {
+    match purpose {
+        Purpose::InjectFault { drill, .. } => Some((*drill, DrillRun::Injection)),
+        Purpose::Repeat { drill, .. } => Some((*drill, DrillRun::Repetition)),
+        Purpose::Remediate { .. } => None,
     }
 }
 

@@ -27,7 +27,7 @@ impl Effector {
             // The fault is still there, and nothing was done about it.
             return match &permit.purpose {
                 Purpose::Remediate { check, .. } if late => self.request(check).await,
-                Purpose::Remediate { .. } | Purpose::InjectFault { .. } => Ok(()),
+                Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Ok(()),
             };
         }
         let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
@@ -68,7 +68,9 @@ impl Effector {
 
     fn active_run(&self, machine: Machine<Deed>, permit: Permit, hands: Hands, written: Written) -> Active {
         let fired = match &permit.purpose {
-            Purpose::Remediate { check, .. } => self.heads.get(check).map(|head| head.at),
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+                self.heads.get(check).map(|head| head.at)
+            }
             Purpose::InjectFault { .. } => None,
         };
         Active {
@@ -278,7 +280,7 @@ impl Effector {
         let healed = match (&record.purpose, record.ending) {
             (Purpose::Remediate { check, .. }, Ending::Succeeded | Ending::Superseded) => Some(check.clone()),
             (
-                Purpose::Remediate { .. } | Purpose::InjectFault { .. },
+                Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. },
                 Ending::Succeeded
                 | Ending::Superseded
                 | Ending::Ineffective

@@ -245,6 +245,7 @@ impl Effector {
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
+            | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -200,6 +200,24 @@ pub(super) struct Compiling {
     pub(super) worker: Worker,
 }
 
+/// A drill's run that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) drill: DrillId,
+    pub(super) run: DrillRun,
+    /// It is asked for then at the earliest.
+    pub(super) at: UnixMillis,
+}
+
+/// Which of a drill's runs the agent asks for by itself; what heals the fault answers a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DrillRun {
+    /// The one that injects the fault.
+    Injection,
+    /// The one that must change nothing.
+    Repetition,
+}
+
 /// Everything that the effector owns.
 #[derive(Debug)]
 pub(super) struct Effector {
@@ -225,8 +243,8 @@ pub(super) struct Effector {
     /// What was said of requests that were not made.
     pub(super) withheld: Withheld,
     pub(super) drill: Option<Drill>,
-    /// A drill whose fault is still to be asked for, and when at the earliest.
-    pub(super) drill_wanted: Option<(DrillId, UnixMillis)>,
+    /// A drill's run that is still to be asked for.
+    pub(super) drill_wanted: Option<Wanted>,
     /// Refused requests for which a plan is wanted, oldest first.
     pub(super) plans_wanted: VecDeque<PermitRequest>,
     pub(super) planning: Option<Planning>,
@@ -434,7 +452,7 @@ impl Effector {
                 LinkState::Down => None,
             },
             match self.link {
-                LinkState::Up => self.fault_due(),
+                LinkState::Up => self.drill_due(),
                 LinkState::Down => None,
             },
         ];

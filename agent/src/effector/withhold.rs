@@ -73,9 +73,11 @@ fn same_subject(one: &Purpose, other: &Purpose) -> bool {
     match (one, other) {
         (Purpose::Remediate { check, .. }, Purpose::Remediate { check: other, .. }) => check == other,
         // At most one drill runs on a host.
-        (Purpose::InjectFault { .. }, Purpose::InjectFault { .. }) => true,
-        (Purpose::Remediate { .. }, Purpose::InjectFault { .. })
-        | (Purpose::InjectFault { .. }, Purpose::Remediate { .. }) => false,
+        (Purpose::InjectFault { .. }, Purpose::InjectFault { .. })
+        | (Purpose::Repeat { .. }, Purpose::Repeat { .. }) => true,
+        (Purpose::Remediate { .. }, Purpose::InjectFault { .. } | Purpose::Repeat { .. })
+        | (Purpose::InjectFault { .. }, Purpose::Remediate { .. } | Purpose::Repeat { .. })
+        | (Purpose::Repeat { .. }, Purpose::Remediate { .. } | Purpose::InjectFault { .. }) => false,
     }
 }
 

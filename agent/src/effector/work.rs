@@ -233,7 +233,10 @@ pub(super) fn trigger(
     config: &crate::config::AgentConfig,
 ) -> Trigger {
     let (alert, service) = match purpose {
-        Purpose::Remediate { check, .. } => (check.to_string(), check.service.to_string()),
+        // Whether it is a drill is nothing that a playbook can find out.
+        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+            (check.to_string(), check.service.to_string())
+        }
         Purpose::InjectFault { drill, .. } => (format!("drill {drill}"), String::new()),
     };
     Trigger {

@@ -240,6 +240,11 @@ pub enum Nudge {
         /// Which drill.
         drill: DrillId,
     },
+    /// Ask to run this drill's playbook once more.
+    Repeat {
+        /// Which drill.
+        drill: DrillId,
+    },
     /// Make a plan for this request.
     Plan {
         /// Which request.

@@ -11,6 +11,7 @@ use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::{Fault, FaultKind};
+use fettle_model::id::DrillId;
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::record::Body;
@@ -18,6 +19,7 @@ use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::{Mode, Parameters};
 use fettle_model::run::{Claim, Ending, RunRecord};
 use fettle_model::time::BootInstant;
+use fettle_proto::v1::{Nudge, nudge, to_agent};
 use fettle_sandbox::machine::{Action as MachineAction, Charter, Machine};
 use std::time::Duration;
 
@@ -52,6 +54,29 @@ async fn a_permit_is_good_for_one_run_and_its_replay_does_nothing() {
     stand.control_plane.publish(&granted).await;
     assert_eq!(rejected(&mut stand).await, PermitRejection::Replayed);
     assert_eq!(stand.host.flags(), flags("off"));
+}
+
+#[tokio::test]
+async fn a_drills_second_run_is_asked_for_when_wished_and_runs_while_the_check_passes() {
+    let mut stand = Stand::configured().await;
+    stand.start_drill().await;
+    let injection = stand.request().await;
+    let permit = stand.permit(&injection);
+    stand.say(Body::PermitGranted(Box::new(permit))).await;
+    ended(&mut stand).await;
+    stand.host.set_flag("off");
+    let about = Some(nudge::About::Repeat(id::<DrillId>(9).to_string()));
+    stand.control_plane.send(to_agent::Message::Nudge(Nudge { about })).await;
+    let request = stand.request().await;
+    let remediation = parsed("heal-web");
+    assert_eq!(request.purpose, Purpose::Repeat { drill: id(9), check: check(), remediation });
+    assert_eq!(request.playbook, Some(stand.version().digest));
+    assert_eq!(request.targets.len(), 2, "everything that the playbook needs is bound");
+    let permit = stand.permit(&request);
+    stand.say(Body::PermitGranted(Box::new(permit))).await;
+    let record = ended(&mut stand).await;
+    assert_eq!((record.run, record.steps.len()), (request.run, 0), "{record:?}");
+    assert!(record.claim.is_some(), "the playbook itself ran: {record:?}");
 }
 
 /// A change to a permit, and what the agent says of it.

@@ -225,8 +225,10 @@ impl Stand {
         self.fence += 1;
         let targets = request.targets.iter().map(|bound| {
             let actions = match (&request.purpose, bound.label.as_str()) {
-                (Purpose::Remediate { .. }, "flag") => BTreeSet::from([Action::Set]),
-                (Purpose::Remediate { .. } | Purpose::InjectFault { .. }, _) => BTreeSet::new(),
+                (Purpose::Remediate { .. } | Purpose::Repeat { .. }, "flag") => BTreeSet::from([Action::Set]),
+                (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => {
+                    BTreeSet::new()
+                }
             };
             PermittedTarget { label: bound.label.clone(), target: bound.target.clone(), actions }
         });

@@ -7,7 +7,7 @@ use super::standing::{Coverage, Passage, Progress, RunningDrill, Standing};
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
-use fettle_model::evidence::{Drill, Fault, HostClass};
+use fettle_model::evidence::{Drill, DrillStage, Fault, HostClass, ProvedGrant};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, RequestId};
 use fettle_model::name::{EnvironmentName, RemediationName};
@@ -76,7 +76,7 @@ impl Grants {
             at.flag(Rule::Grounds, "the permit names grounds that do not come before it");
         }
         let drill = match &permit.purpose {
-            Purpose::InjectFault { drill, .. } => Some(*drill),
+            Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => Some(*drill),
             Purpose::Remediate { .. } => permit.drill,
         };
         let mut group = None;
@@ -92,6 +92,10 @@ impl Grants {
                         Some(check.clone())
                     }
                     Purpose::InjectFault { drill, fault } => inject(permit, *drill, fault, standing, at),
+                    Purpose::Repeat { drill, check, remediation } => {
+                        repeat(permit, *drill, (check, remediation), host, standing, at);
+                        Some(check.clone())
+                    }
                 };
                 check_switches(permit, now, &environment, standing, runs, at);
                 if let Some(check) = check {
@@ -174,18 +178,27 @@ fn check_remediation(
         let words = format!("epoch {} of {} is not the newest, or not critical", purpose.epoch, purpose.check);
         at.flag(Rule::Transition, words);
     }
+    if !check_playbook(permit, standing, at) {
+        return;
+    }
+    check_configured(permit, purpose.check, purpose.remediation, host, standing, at);
+    match permit.drill {
+        Some(drill) => heal(permit, purpose, drill, standing, at),
+        None => check_evidence(permit, purpose, now, host, standing, at),
+    }
+}
+
+/// The playbook was admitted and declares what is permitted; gives whether there is one at all.
+fn check_playbook(permit: &Permit, standing: &Standing, at: &mut At<'_>) -> bool {
     let Some(playbook) = &permit.playbook else {
-        return at.flag(Rule::Playbook, "a permit to remediate without a playbook");
+        at.flag(Rule::Playbook, "a permit to run a playbook without one");
+        return false;
     };
     match standing.manifest(&playbook.digest) {
         Some(manifest) if manifest.playbook.name == playbook.name => check_declared(permit, manifest, at),
         _ => at.flag(Rule::Playbook, format!("{} was not admitted as {}", playbook.name, playbook.digest)),
     }
-    check_configured(permit, purpose, host, standing, at);
-    match permit.drill {
-        Some(drill) => heal(permit, purpose, drill, standing, at),
-        None => check_evidence(permit, purpose, now, host, standing, at),
-    }
+    true
 }
 
 /// Actions and counts stay within what the manifest declares.
@@ -202,17 +215,22 @@ fn check_declared(permit: &Permit, manifest: &Manifest, at: &mut At<'_>) {
     }
 }
 
-fn check_configured(permit: &Permit, purpose: &Remediate<'_>, host: &Host, standing: &Standing, at: &mut At<'_>) {
+fn check_configured(
+    permit: &Permit,
+    check: &CheckRef,
+    remediation: &RemediationName,
+    host: &Host,
+    standing: &Standing,
+    at: &mut At<'_>,
+) {
     let configuration = standing.configuration();
     let Some(configuration) = configuration.filter(|newest| newest.generation() == permit.configuration) else {
         let words = format!("configuration {} is not the newest one at this position", permit.configuration);
         return at.flag(Rule::Configuration, words);
     };
-    let remediation = configuration.remediation(purpose.remediation);
-    let Some(remediation) =
-        remediation.filter(|bound| bound.service == purpose.check.service && bound.check == purpose.check.check)
-    else {
-        let words = format!("the configuration does not answer {} by {}", purpose.check, purpose.remediation);
+    let known = configuration.remediation(remediation);
+    let Some(remediation) = known.filter(|bound| bound.service == check.service && bound.check == check.check) else {
+        let words = format!("the configuration does not answer {check} by {remediation}");
         return at.flag(Rule::Configuration, words);
     };
     if permit.playbook.as_ref() != Some(&remediation.playbook) || permit.parameters != remediation.parameters {
@@ -243,7 +261,12 @@ fn check_evidence(
         return at.flag(Rule::Evidence, words);
     };
     let Some(playbook) = &permit.playbook else { return };
-    let coverage = Coverage { playbook: playbook.digest, parameters: permit.parameters.digest(), class };
+    let coverage = Coverage {
+        playbook: playbook.digest,
+        parameters: permit.parameters.digest(),
+        grants: ProvedGrant::of(&permit.targets),
+        class,
+    };
     match standing.evidence_until(&coverage) {
         None => at.flag(Rule::Evidence, format!("no evidence covers {} on {}", playbook.name, coverage.class)),
         Some(until) if until <= now => {
@@ -256,19 +279,49 @@ fn check_evidence(
 /// A permit that heals a drill's fault: the drill stands for the evidence.
 fn heal(permit: &Permit, purpose: &Remediate<'_>, drill: DrillId, standing: &mut Standing, at: &mut At<'_>) {
     let Some(running) = running_drill(drill, standing, at) else { return };
-    let Drill { host, playbook, service, check, .. } = &running.drill;
-    let of_drill = *host == permit.host
-        && permit.playbook.as_ref() == Some(playbook)
-        && purpose.check.service == *service
-        && purpose.check.check == *check;
-    if !of_drill {
-        at.flag(Rule::Drill, format!("the permit is for another host, playbook or check than the drill {drill}"));
-    }
+    check_of_drill(permit, purpose.check, &running.drill, at);
     if running.injection.is_none() {
         at.flag(Rule::Drill, format!("the fault of the drill {drill} was not injected before"));
     }
     if running.healing.replace(permit.permit).is_some() {
         at.flag(Rule::Drill, format!("the fault of the drill {drill} was to be healed before"));
+    }
+}
+
+/// A permit for a drill's second run: the drill stands for the evidence, and the check has to pass.
+fn repeat(
+    permit: &Permit,
+    drill: DrillId,
+    (check, remediation): (&CheckRef, &RemediationName),
+    host: &Host,
+    standing: &mut Standing,
+    at: &mut At<'_>,
+) {
+    if host.newest(check).is_none_or(|(_, status)| status != Status::Passing) {
+        at.flag(Rule::Transition, format!("{check} does not pass, and a drill is to run once more"));
+    }
+    if !check_playbook(permit, standing, at) {
+        return;
+    }
+    check_configured(permit, check, remediation, host, standing, at);
+    let Some(running) = running_drill(drill, standing, at) else { return };
+    check_of_drill(permit, check, &running.drill, at);
+    if permit.drill != Some(drill) || !running.stages.contains(&DrillStage::Healed) {
+        at.flag(Rule::Drill, format!("the fault of the drill {drill} was not healed before"));
+    }
+    if running.repetition.replace(permit.permit).is_some() {
+        at.flag(Rule::Drill, format!("the playbook of the drill {drill} was to run once more before"));
+    }
+}
+
+fn check_of_drill(permit: &Permit, of: &CheckRef, drill: &Drill, at: &mut At<'_>) {
+    let Drill { drill, host, playbook, service, check, .. } = drill;
+    let of_drill = *host == permit.host
+        && permit.playbook.as_ref() == Some(playbook)
+        && of.service == *service
+        && of.check == *check;
+    if !of_drill {
+        at.flag(Rule::Drill, format!("the permit is for another host, playbook or check than the drill {drill}"));
     }
 }
 
@@ -303,7 +356,8 @@ fn running_drill<'s>(drill: DrillId, standing: &'s mut Standing, at: &mut At<'_>
     running
 }
 
-/// Stop orders and breakers bind every permit. A drill's injection is no probe: its success shows nothing.
+/// Stop orders and breakers bind every permit. A drill's injection and its second run are no probes: their success
+/// shows nothing.
 fn check_switches(
     permit: &Permit,
     now: UnixMillis,
@@ -322,7 +376,7 @@ fn check_switches(
         }
         let Some(breaker) = standing.breaker_mut(&scope) else { continue };
         match (breaker.passage(now), &permit.purpose) {
-            (Passage::Shut, _) | (Passage::Probe, Purpose::InjectFault { .. }) => {
+            (Passage::Shut, _) | (Passage::Probe, Purpose::InjectFault { .. } | Purpose::Repeat { .. }) => {
                 at.flag(Rule::Breaker, format!("the breaker {scope} is open"));
             }
             (Passage::Probe, Purpose::Remediate { .. }) => {
@@ -337,7 +391,7 @@ fn check_switches(
 fn scopes(permit: &Permit, environment: &EnvironmentName, standing: &Standing) -> Vec<Scope> {
     let mut scopes = vec![Scope::Global, Scope::Environment(environment.clone())];
     match &permit.purpose {
-        Purpose::Remediate { check, .. } => {
+        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
             scopes.push(Scope::Service(check.service.clone()));
             scopes.extend(permit.playbook.as_ref().map(|version| Scope::Playbook(version.name.clone())));
         }

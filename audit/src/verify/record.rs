@@ -126,6 +126,7 @@ impl Records {
             (Body::BreakerOpened(opened), _) => standing.open_breaker(opened),
             (Body::BreakerClosed(closed), _) => standing.close_breaker(closed),
             (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
+            (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, at),
             (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
             (Body::EvidenceEarned(evidence), _) => standing.earn(evidence, record.at, hosts, runs, at),
             (Body::PermitRequested(request), Some(host)) => grants.request(host, request, at),
@@ -213,6 +214,7 @@ fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::AutomationStopped
         | Kind::AutomationResumed
         | Kind::DrillStarted
+        | Kind::DrillStagePassed
         | Kind::DrillEnded
         | Kind::EvidenceEarned
         | Kind::IncidentOpened
@@ -250,7 +252,7 @@ fn check_withheld(host: HostId, withheld: &RequestWithheld, hosts: &Hosts, stand
                 at.flag(Rule::Transition, format!("the agent of {host} {words}, or not critical"));
             }
         }
-        Purpose::InjectFault { drill, .. } => {
+        Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => {
             if standing.drill(*drill).is_none_or(|running| running.drill.host != host) {
                 at.flag(Rule::Drill, format!("the agent of {host} does not ask for {drill}, which is no drill there"));
             }

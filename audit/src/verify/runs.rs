@@ -4,10 +4,11 @@ use super::finding::{At, Findings, Rule};
 use super::hosts::{Group, Hosts};
 use fettle_model::counter::LogPosition;
 use fettle_model::digest::DocumentDigest;
+use fettle_model::evidence::ProvedGrant;
 use fettle_model::id::{DrillId, HostId, PermitId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::{PermitRejected, RunUnresolved};
-use fettle_model::run::{Ending, RunRecord, Step, StepOutcome};
+use fettle_model::run::{Change, Ending, RunRecord, Step, StepOutcome};
 use std::collections::BTreeMap;
 
 /// All permits that were granted.
@@ -26,6 +27,8 @@ struct Granted {
     run: RunId,
     drill: Option<DrillId>,
     parameters: DocumentDigest,
+    /// What a drill's permit was for; empty for every other.
+    grants: Vec<ProvedGrant>,
     group: Option<Group>,
     state: State,
 }
@@ -38,7 +41,11 @@ enum State {
     Unresolved(Box<Permit>),
     /// The agent refused it.
     Rejected,
-    Ended(Ending),
+    Ended {
+        ending: Ending,
+        /// Steps that changed something, or may have.
+        changes: u32,
+    },
 }
 
 /// A run that ended.
@@ -47,6 +54,8 @@ pub(super) struct EndedRun {
     pub(super) permit: PermitId,
     pub(super) drill: Option<DrillId>,
     pub(super) parameters: DocumentDigest,
+    pub(super) grants: Vec<ProvedGrant>,
+    pub(super) changes: u32,
 }
 
 impl Runs {
@@ -69,9 +78,16 @@ impl Runs {
 
     pub(super) fn ending_of(&self, run: RunId) -> Option<EndedRun> {
         let permit = *self.by_run.get(&run)?;
-        let Granted { state, drill, parameters, .. } = self.permits.get(&permit)?;
+        let Granted { state, drill, parameters, grants, .. } = self.permits.get(&permit)?;
         match state {
-            State::Ended(ending) => Some(EndedRun { ending: *ending, permit, drill: *drill, parameters: *parameters }),
+            State::Ended { ending, changes } => Some(EndedRun {
+                ending: *ending,
+                permit,
+                drill: *drill,
+                parameters: *parameters,
+                grants: grants.clone(),
+                changes: *changes,
+            }),
             State::InFlight(_) | State::Unresolved(_) | State::Rejected => None,
         }
     }
@@ -107,6 +123,7 @@ impl Runs {
             run: permit.run,
             drill,
             parameters: permit.parameters.digest(),
+            grants: drill.map(|_| ProvedGrant::of(&permit.targets)).unwrap_or_default(),
             group,
             state,
         };
@@ -129,7 +146,7 @@ impl Runs {
             }
             State::Unresolved(_) => granted.state = State::Rejected,
             State::Rejected => {}
-            State::Ended(_) => {
+            State::Ended { .. } => {
                 at.flag(Rule::Ending, format!("the run {} ended before its permit was refused", granted.run));
             }
         }
@@ -149,7 +166,7 @@ impl Runs {
                 granted.state = State::Unresolved(permit);
             }
             State::Unresolved(_) => at.flag(Rule::Ending, format!("the run {} was given up before", unresolved.run)),
-            State::Rejected | State::Ended(_) => {
+            State::Rejected | State::Ended { .. } => {
                 at.flag(Rule::Ending, format!("the run {} had ended when it was given up", unresolved.run));
             }
         }
@@ -173,9 +190,10 @@ impl Runs {
             State::Rejected => {
                 return at.flag(Rule::Ending, format!("the run {} ended under a permit that was refused", run.run));
             }
-            State::Ended(_) => return at.flag(Rule::Ending, format!("the run {} ended twice", run.run)),
+            State::Ended { .. } => return at.flag(Rule::Ending, format!("the run {} ended twice", run.run)),
         };
-        granted.state = State::Ended(run.ending);
+        let changes = run.steps.iter().filter(|step| took_effect(step)).count();
+        granted.state = State::Ended { ending: run.ending, changes: u32::try_from(changes).unwrap_or(u32::MAX) };
         check_run(run, &permit, at);
     }
 
@@ -262,13 +280,25 @@ fn check_run(run: &RunRecord, permit: &Permit, at: &mut At<'_>) {
 fn check_step(run: &RunRecord, step: &Step, permit: &Permit, at: &mut At<'_>) {
     let target = permit.targets.iter().find(|target| target.label == step.label);
     let permitted = match &permit.purpose {
-        Purpose::Remediate { .. } => target.is_some_and(|target| target.actions.contains(&step.action)),
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } => {
+            target.is_some_and(|target| target.actions.contains(&step.action))
+        }
         // Injecting a fault is the permitted act itself; its target is what counts.
         Purpose::InjectFault { .. } => target.is_some(),
     };
     if !permitted {
         let words = format!("step {} of the run {}: {} on {}", step.number, run.run, step.action.as_str(), step.label);
         at.flag(Rule::Step, format!("{words} was not permitted"));
+    }
+}
+
+/// Whether a step changed something, or may have.
+const fn took_effect(step: &Step) -> bool {
+    match step.outcome {
+        StepOutcome::Done { change: Change::Made, .. } | StepOutcome::Indeterminate { .. } => true,
+        StepOutcome::Done { change: Change::Unneeded, .. }
+        | StepOutcome::Failed { .. }
+        | StepOutcome::Refused { .. } => false,
     }
 }
 

@@ -9,7 +9,7 @@ use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, ResumeOrde
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::StopEpoch;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
-use fettle_model::evidence::{Drill, DrillEnding, Evidence, HostClass};
+use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, Evidence, HostClass, ProvedGrant};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, PermitId, RunId};
 use fettle_model::name::PublisherName;
@@ -34,11 +34,12 @@ pub(super) struct Standing {
     breakers: BTreeMap<Scope, Breaker>,
 }
 
-/// What evidence covers: a version, its parameters, a class of host.
+/// What evidence covers: a version, its parameters, what its labels stand for, a class of host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Coverage {
     pub(super) playbook: PlaybookDigest,
     pub(super) parameters: DocumentDigest,
+    pub(super) grants: Vec<ProvedGrant>,
     pub(super) class: HostClass,
 }
 
@@ -51,6 +52,10 @@ pub(super) struct RunningDrill {
     pub(super) injection: Option<PermitId>,
     /// The permit to heal it.
     pub(super) healing: Option<PermitId>,
+    /// The permit to run once more.
+    pub(super) repetition: Option<PermitId>,
+    /// The stages that it passed.
+    pub(super) stages: BTreeSet<DrillStage>,
 }
 
 /// Whether a drill still runs.
@@ -196,10 +201,35 @@ impl Standing {
         if self.manifest(&drill.playbook.digest).is_none_or(|manifest| manifest.playbook.name != drill.playbook.name) {
             at.flag(Rule::Drill, format!("{} was not admitted as {}", drill.playbook.name, drill.playbook.digest));
         }
-        let running =
-            RunningDrill { drill: drill.clone(), progress: Progress::Running, injection: None, healing: None };
+        let running = RunningDrill {
+            drill: drill.clone(),
+            progress: Progress::Running,
+            injection: None,
+            healing: None,
+            repetition: None,
+            stages: BTreeSet::new(),
+        };
         if self.drills.insert(drill.drill, running).is_some() {
             at.flag(Rule::Identifier, format!("the drill {} was started before", drill.drill));
+        }
+    }
+
+    pub(super) fn pass_stage(&mut self, passed: &DrillStagePassed, at: &mut At<'_>) {
+        let id = passed.drill;
+        let running = self.drills.get_mut(&id).filter(|running| running.progress == Progress::Running);
+        let Some(running) = running.filter(|running| running.drill.host == passed.host) else {
+            return at.flag(Rule::Drill, format!("the drill {id} does not run there, and passed a stage"));
+        };
+        let stage = passed.stage.as_str();
+        if passed.observed.iter().any(|position| *position >= at.position) {
+            at.flag(Rule::Drill, format!("the stage {stage} of the drill {id} rests on what came later"));
+        }
+        let next = match passed.stage {
+            DrillStage::Healed => true,
+            DrillStage::Repeated => running.stages.contains(&DrillStage::Healed),
+        };
+        if !(running.stages.insert(passed.stage) && next) {
+            at.flag(Rule::Drill, format!("the stage {stage} of the drill {id} was not next"));
         }
     }
 
@@ -228,6 +258,18 @@ impl Standing {
         if Some(healing.permit) != running.healing || Some(injection.permit) != running.injection {
             return wrong(at, "the runs did not inject and heal the drill's fault");
         }
+        let Some(repetition) = evidence.repetition.and_then(of_drill) else {
+            return wrong(at, "the drill has no second run");
+        };
+        if !matches!(repetition.ending, Ending::Succeeded | Ending::Superseded) || repetition.changes > 0 {
+            return wrong(at, "the drill's second run did not end well, or changed something");
+        }
+        if Some(repetition.permit) != running.repetition || !running.stages.contains(&DrillStage::Repeated) {
+            return wrong(at, "the run was not the drill's second, or its stage was not passed");
+        }
+        if healing.grants != evidence.grants {
+            return wrong(at, "the evidence is for other grants than those of the drill");
+        }
         if healing.parameters != evidence.parameters {
             return wrong(at, "the evidence is for other parameters than those of the drill");
         }
@@ -241,6 +283,7 @@ impl Standing {
         let coverage = Coverage {
             playbook: evidence.playbook.digest,
             parameters: evidence.parameters,
+            grants: evidence.grants.clone(),
             class: evidence.class.clone(),
         };
         let until = self.evidence.entry(coverage).or_default();

@@ -19,10 +19,12 @@ use fettle_model::digest::{DocumentDigest, EnvelopeDigest, PlaybookDigest};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::TokenId;
 use fettle_model::identity::{Principal, SpiffeId};
+use fettle_model::permit::{Target, TargetKind};
+use fettle_model::playbook::Action;
 use fettle_model::record::{
     Author, Body, CertificateIssued, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE,
 };
-use fettle_model::run::Ending;
+use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
@@ -224,16 +226,69 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
     let evidence = |change: fn(&mut fettle_model::evidence::Evidence)| {
         changed(At::Earned, |body| change(of!(body, EvidenceEarned)))
     };
-    check(&evidence(|evidence| evidence.expires_at = UnixMillis(crate::log::START.0 + 25_000)), Rule::Evidence);
+    check(&evidence(|evidence| evidence.expires_at = UnixMillis(crate::log::START.0 + 30_000)), Rule::Evidence);
     check(&evidence(|evidence| evidence.expires_at = UnixMillis(0)), Rule::Evidence);
     check(&evidence(|evidence| evidence.parameters = DocumentDigest::of(b"other")), Rule::Evidence);
     check(&evidence(|evidence| evidence.class.architecture = "riscv64".to_owned()), Rule::Evidence);
     check(&evidence(|evidence| evidence.playbook.digest = PlaybookDigest::of(b"other")), Rule::Evidence);
     check(&evidence(|evidence| evidence.healing = run_id(1)), Rule::Evidence);
     check(&evidence(|evidence| evidence.injection = run_id(9)), Rule::Evidence);
-    check(&evidence(|evidence| evidence.observed = vec![LogPosition(18)]), Rule::Evidence);
+    check(&evidence(|evidence| evidence.observed = vec![LogPosition(23)]), Rule::Evidence);
     check(&evidence(|evidence| evidence.drill = fettle_model::id::DrillId::from_uuid(uuid(7))), Rule::Evidence);
     check(&run(At::HealingEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
+    check(&evidence(|evidence| evidence.grants.clear()), Rule::Evidence);
+    check(&evidence(|evidence| evidence.grants[0].thing = TargetKind::Flag), Rule::Evidence);
+    let command = Target::CommandService { name: "web".to_owned() };
+    check(
+        &edited(|at, body| {
+            match body {
+                Body::PermitRequested(request) if at == At::Requested => request.targets[0].target = command.clone(),
+                Body::PermitGranted(permit) if at == At::Granted => permit.targets[0].target = command.clone(),
+                _ => {}
+            }
+            Edit::Keep
+        }),
+        Rule::Evidence,
+    );
+}
+
+#[test]
+fn evidence_needs_a_second_run_that_changed_nothing() {
+    let evidence = |change: fn(&mut fettle_model::evidence::Evidence)| {
+        changed(At::Earned, |body| change(of!(body, EvidenceEarned)))
+    };
+    check(&evidence(|evidence| evidence.repetition = None), Rule::Evidence);
+    check(&evidence(|evidence| evidence.repetition = Some(run_id(2))), Rule::Evidence);
+    check(&run(At::RepetitionEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
+    check(&run(At::RepetitionEnded, |run| run.steps.push(step_of_a_restart())), Rule::Evidence);
+    let drop = |which: At| {
+        edited(move |at, body| {
+            // What stands where has shifted.
+            match body {
+                Body::EvidenceEarned(evidence) => evidence.observed.clear(),
+                Body::DrillStagePassed(passed) => passed.observed.clear(),
+                _ => {}
+            }
+            if at == which { Edit::Drop } else { Edit::Keep }
+        })
+    };
+    check(&drop(At::StageRepeated), Rule::Evidence);
+    check(&drop(At::StageHealed), Rule::Drill);
+    check(&drop(At::StagingPassing), Rule::Transition);
+    check(&permit(At::RepetitionGranted, |permit| permit.drill = None), Rule::Drill);
+    let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(18)]);
+    check(&later, Rule::Drill);
+}
+
+fn step_of_a_restart() -> Step {
+    Step {
+        number: 1,
+        action: Action::Restart,
+        label: parsed("service"),
+        arguments: String::new(),
+        intended_at: UnixMillis(1),
+        outcome: StepOutcome::Done { change: Change::Made, undo: UndoClass::None },
+    }
 }
 
 #[test]
@@ -297,7 +352,6 @@ fn dropping_any_step_of_the_story_is_noticed_or_leaves_a_sound_shorter_story() {
     let harmless = [
         At::Operator,
         At::Certificate,
-        At::StagingPassing,
         At::DrillEnded,
         At::Passing,
         At::Stopped,
@@ -310,6 +364,7 @@ fn dropping_any_step_of_the_story_is_noticed_or_leaves_a_sound_shorter_story() {
             // What stands where has shifted; what is named by position is not what this test is about.
             match body {
                 Body::EvidenceEarned(evidence) => evidence.observed.clear(),
+                Body::DrillStagePassed(passed) => passed.observed.clear(),
                 Body::PermitGranted(permit) => permit.grounds.clear(),
                 _ => {}
             }

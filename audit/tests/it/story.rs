@@ -11,7 +11,9 @@ use fettle_model::counter::{
     CertificateGeneration, ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch,
 };
 use fettle_model::digest::{DocumentDigest, PlaybookDigest};
-use fettle_model::evidence::{Drill, DrillEnding, DrillResult, Evidence, Fault, FaultKind, HostClass};
+use fettle_model::evidence::{
+    Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, Fault, FaultKind, HostClass, ProvedGrant,
+};
 use fettle_model::guard::Guard;
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
@@ -58,6 +60,11 @@ pub(crate) enum At {
     HealingGranted,
     HealingEnded,
     StagingPassing,
+    StageHealed,
+    RepetitionRequested,
+    RepetitionGranted,
+    RepetitionEnded,
+    StageRepeated,
     Earned,
     DrillEnded,
     Token,
@@ -188,15 +195,33 @@ fn drill(steps: &mut Steps) {
     steps.push((At::HealingGranted, None, Body::PermitGranted(Box::new(permit))));
     steps.push((At::HealingEnded, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::StagingPassing, Some(at), transition(2, Status::Passing)));
+    let stage = |stage, observed: &[u64]| {
+        let observed = observed.iter().copied().map(LogPosition).collect();
+        Body::DrillStagePassed(Box::new(DrillStagePassed { drill: drill_id(), host: at, stage, observed }))
+    };
+    steps.push((At::StageHealed, None, stage(DrillStage::Healed, &[13, 16, 17])));
+    let again = Purpose::Repeat { drill: drill_id(), check: check_ref(), remediation: parsed("restart-web") };
+    let request = self::request(20, at, again);
+    let mut permit = permit_for(&request, Fence(3));
+    permit.drill = Some(drill_id());
+    let grants = ProvedGrant::of(&permit.targets);
+    let mut ended = ended_run(&permit);
+    ended.steps.clear();
+    steps.push((At::RepetitionRequested, Some(at), Body::PermitRequested(Box::new(request))));
+    steps.push((At::RepetitionGranted, None, Body::PermitGranted(Box::new(permit))));
+    steps.push((At::RepetitionEnded, Some(at), Body::RunEnded(Box::new(ended))));
+    steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[21])));
     let evidence = Evidence {
         drill: drill_id(),
         playbook: version(),
         parameters: parameters().digest(),
+        grants,
         class: class(),
         fault: fault(),
         injection: run_id(1),
         healing: run_id(2),
-        observed: vec![LogPosition(13), LogPosition(16), LogPosition(17)],
+        repetition: Some(run_id(20)),
+        observed: vec![LogPosition(13), LogPosition(16), LogPosition(17), LogPosition(21)],
         expires_at: START.plus(Duration::from_hours(720)),
     };
     steps.push((At::Earned, None, Body::EvidenceEarned(Box::new(evidence))));
@@ -212,7 +237,7 @@ fn healing(steps: &mut Steps) {
     steps.push((At::Critical, Some(at), transition(1, Status::Critical)));
     let request = request(3, at, remediate(1));
     let mut permit = permit_for(&request, Fence(1));
-    permit.grounds = vec![LogPosition(8), LogPosition(18)];
+    permit.grounds = vec![LogPosition(8), LogPosition(23)];
     let ended = ended_run(&permit);
     steps.push((At::Requested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::Granted, None, Body::PermitGranted(Box::new(permit))));

@@ -7,10 +7,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::terminal;
 use clap::Args;
-use fettle_model::evidence::DrillResult;
+use fettle_model::evidence::{DrillResult, DrillStage};
 use fettle_model::id::DrillId;
 use fettle_model::name::{HostName, PlaybookName, RemediationName};
-use fettle_proto::operator::{Command, CommandReply, DrillView, Query, QueryReply};
+use fettle_proto::operator::{Command, CommandReply, DrillStageRow, DrillView, Query, QueryReply};
 use std::time::Duration;
 
 /// A drill to start.
@@ -34,9 +34,9 @@ pub(crate) struct StartDrill {
 
 /// Between two looks at a drill; one takes seconds to minutes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A drill may last its allowance (10 min), the longest run and the longest confirmation (30 min each).
+/// A drill may last its allowance (10 min), and twice the longest run and the longest confirmation (30 min each).
 /// The control plane gives it up then; this only guards against one that does not.
-const WAIT_AT_MOST: Duration = Duration::from_mins(75);
+const WAIT_AT_MOST: Duration = Duration::from_mins(135);
 
 /// Looks in a row without an answer: a restart of the control plane takes seconds, these are 30.
 const MISSES_AT_MOST: u32 = 120;
@@ -54,7 +54,7 @@ pub(super) async fn run(command: StartDrill, context: &Context) -> Result<Answer
     let begun = format!("drill {drill} of {playbook} on {host} has begun; waiting for its end");
     terminal::progress(&begun, context.format);
     // Looking again costs nothing; when the command is ended, the drill goes on.
-    let view = tokio::time::timeout(WAIT_AT_MOST, ended(&mut connection, drill)).await.map_err(|_| {
+    let view = tokio::time::timeout(WAIT_AT_MOST, ended(&mut connection, drill, context)).await.map_err(|_| {
         let message = format!("drill {drill} did not end in time");
         Failure::new(Exit::Unavailable, message, "look into the control plane's own log, and at `fettle log list`")
     })??;
@@ -62,12 +62,20 @@ pub(super) async fn run(command: StartDrill, context: &Context) -> Result<Answer
     Ok(Answer::new(&QueryReply::Drill { drill: Box::new(view) }, text)?.ending(exit))
 }
 
-async fn ended(connection: &mut Connection, drill: DrillId) -> Result<DrillView, Failure> {
-    let mut misses = 0;
+async fn ended(connection: &mut Connection, drill: DrillId, context: &Context) -> Result<DrillView, Failure> {
+    let (mut misses, mut shown) = (0, 0);
     loop {
         match connection.query(&Query::Drill { drill }).await {
-            Ok(QueryReply::Drill { drill: view }) if view.result.is_some() => return Ok(*view),
-            Ok(QueryReply::Drill { .. }) => misses = 0,
+            Ok(QueryReply::Drill { drill: view }) => {
+                misses = 0;
+                for row in view.stages.iter().skip(shown) {
+                    terminal::progress(&passed(row), context.format);
+                }
+                shown = view.stages.len();
+                if view.result.is_some() {
+                    return Ok(*view);
+                }
+            }
             Ok(_) => return unexpected("a drill"),
             // The drill outlives a restart of the control plane, and so does the wait for it.
             Err(failure) if failure.exit == Exit::Unavailable && misses < MISSES_AT_MOST => misses += 1,
@@ -75,6 +83,14 @@ async fn ended(connection: &mut Connection, drill: DrillId) -> Result<DrillView,
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn passed(row: &DrillStageRow) -> String {
+    let what = match row.stage {
+        DrillStage::Healed => "the playbook healed the fault",
+        DrillStage::Repeated => "its second run changed nothing",
+    };
+    format!("{}: {what} (log position {})", row.stage.as_str(), row.position)
 }
 
 fn told(view: &DrillView) -> (String, Exit) {
@@ -102,6 +118,7 @@ mod tests {
             host: "staging-1".parse().expect("a name"),
             fault: Fault { kind: FaultKind::KillProcess, on: "service".parse().expect("a label") },
             by: "alice".parse().expect("a name"),
+            stages: Vec::new(),
             result: Some(result),
         };
         let (text, exit) = told(&view(DrillResult::NotProved { reason: "no run".to_owned() }));

@@ -160,6 +160,7 @@ mod tests {
             drill: DrillId::from_uuid(Uuid::from_u128(2)),
             playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
             parameters: DocumentDigest::of(b"{}"),
+            grants: Vec::new(),
             class: HostClass {
                 service: parsed("web"),
                 manager: ManagerKind::Systemd,
@@ -169,6 +170,7 @@ mod tests {
             fault: Fault { kind: FaultKind::KillProcess, on: parsed("service") },
             injection: run,
             healing: run,
+            repetition: Some(run),
             observed: Vec::new(),
             expires_at,
         }

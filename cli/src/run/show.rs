@@ -60,6 +60,7 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
         Purpose::Remediate { check, epoch, remediation } => {
             format!("{remediation}, for {check} critical with transition {epoch}")
         }
+        Purpose::Repeat { drill, check, .. } => format!("once more while {check} passes, for drill {drill}"),
         Purpose::InjectFault { drill, fault } => {
             format!("the fault {} on {}, for drill {drill}", fault.kind.as_str(), fault.on)
         }

@@ -38,6 +38,11 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
             let covered = if covered.is_empty() { "none".to_owned() } else { covered.join("; ") };
             format!("no evidence covers this version of the playbook on {class}. Covered: {covered}.")
         }
+        Reason::EvidenceDiffers { labels } => {
+            let labels: Vec<&str> = labels.iter().map(fettle_model::name::Label::as_str).collect();
+            let labels = labels.join(", ");
+            format!("evidence covers this class of host, but was earned with other kinds of things bound to: {labels}.")
+        }
         Reason::EvidenceExpired { at } => {
             format!("the playbook's evidence expired at {}.", instant_with_distance(*at, now))
         }
@@ -83,7 +88,7 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
         }
         Reason::Unbound { label: Some(label) } => format!("the label {label} is not bound on this host."),
         Reason::Unbound { label: None } => "nothing is bound on this host, so there is nothing to act on.".to_owned(),
-        Reason::NoSuchDrill => "the drill does not run on this host, or its fault was injected before.".to_owned(),
+        Reason::NoSuchDrill => "the drill does not run on this host, or does not wait for this run of it.".to_owned(),
     }
 }
 
@@ -99,7 +104,7 @@ fn cleared_by(reason: &Reason) -> String {
         Reason::PlaybookNotAdmitted => {
             "Cleared by `fettle playbook publish` and `fettle apply`; the agent fetches it then.".to_owned()
         }
-        Reason::NoEvidence { .. } | Reason::EvidenceExpired { .. } => {
+        Reason::NoEvidence { .. } | Reason::EvidenceDiffers { .. } | Reason::EvidenceExpired { .. } => {
             "Cleared by a drill on a staging host of this class: `fettle playbook drill`.".to_owned()
         }
         Reason::NotAuthorised { .. } => "Cleared by a change of the policies.".to_owned(),
@@ -155,6 +160,7 @@ mod tests {
             Reason::Mode { mode: Mode::Observe, proposal: None },
             Reason::PlaybookNotAdmitted,
             Reason::NoEvidence { class: class.clone(), covered: Vec::new() },
+            Reason::EvidenceDiffers { labels: vec!["service".parse().expect("a label")] },
             Reason::NoEvidence { class: class.clone(), covered: vec![class] },
             Reason::EvidenceExpired { at: UnixMillis(40_000) },
             Reason::NotAuthorised { policies: vec!["floor-drills".to_owned()] },

@@ -73,6 +73,10 @@ fn purpose(detail: &RunDetail) -> String {
             "Run {} on {} answers {check}, critical with its transition {epoch}, by remediation {remediation}.",
             row.run, row.host
         ),
+        Purpose::Repeat { drill, check, .. } => format!(
+            "Run {} on {} ran the playbook once more while {check} passed, for drill {drill}: it has to change nothing.",
+            row.run, row.host
+        ),
         Purpose::InjectFault { drill, fault } => format!(
             "Run {} on {} injected the fault {} on {} for drill {drill}.",
             row.run,

@@ -86,6 +86,7 @@ fn drilling(result: DrillResult) -> StandIn {
                 host: "staging-1".parse().expect("a name"),
                 fault: Fault { kind: FaultKind::KillProcess, on: "web".parse().expect("a label") },
                 by: "alice".parse().expect("a name"),
+                stages: Vec::new(),
                 result: (looks.fetch_add(1, Ordering::SeqCst) > 1).then(|| result.clone()),
             }),
         }),

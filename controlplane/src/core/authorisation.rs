@@ -204,7 +204,10 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
     let host = state.host(request.host);
     let running = state.drills.on_host(request.host);
     let (purpose, check) = match &request.purpose {
-        Purpose::Remediate { check, .. } => (PurposeKind::Remediate, Some(check.clone())),
+        // The same playbook with the same grants, on the same host.
+        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+            (PurposeKind::Remediate, Some(check.clone()))
+        }
         Purpose::InjectFault { drill, .. } => (
             PurposeKind::InjectFault,
             running.filter(|running| running.drill.drill == *drill).map(super::drills::RunningDrill::check),

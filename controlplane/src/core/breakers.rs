@@ -188,7 +188,7 @@ impl Breakers {
     pub(in crate::core) fn on_failure(&mut self, run: &Run, stamp: Stamp) {
         match run.role() {
             Role::Remediation => {}
-            Role::Healing | Role::Injection => return,
+            Role::Healing | Role::Injection | Role::Repetition => return,
         }
         self.failures.push_back(Failure {
             stamp,
@@ -219,7 +219,9 @@ fn limits(state: &State, run: &Run, scope: &Scope) -> Limits {
         }
         Scope::Service(_) | Scope::Playbook(_) => {
             let remediation = match &run.permit.purpose {
-                Purpose::Remediate { remediation, .. } => state.configuration().remediation(remediation),
+                Purpose::Remediate { remediation, .. } | Purpose::Repeat { remediation, .. } => {
+                    state.configuration().remediation(remediation)
+                }
                 Purpose::InjectFault { .. } => state.configuration().answer_to(&run.check),
             };
             // A remediation that was taken out of the configuration since is judged by the defaults.

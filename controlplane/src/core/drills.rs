@@ -1,4 +1,7 @@
 //! Drills: a declared fault on a staging host that a playbook version must heal, and the evidence.
+//!
+//! Two stages. *Healed*: the fault was injected, the check went critical, the playbook ran, the check passes again.
+//! *Repeated*: the playbook ran once more under a permit of its own, with the check passing, and changed nothing.
 
 use super::entry::Stamp;
 use super::runs::{Role, Run};
@@ -6,11 +9,13 @@ use super::state::State;
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::counter::{LogPosition, TransitionEpoch};
 use fettle_model::digest::PlaybookDigest;
-use fettle_model::evidence::{Drill, DrillEnding, DrillResult, Evidence, HostClass};
+use fettle_model::evidence::{
+    Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, HostClass, ProvedGrant,
+};
 use fettle_model::id::{DrillId, HostId, PermitId, RunId};
 use fettle_model::permit::Purpose;
 use fettle_model::record::Body;
-use fettle_model::run::Ending;
+use fettle_model::run::{Change, Ending, RunRecord, StepOutcome};
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, RequestWithheld};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +24,7 @@ use std::time::Duration;
 /// How long evidence counts.
 pub const EVIDENCE_VALID_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// A drill is given up this long after the longest its playbook may run and be confirmed: ten minutes
+/// A drill is given up this long after the longest its playbook may run and be confirmed, twice: ten minutes
 /// for the agent to ask and inject, and for a check of the slowest sensible pace (a minute, three
 /// failures, three recoveries) to notice both ways.
 pub const DRILL_ALLOWANCE: Duration = Duration::from_mins(10);
@@ -42,8 +47,12 @@ pub struct RunningDrill {
     pub healing: Option<(PermitId, RunId)>,
     /// The record of the healing run's success.
     pub healed: Option<LogPosition>,
-    /// The newest passing transition after the critical one.
+    /// The newest passing transition after the critical one, while no other came after it.
     pub passing: Option<LogPosition>,
+    /// The permit and run that must change nothing.
+    pub repetition: Option<(PermitId, RunId)>,
+    /// The stages that it passed, and where.
+    pub stages: Vec<(DrillStage, Stamp)>,
 }
 
 /// A drill that ended.
@@ -57,6 +66,8 @@ pub struct EndedDrill {
     pub ended: Stamp,
     /// How.
     pub result: DrillResult,
+    /// The stages that it passed, and where.
+    pub stages: Vec<(DrillStage, Stamp)>,
 }
 
 /// All drills that are known.
@@ -71,6 +82,16 @@ impl RunningDrill {
     #[must_use]
     pub fn check(&self) -> CheckRef {
         CheckRef { service: self.drill.service.clone(), check: self.drill.check.clone() }
+    }
+
+    /// Whether the playbook is to run once more: it healed the fault, the check passes, and it did not yet.
+    #[must_use]
+    pub fn may_be_repeated(&self) -> bool {
+        self.has_passed(DrillStage::Healed) && self.passing.is_some() && self.repetition.is_none()
+    }
+
+    fn has_passed(&self, stage: DrillStage) -> bool {
+        self.stages.iter().any(|(passed, _)| *passed == stage)
     }
 }
 
@@ -116,8 +137,16 @@ impl Drills {
             healing: None,
             healed: None,
             passing: None,
+            repetition: None,
+            stages: Vec::new(),
         };
         self.running.insert(drill.drill, running);
+    }
+
+    pub(in crate::core) fn pass(&mut self, passed: &DrillStagePassed, stamp: Stamp) {
+        if let Some(running) = self.running.get_mut(&passed.drill) {
+            running.stages.push((passed.stage, stamp));
+        }
     }
 
     pub(in crate::core) fn end(&mut self, ending: &DrillEnding, stamp: Stamp) {
@@ -127,6 +156,7 @@ impl Drills {
             started: running.started,
             ended: stamp,
             result: ending.result.clone(),
+            stages: running.stages,
         });
         while self.ended.len() > MAX_ENDED {
             self.ended.pop_front();
@@ -139,6 +169,7 @@ impl Drills {
         match run.role() {
             Role::Injection => running.injection = ids,
             Role::Healing => running.healing = ids,
+            Role::Repetition => running.repetition = ids,
             Role::Remediation => {}
         }
     }
@@ -182,24 +213,38 @@ fn drill_of<'a>(state: &'a State, run: &Run) -> Option<&'a RunningDrill> {
 pub(in crate::core) fn after_run(
     state: &State,
     run: &Run,
-    ending: Ending,
+    ended: &RunRecord,
     position: LogPosition,
     wall: UnixMillis,
 ) -> Vec<Body> {
     let Some(running) = drill_of(state, run) else { return Vec::new() };
-    let what = match run.role() {
-        Role::Injection => "injecting",
-        Role::Healing => "healing",
-        Role::Remediation => return Vec::new(),
-    };
-    if ending != Ending::Succeeded {
-        return vec![not_proved(running.drill.drill, format!("the {what} run ended {}", ending.as_str()))];
+    let failed =
+        |what: &str| vec![not_proved(running.drill.drill, format!("the {what} run ended {}", ended.ending.as_str()))];
+    match (run.role(), ended.ending) {
+        (Role::Remediation, _) | (Role::Injection, Ending::Succeeded) => Vec::new(),
+        // The passing transition may still be on its way.
+        (Role::Healing, Ending::Succeeded) => {
+            running.passing.map_or_else(Vec::new, |passing| healed(running, position, passing))
+        }
+        (Role::Repetition, Ending::Succeeded | Ending::Superseded) => match took_effect(ended) {
+            None => proved(state, running, position, wall),
+            Some(step) => vec![not_proved(running.drill.drill, format!("the second run changed something: {step}"))],
+        },
+        (Role::Injection, _) => failed("injecting"),
+        (Role::Healing, _) => failed("healing"),
+        (Role::Repetition, _) => failed("second"),
     }
-    match (run.role(), running.passing) {
-        (Role::Healing, Some(passing)) => proved(state, running, position, passing, wall),
-        // The passing transition is still on its way, or the fault has only just been injected.
-        (Role::Healing | Role::Injection | Role::Remediation, _) => Vec::new(),
-    }
+}
+
+/// The first step of a run that changed something, or may have.
+fn took_effect(ended: &RunRecord) -> Option<String> {
+    let took = ended.steps.iter().find(|step| match &step.outcome {
+        StepOutcome::Done { change: Change::Made, .. } | StepOutcome::Indeterminate { .. } => true,
+        StepOutcome::Done { change: Change::Unneeded, .. }
+        | StepOutcome::Refused { .. }
+        | StepOutcome::Failed { .. } => false,
+    });
+    took.map(|step| format!("step {}, {} on {}", step.number, step.action.as_str(), step.label))
 }
 
 /// What follows for a drill from a run that did not end in a record of its own.
@@ -207,14 +252,18 @@ pub(in crate::core) fn after_loss(state: &State, run: &Run, reason: &str) -> Vec
     drill_of(state, run).map(|running| not_proved(running.drill.drill, reason)).into_iter().collect()
 }
 
-/// What follows for a drill from its host's word that it does not ask to inject the fault: the end of it, where
+/// What follows for a drill from its host's word that it does not ask for its next run: the end of it, where
 /// waiting does not help.
 pub(in crate::core) fn after_withheld(state: &State, host: HostId, withheld: &RequestWithheld) -> Vec<Body> {
-    let Purpose::InjectFault { drill, .. } = &withheld.purpose else { return Vec::new() };
+    let drill = match &withheld.purpose {
+        Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => drill,
+        Purpose::Remediate { .. } => return Vec::new(),
+    };
     let lasting: Vec<&str> =
         withheld.because.iter().filter(|hindrance| !hindrance.passes()).map(Hindrance::rule).collect();
     let waiting = state.drills.on_host(host).filter(|running| running.drill.drill == *drill);
-    match waiting.filter(|running| running.injection.is_none() && !lasting.is_empty()) {
+    let waits = |running: &&RunningDrill| running.injection.is_none() || running.may_be_repeated();
+    match waiting.filter(waits).filter(|_| !lasting.is_empty()) {
         Some(_) => vec![not_proved(*drill, format!("the host cannot run the playbook: {}", lasting.join(", ")))],
         None => Vec::new(),
     }
@@ -226,13 +275,12 @@ pub(in crate::core) fn after_transition(
     host: HostId,
     transition: &Transition,
     position: LogPosition,
-    wall: UnixMillis,
 ) -> Vec<Body> {
     let newer = state.host(host).is_some_and(|host| transition.epoch > host.newest_epoch(&transition.of));
     let running = state.drills.on_host(host).filter(|running| running.check() == transition.of);
     match (running, transition.to) {
-        (Some(running), Status::Passing) if newer => {
-            running.healed.map_or_else(Vec::new, |healed| proved(state, running, healed, position, wall))
+        (Some(running), Status::Passing) if newer && !running.has_passed(DrillStage::Healed) => {
+            running.healed.map_or_else(Vec::new, |at| healed(running, at, position))
         }
         (Some(_) | None, Status::Passing | Status::Warning | Status::Critical | Status::Unknown) => Vec::new(),
     }
@@ -244,36 +292,52 @@ pub(in crate::core) fn overdue(state: &State, wall: UnixMillis) -> Vec<Body> {
     overdue.map(|running| not_proved(running.drill.drill, "the deadline passed")).collect()
 }
 
-fn proved(
-    state: &State,
-    running: &RunningDrill,
-    healed: LogPosition,
-    passing: LogPosition,
-    wall: UnixMillis,
-) -> Vec<Body> {
+fn passed(running: &RunningDrill, stage: DrillStage, observed: Vec<LogPosition>) -> Body {
+    let (drill, host) = (running.drill.drill, running.drill.host);
+    Body::DrillStagePassed(Box::new(DrillStagePassed { drill, host, stage, observed }))
+}
+
+/// The fault was healed: the healing run's record stands at `healed`, the passing transition at `passing`.
+fn healed(running: &RunningDrill, healed: LogPosition, passing: LogPosition) -> Vec<Body> {
+    match (running.injection, running.critical) {
+        (Some(_), Some((critical, _))) => vec![passed(running, DrillStage::Healed, vec![critical, healed, passing])],
+        (Some(_) | None, Some(_) | None) => {
+            vec![not_proved(running.drill.drill, "it was healed before all of it was seen")]
+        }
+    }
+}
+
+/// The second run changed nothing; its record will stand at `repeated`.
+fn proved(state: &State, running: &RunningDrill, repeated: LogPosition, wall: UnixMillis) -> Vec<Body> {
     let drill = &running.drill;
-    let (Some((_, injection)), Some((critical, _)), Some((permit, healing))) =
-        (running.injection, running.critical, running.healing)
+    let (Some((_, injection)), Some((critical, _)), Some((permit, healing)), Some(healed), Some(passing)) =
+        (running.injection, running.critical, running.healing, running.healed, running.passing)
     else {
-        return vec![not_proved(drill.drill, "it was healed before all of it was seen")];
+        return vec![not_proved(drill.drill, "the check did not go on passing during the second run")];
     };
     let description = state.host(drill.host).and_then(|host| host.description.as_ref());
     let class = description.and_then(|description| HostClass::of(description, &drill.service));
-    let parameters = state.runs.permit(permit).map(|run| run.permit.parameters.digest());
-    let (Some(class), Some(parameters)) = (class, parameters) else {
+    let permit = state.runs.permit(permit).map(|run| &run.permit);
+    let (Some(class), Some(permit)) = (class, permit) else {
         return vec![not_proved(drill.drill, "the host no longer carries the service")];
     };
     let evidence = Evidence {
         drill: drill.drill,
         playbook: drill.playbook.clone(),
-        parameters,
+        parameters: permit.parameters.digest(),
+        grants: ProvedGrant::of(&permit.targets),
         class,
         fault: drill.fault.clone(),
         injection,
         healing,
-        observed: vec![critical, healed, passing],
+        repetition: running.repetition.map(|(_, run)| run),
+        observed: vec![critical, healed, passing, repeated],
         expires_at: wall.plus(EVIDENCE_VALID_FOR),
     };
     let ending = DrillEnding { drill: drill.drill, result: DrillResult::Proved };
-    vec![Body::EvidenceEarned(Box::new(evidence)), Body::DrillEnded(Box::new(ending))]
+    vec![
+        passed(running, DrillStage::Repeated, vec![repeated]),
+        Body::EvidenceEarned(Box::new(evidence)),
+        Body::DrillEnded(Box::new(ending)),
+    ]
 }

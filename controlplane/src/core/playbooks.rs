@@ -1,13 +1,15 @@
 //! Admitted playbook versions and the evidence that they earned.
 
 use super::entry::Stamp;
+use super::governor::targets;
 use fettle_model::digest::{DocumentDigest, PlaybookDigest};
-use fettle_model::evidence::{Evidence, HostClass};
-use fettle_model::name::PlaybookName;
+use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
+use fettle_model::host::HostDescription;
+use fettle_model::name::{Label, PlaybookName};
 use fettle_model::playbook::Parameter;
 use fettle_model::record::PlaybookAdmitted;
 use fettle_model::refusal::Reason;
-use fettle_model::remediation::{Parameters, PlaybookVersion};
+use fettle_model::remediation::{Parameters, PlaybookVersion, Remediation};
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,6 +40,17 @@ pub struct KnownEvidence {
     pub stamp: Stamp,
 }
 
+/// What a run needs evidence for, besides the playbook's version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needed {
+    /// The parameters.
+    pub parameters: DocumentDigest,
+    /// The class of host.
+    pub class: HostClass,
+    /// What the labels stand for there; `None` where they are not all bound, which is a reason of its own.
+    pub grants: Option<Vec<ProvedGrant>>,
+}
+
 /// Whether evidence covers a version with these parameters on this class of host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof<'a> {
@@ -47,6 +60,11 @@ pub enum Proof<'a> {
     Expired {
         /// When the newest of it expired.
         at: UnixMillis,
+    },
+    /// It does, but for these labels, which stood for other kinds of things.
+    Differs {
+        /// The labels.
+        labels: Vec<Label>,
     },
     /// It does not.
     Missing {
@@ -81,25 +99,61 @@ impl Admitted {
         parameters.0.len() == declared.len() && parameters.0.iter().all(|(name, value)| fits(name, value))
     }
 
-    /// Whether evidence covers these parameters on this class of host at this time.
+    /// Whether evidence covers what is needed at this time.
     #[must_use]
-    pub fn proof(&self, parameters: DocumentDigest, class: &HostClass, wall: UnixMillis) -> Proof<'_> {
-        let with_parameters = || self.evidence.iter().filter(move |known| known.evidence.parameters == parameters);
-        let newest = with_parameters().filter(|known| &known.evidence.class == class).max_by_key(|known| {
-            // The position makes the choice unique, so that replays agree on the grounds.
-            (known.evidence.expires_at, known.stamp.position)
-        });
-        match newest {
-            Some(known) if known.evidence.expires_at > wall => Proof::Covered(known),
-            Some(known) => Proof::Expired { at: known.evidence.expires_at },
-            None => {
+    pub fn proof(&self, needed: &Needed, wall: UnixMillis) -> Proof<'_> {
+        let with_parameters = || self.evidence.iter().filter(|known| known.evidence.parameters == needed.parameters);
+        let of_class = || with_parameters().filter(|known| known.evidence.class == needed.class);
+        let same_things =
+            |known: &&KnownEvidence| needed.grants.as_ref().is_none_or(|grants| &known.evidence.grants == grants);
+        // The position makes the choice unique, so that replays agree on the grounds.
+        let newest = of_class()
+            .filter(same_things)
+            .filter(|known| known.is_whole())
+            .max_by_key(|known| (known.evidence.expires_at, known.stamp.position));
+        let other = of_class().rfind(|known| known.is_whole() && known.evidence.expires_at > wall);
+        match (newest, other) {
+            (Some(known), _) if known.evidence.expires_at > wall => Proof::Covered(known),
+            (Some(known), None) => Proof::Expired { at: known.evidence.expires_at },
+            (Some(_) | None, Some(other)) => Proof::Differs { labels: differing(other, needed) },
+            (None, None) => {
                 let covered: BTreeSet<HostClass> = with_parameters()
-                    .filter(|known| known.evidence.expires_at > wall)
+                    .filter(|known| known.is_whole() && known.evidence.expires_at > wall)
                     .map(|known| known.evidence.class.clone())
                     .collect();
                 Proof::Missing { covered: covered.into_iter().collect() }
             }
         }
+    }
+}
+
+impl KnownEvidence {
+    /// Whether the drill went through all of its stages.
+    fn is_whole(&self) -> bool {
+        self.evidence.repetition.is_some() && !self.evidence.grants.is_empty()
+    }
+}
+
+/// The labels that stood for something else.
+fn differing(known: &KnownEvidence, needed: &Needed) -> Vec<Label> {
+    let needed: BTreeSet<&ProvedGrant> = needed.grants.iter().flatten().collect();
+    let proved: BTreeSet<&ProvedGrant> = known.evidence.grants.iter().collect();
+    let labels: BTreeSet<Label> = needed.symmetric_difference(&proved).map(|grant| grant.label.clone()).collect();
+    labels.into_iter().collect()
+}
+
+impl Needed {
+    /// What a host needs evidence for to run a remediation's playbook; `None` where it does not carry the service.
+    #[must_use]
+    pub fn by(host: &HostDescription, remediation: &Remediation, playbook: &Admitted) -> Option<Self> {
+        let class = HostClass::of(host, &remediation.service)?;
+        let bound = host
+            .bindings
+            .iter()
+            .find(|binding| binding.playbook == remediation.playbook.name && binding.service == remediation.service);
+        let permitted = bound.and_then(|bound| targets::bind(&playbook.admission.manifest, &bound.targets).ok());
+        let grants = permitted.map(|permitted| ProvedGrant::of(&permitted));
+        Some(Self { parameters: remediation.parameters.digest(), class, grants })
     }
 }
 
@@ -110,6 +164,7 @@ impl Proof<'_> {
         match self {
             Self::Covered(_) => None,
             Self::Expired { at } => Some(Reason::EvidenceExpired { at: *at }),
+            Self::Differs { labels } => Some(Reason::EvidenceDiffers { labels: labels.clone() }),
             Self::Missing { covered } => Some(Reason::NoEvidence { class: class.clone(), covered: covered.clone() }),
         }
     }

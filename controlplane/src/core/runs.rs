@@ -78,12 +78,15 @@ pub(in crate::core) enum Role {
     Healing,
     /// It injects a drill's fault.
     Injection,
+    /// It shows in a drill that nothing is changed where nothing is wrong.
+    Repetition,
 }
 
 impl Run {
     pub(in crate::core) fn role(&self) -> Role {
         match (&self.permit.purpose, self.permit.drill) {
             (Purpose::InjectFault { .. }, _) => Role::Injection,
+            (Purpose::Repeat { .. }, _) => Role::Repetition,
             (Purpose::Remediate { .. }, Some(_)) => Role::Healing,
             (Purpose::Remediate { .. }, None) => Role::Remediation,
         }
@@ -93,7 +96,7 @@ impl Run {
     pub(in crate::core) fn remediation(&self) -> Option<&RemediationName> {
         match (&self.permit.purpose, self.role()) {
             (Purpose::Remediate { remediation, .. }, Role::Remediation) => Some(remediation),
-            (Purpose::Remediate { .. } | Purpose::InjectFault { .. }, _) => None,
+            (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => None,
         }
     }
 }

@@ -50,6 +50,7 @@ impl<'a> Said<'a> {
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)
+            | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

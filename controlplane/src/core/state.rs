@@ -195,12 +195,13 @@ impl State {
             Body::HostStateSet(set) => Some(set.host),
             Body::PermitRefused(refusal) => Some(refusal.host),
             Body::PermitGranted(permit) => {
-                if let Purpose::InjectFault { drill, .. } = &permit.purpose {
+                if let Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } = &permit.purpose {
                     self.drills.get(*drill).ok_or(ApplyError::UnknownDrill { drill: *drill })?;
                 }
                 Some(permit.host)
             }
             Body::DrillStarted(drill) => Some(drill.host),
+            Body::DrillStagePassed(passed) => Some(passed.host),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
@@ -262,6 +263,7 @@ impl State {
             Body::AutomationStopped(order) => self.stops.stop(order, stamp),
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
             Body::DrillStarted(drill) => self.drills.start(drill, stamp),
+            Body::DrillStagePassed(passed) => self.drills.pass(passed, stamp),
             Body::DrillEnded(ending) => self.drills.end(ending, stamp),
             Body::EvidenceEarned(evidence) => self.playbooks.earn(evidence, stamp),
             Body::IncidentOpened(incident) => self.call(incident, stamp),
@@ -366,7 +368,9 @@ impl State {
         host.fence = host.fence.max(permit.fence);
         let environment = host.environment.clone();
         let (check, version) = match &permit.purpose {
-            Purpose::Remediate { check, .. } => (check.clone(), permit.playbook.clone()),
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+                (check.clone(), permit.playbook.clone())
+            }
             Purpose::InjectFault { drill, .. } => match self.drills.get(*drill) {
                 Some(running) => (running.check(), Some(running.drill.playbook.clone())),
                 None => return,

@@ -14,7 +14,7 @@ use fettle_audit::key::PublicKey;
 use fettle_audit::published::PublishedError;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_model::counter::{AgentSequence, LogPosition, TreeSize};
-use fettle_model::id::{BootId, DrillId, HostId, RequestId};
+use fettle_model::id::{BootId, HostId, RequestId};
 use fettle_model::record::{Author, Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
@@ -175,7 +175,7 @@ impl Session {
         let briefing = self.shared.leader.inspect(move |view| {
             let state = view.core.state();
             let Some(briefing) = views::briefing(state, host) else { return Ok(None) };
-            let views::Briefing { acknowledged, configuration, playbooks, orders, drill, inject, last_record } =
+            let views::Briefing { acknowledged, configuration, playbooks, orders, drill, wanted, last_record } =
                 briefing;
             // A permit too comes only for a request that has no answer yet: the agent keeps its requests, and
             // one whose answer it has would be a replay.
@@ -197,7 +197,7 @@ impl Session {
             for position in positions {
                 messages.push(to_agent::Message::Published(Published { document: shown(view, position)? }));
             }
-            messages.extend(inject.map(inject_nudge));
+            messages.extend(wanted.map(drill_nudge));
             messages
                 .extend(views::nudges_on(state, host).iter().map(|nudge| remediate_nudge(&nudge.check.to_string())));
             Ok(Some(messages))
@@ -305,7 +305,7 @@ impl Session {
 
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), End> {
         let (host, held) = (self.host, TreeSize(heartbeat.tree_size));
-        let (head, inject) = self
+        let (head, wanted) = self
             .shared
             .leader
             .inspect(move |view| {
@@ -318,8 +318,8 @@ impl Session {
             .await?;
         self.tell(to_agent::Message::Head(head)).await?;
         // The agent may have been busy when it was asked first.
-        match inject {
-            Some(drill) => self.tell(inject_nudge(drill)).await,
+        match wanted {
+            Some(wish) => self.tell(drill_nudge(wish)).await,
             None => Ok(()),
         }
     }
@@ -502,7 +502,7 @@ fn ordered(order: Order) -> to_agent::Message {
     match order {
         Order::Publish(document) => to_agent::Message::Published(Published { document: document.to_vec() }),
         Order::Remediate(check) => remediate_nudge(&check.to_string()),
-        Order::Inject(drill) => inject_nudge(drill),
+        Order::Drill(wish) => drill_nudge(wish),
     }
 }
 
@@ -510,8 +510,11 @@ fn remediate_nudge(check: &str) -> to_agent::Message {
     about(nudge::About::Remediate(check.to_owned()))
 }
 
-fn inject_nudge(drill: DrillId) -> to_agent::Message {
-    about(nudge::About::Inject(drill.to_string()))
+fn drill_nudge(wish: views::DrillWish) -> to_agent::Message {
+    about(match wish {
+        views::DrillWish::Inject(drill) => nudge::About::Inject(drill.to_string()),
+        views::DrillWish::Repeat(drill) => nudge::About::Repeat(drill.to_string()),
+    })
 }
 
 fn plan_nudge(request: RequestId) -> to_agent::Message {

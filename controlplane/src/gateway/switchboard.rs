@@ -9,8 +9,9 @@ use super::{Shared, shown};
 use crate::core::{Monotonic, views};
 use crate::leader::{Batch, Entry, Gone};
 use fettle_model::check::CheckRef;
+use fettle_model::evidence::DrillStage;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId};
+use fettle_model::id::HostId;
 use fettle_model::record::{Body, Kind};
 use fettle_model::time::UnixMillis;
 use fettle_proto::session::SessionProblem;
@@ -30,8 +31,8 @@ pub(super) enum Order {
     Publish(Arc<Vec<u8>>),
     /// Ask (again) about a check.
     Remediate(CheckRef),
-    /// Ask to inject a drill's fault.
-    Inject(DrillId),
+    /// Ask for the run that a drill waits for.
+    Drill(views::DrillWish),
 }
 
 /// A session's end of its line.
@@ -202,8 +203,12 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             Body::AutomationStopped(_) | Body::AutomationResumed(_) => publish(entry, |order| board.order_all(&order)),
             Body::DrillStarted(drill) => {
                 publish(entry, |order| board.order(drill.host, order));
-                board.order(drill.host, Order::Inject(drill.drill));
+                board.order(drill.host, Order::Drill(views::DrillWish::Inject(drill.drill)));
             }
+            Body::DrillStagePassed(passed) => match passed.stage {
+                DrillStage::Healed => board.order(passed.host, Order::Drill(views::DrillWish::Repeat(passed.drill))),
+                DrillStage::Repeated => {}
+            },
             Body::RunWished(wished) => board.order(wished.host, Order::Remediate(wished.check.clone())),
             Body::HostStateSet(set) => match set.state {
                 HostState::Revoked => board.end(set.host, SessionProblem::Revoked),

@@ -111,6 +111,7 @@ impl Haste {
                 | Kind::AutomationStopped
                 | Kind::AutomationResumed
                 | Kind::DrillStarted
+                | Kind::DrillStagePassed
                 | Kind::DrillEnded
                 | Kind::EvidenceEarned
                 | Kind::IncidentOpened

@@ -9,7 +9,7 @@ use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    BreakerRow, CheckRow, DrillView, IncidentRow, MAX_ROWS, PlaybookRow, RunRow, RunState, ServiceRow,
+    BreakerRow, CheckRow, DrillStageRow, DrillView, IncidentRow, MAX_ROWS, PlaybookRow, RunRow, RunState, ServiceRow,
 };
 
 /// A host's name; its id, should it be unknown.
@@ -77,7 +77,7 @@ pub(super) fn playbooks(state: &State) -> Vec<PlaybookRow> {
 /// A run.
 pub(super) fn run(state: &State, row: views::RunRow) -> Option<RunRow> {
     let playbook = match row.purpose {
-        Purpose::Remediate { .. } => Some(row.playbook),
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } => Some(row.playbook),
         Purpose::InjectFault { .. } => None,
     };
     let run_state = match row.standing {
@@ -116,7 +116,8 @@ pub(super) fn drill(state: &State, drill: DrillId) -> Option<DrillView> {
         views::DrillStanding::Waiting
         | views::DrillStanding::Injecting
         | views::DrillStanding::Critical
-        | views::DrillStanding::Healing => None,
+        | views::DrillStanding::Healing
+        | views::DrillStanding::Repeating => None,
         views::DrillStanding::Ended { result, .. } => Some(result),
     };
     Some(DrillView {
@@ -125,6 +126,11 @@ pub(super) fn drill(state: &State, drill: DrillId) -> Option<DrillView> {
         playbook: row.drill.playbook.name,
         fault: row.drill.fault,
         by: row.drill.by,
+        stages: row
+            .stages
+            .into_iter()
+            .map(|(stage, at)| DrillStageRow { stage, position: at.position, at: at.at })
+            .collect(),
         result,
     })
 }

@@ -94,6 +94,9 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             drill.fault.kind.as_str(),
             drill.by
         ),
+        Body::DrillStagePassed(passed) => {
+            format!("the drill on {} passed: {}", name(state, passed.host), passed.stage.as_str())
+        }
         Body::DrillEnded(ending) => match &ending.result {
             DrillResult::Proved => "the drill proved the playbook".to_owned(),
             DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
@@ -125,6 +128,7 @@ fn purpose(purpose: &Purpose) -> String {
     match purpose {
         Purpose::Remediate { check, remediation, .. } => format!("{remediation} for {check}"),
         Purpose::InjectFault { fault, .. } => format!("to inject {}", fault.kind.as_str()),
+        Purpose::Repeat { check, .. } => format!("to run once more while {check} passes"),
     }
 }
 

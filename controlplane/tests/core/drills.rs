@@ -1,17 +1,21 @@
 //! Drills: how a playbook version earns evidence, and every way in which it does not.
 
 use crate::world::{World, description, fault, targets, version, web};
-use fettle_controlplane::core::{EVIDENCE_VALID_FOR, INJECTION_WITHIN, Outcome, PersonRefusal, PersonRequest, views};
+use fettle_controlplane::core::views::{self, DrillWish};
+use fettle_controlplane::core::{EVIDENCE_VALID_FOR, INJECTION_WITHIN, Outcome, PersonRefusal, PersonRequest};
 use fettle_model::check::Status;
-use fettle_model::evidence::{DrillResult, Fault, FaultKind};
+use fettle_model::evidence::{DrillResult, DrillStage, Fault, FaultKind};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, HostId};
-use fettle_model::permit::{PermitRejection, Purpose};
+use fettle_model::permit::{PermitRejection, Purpose, Target, TargetKind};
+use fettle_model::playbook::Action;
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
-use fettle_model::run::Ending;
+use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
+use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, Lack, Unbound};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn staging() -> (World, HostId) {
@@ -56,8 +60,13 @@ fn a_healed_drill_earns_evidence_that_names_what_was_observed() {
     assert_eq!(evidence.expires_at, world.now.wall.plus(EVIDENCE_VALID_FOR));
     let observed: Vec<&str> =
         evidence.observed.iter().map(|position| world.record(*position).body.kind().as_str()).collect();
-    assert_eq!(observed, ["transition-seen", "run-ended", "transition-seen"]);
-    assert_ne!(evidence.injection, evidence.healing);
+    assert_eq!(observed, ["transition-seen", "run-ended", "transition-seen", "run-ended"]);
+    let things: Vec<_> = evidence.grants.iter().map(|grant| (grant.label.as_str(), grant.thing)).collect();
+    assert_eq!(things, [("check", TargetKind::Health), ("worker", TargetKind::SystemdUnit)]);
+    let runs: BTreeSet<_> = [Some(evidence.injection), Some(evidence.healing), evidence.repetition].into();
+    assert_eq!(runs.len(), 3);
+    let stages = views::drills(world.core.state(), 1).remove(0).stages;
+    assert_eq!(stages.iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), [DrillStage::Healed, DrillStage::Repeated]);
 }
 
 #[test]
@@ -90,7 +99,108 @@ fn the_passing_check_may_come_after_the_runs_record() {
     world.end(&healing, Ending::Succeeded);
     assert_eq!(ended(&world), [], "the playbook's word is not enough");
     world.becomes(host, Status::Passing);
+    let drill = healing.drill.expect("of a drill");
+    assert_eq!(views::waiting_drill(world.core.state(), host), Some(DrillWish::Repeat(drill)));
+    let repetition = world.ask_to_repeat(host, drill).expect("a permit");
+    assert_eq!(views::waiting_drill(world.core.state(), host), None);
+    world.end(&repetition, Ending::Superseded);
     assert_eq!(ended(&world), [DrillResult::Proved]);
+}
+
+#[test]
+fn a_drill_is_not_proved_when_the_second_run_changes_something_or_does_not_end_well() {
+    let step = |outcome| Step {
+        number: 1,
+        action: Action::Restart,
+        label: fault().on,
+        arguments: String::new(),
+        intended_at: UnixMillis(1),
+        outcome,
+    };
+    let made = StepOutcome::Done { change: Change::Made, undo: UndoClass::None };
+    let unneeded = StepOutcome::Done { change: Change::Unneeded, undo: UndoClass::None };
+    let unclear = StepOutcome::Indeterminate { detail: String::new() };
+    let refused = StepOutcome::Refused { rule: "stale".to_owned(), detail: String::new() };
+    let changed = "the second run changed something: step 1, restart on worker";
+    for (ending, outcome, reason) in [
+        (Ending::Succeeded, made, Some(changed)),
+        (Ending::Succeeded, unclear, Some(changed)),
+        (Ending::Succeeded, unneeded.clone(), None),
+        (Ending::Superseded, refused, None),
+        (Ending::Ineffective, unneeded, Some("the second run ended ineffective")),
+    ] {
+        let (mut world, host) = staging();
+        let drill = world.drill_to_healed(host);
+        let permit = world.ask_to_repeat(host, drill).expect("a permit");
+        let mut report = world.report(&permit, ending);
+        report.steps.push(step(outcome));
+        assert_eq!(world.say(host, Body::RunEnded(Box::new(report))), Outcome::Done);
+        match reason {
+            Some(reason) => not_proved(&world, reason),
+            None => assert_eq!(ended(&world), [DrillResult::Proved]),
+        }
+    }
+}
+
+#[test]
+fn the_second_run_of_a_drill_waits_for_its_time_and_runs_once() {
+    let (mut world, host) = staging();
+    let healing = world.drill_to_healing(host);
+    let drill = healing.drill.expect("of a drill");
+    world.end(&healing, Ending::Succeeded);
+    let early = world.ask_to_repeat(host, drill).expect_err("the check does not pass yet");
+    assert_eq!(early.reasons, [Reason::NoSuchDrill]);
+    world.becomes(host, Status::Passing);
+    world.becomes(host, Status::Warning);
+    let unwell = world.ask_to_repeat(host, drill).expect_err("the check does not pass any more");
+    assert_eq!(unwell.reasons, [Reason::NoSuchDrill]);
+    world.becomes(host, Status::Passing);
+    assert_eq!(world.count(|body| body.kind() == Kind::DrillStagePassed), 1, "a stage is passed once");
+    let attempts = world.core.state().attempts(host, &web()).count;
+    let permit = world.ask_to_repeat(host, drill).expect("a permit");
+    assert_eq!(world.core.state().attempts(host, &web()).count, attempts, "it answers no problem");
+    assert_eq!(permit.drill, Some(drill));
+    world.becomes(host, Status::Warning);
+    world.end(&permit, Ending::Succeeded);
+    not_proved(&world, "the check did not go on passing during the second run");
+}
+
+#[test]
+fn a_second_run_shares_the_groups_budget_and_needs_the_owners_consent() {
+    let (mut world, host) = staging();
+    let drill = world.drill_to_healed(host);
+    let other = world.core.state().hosts().map(|known| known.id).find(|id| *id != host).expect("a second host");
+    world.becomes(other, Status::Critical);
+    let refusal = world.ask_to_repeat(host, drill).expect_err("no other host is healthy");
+    assert_eq!(refusal.reasons, [Reason::MinHealthy { limit: 1, value: 0 }]);
+    world.becomes(other, Status::Passing);
+    let mut described = description("s0", "staging");
+    described.drills = DrillConsent::Refused;
+    world.say(host, Body::HostDescribed(Box::new(described)));
+    let refusal = world.ask_to_repeat(host, drill).expect_err("the owner changed their mind");
+    assert_eq!(refusal.reasons, [Reason::NoSuchDrill]);
+}
+
+#[test]
+fn evidence_does_not_cover_other_kinds_of_things() {
+    let (mut world, host) = staging();
+    world.drill_through(host);
+    let production = world.host("p0", "production");
+    world.host("p1", "production");
+    world.becomes(production, Status::Critical);
+    let refusal = world
+        .ask_with(production, |request| {
+            for target in &mut request.targets {
+                if target.label == fault().on {
+                    target.target = Target::CommandService { name: "web".to_owned() };
+                }
+            }
+        })
+        .expect_err("the label stands for another kind of thing");
+    assert_eq!(refusal.reasons, [Reason::EvidenceDiffers { labels: vec![fault().on] }]);
+    world.becomes(production, Status::Passing);
+    world.becomes(production, Status::Critical);
+    assert!(world.ask(production).is_ok(), "the same kind of thing is covered");
 }
 
 #[test]
@@ -214,8 +324,8 @@ fn a_drill_is_not_proved_when_a_run_of_it_does_not_succeed() {
 fn a_drill_is_not_proved_after_its_deadline() {
     let (mut world, host) = staging();
     assert_eq!(world.start_drill(host).1, Outcome::Done);
-    // 10 minutes, 2 for the run and 1 for the confirmation.
-    world.advance(Duration::from_mins(13) - Duration::from_millis(1));
+    // 10 minutes, and twice 2 for the run and 1 for the confirmation.
+    world.advance(Duration::from_mins(16) - Duration::from_millis(1));
     world.tick();
     assert_eq!(ended(&world), []);
     world.advance(Duration::from_millis(1));

@@ -6,7 +6,7 @@ use fettle_controlplane::core::{Group, State};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::counter::{Fence, TransitionEpoch};
-use fettle_model::evidence::{Evidence, HostClass};
+use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
 use fettle_model::guard::Guard;
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, PermitId, RequestId, RunId};
@@ -324,6 +324,8 @@ impl Oracle {
             permit.playbook.as_ref() == Some(&evidence.playbook)
                 && evidence.parameters == permit.parameters.digest()
                 && Some(&evidence.class) == class.as_ref()
+                && evidence.grants == ProvedGrant::of(&permit.targets)
+                && evidence.repetition.is_some()
                 && evidence.expires_at > at
         });
         assert!(drilled || proved, "a permit without evidence or drill");

@@ -1,5 +1,7 @@
 //! A control plane in memory with its agents: what the tests play on.
 
+mod drills;
+
 use fettle_controlplane::core::{
     AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Initialise, Monotonic,
     NewCertificate, Now, Outcome, PersonCommand, PersonRequest, State,
@@ -419,43 +421,6 @@ impl World {
         };
         assert_eq!(self.say(host, Body::RequestWithheld(Box::new(withheld.clone()))), Outcome::Done);
         withheld
-    }
-
-    // Drills.
-
-    pub(crate) fn start_drill(&mut self, host: HostId) -> (DrillId, Outcome) {
-        let drill = DrillId::from_uuid(self.mint());
-        let outcome = self.person(PersonRequest::StartDrill { drill, host, check: web(), fault: fault() });
-        (drill, outcome)
-    }
-
-    pub(crate) fn ask_to_inject(&mut self, host: HostId, drill: DrillId) -> Answer {
-        self.ask_with(host, |request| {
-            request.purpose = Purpose::InjectFault { drill, fault: fault() };
-            request.playbook = None;
-            request.targets.retain(|target| target.label == fault().on);
-        })
-    }
-
-    /// A drill from its start to the healing permit.
-    pub(crate) fn drill_to_healing(&mut self, host: HostId) -> Permit {
-        self.drill_to_fault(host);
-        self.ask(host).expect("the healing is permitted")
-    }
-
-    /// A drill up to the critical transition.
-    pub(crate) fn drill_to_fault(&mut self, host: HostId) {
-        let (drill, outcome) = self.start_drill(host);
-        assert_eq!(outcome, Outcome::Done);
-        let injection = self.ask_to_inject(host, drill).expect("the injection is permitted");
-        self.end(&injection, Ending::Succeeded);
-        self.becomes(host, Status::Critical);
-    }
-
-    pub(crate) fn drill_through(&mut self, host: HostId) {
-        let healing = self.drill_to_healing(host);
-        self.becomes(host, Status::Passing);
-        self.end(&healing, Ending::Succeeded);
     }
 
     // The log.

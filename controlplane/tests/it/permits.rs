@@ -371,6 +371,16 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     let end = agent.own(&session.acknowledged(agent.sequence.0 - 1).await);
     assert!(matches!(end.body, Body::RunEnded(_)), "{end:?}");
     session.acknowledged(agent.sequence.0).await;
+    let wish = nudge::About::Repeat(drill.to_string());
+    let nudged = |message| {
+        matches!(message, to_agent::Message::Nudge(nudge) if nudge.about.as_ref() == Some(&wish)).then_some(())
+    };
+    session.until(nudged).await;
+    let purpose = Purpose::Repeat { drill, check: web(), remediation: name("restart-web") };
+    let again = PermitRequest { purpose, ..request(&agent, &playbook) };
+    let repetition = permitted(&mut agent, &mut session, again).await;
+    session.send(agent.record(ended(&repetition))).await;
+    session.acknowledged(agent.sequence.0).await;
 
     let QueryReply::Drill { drill } = alice.query(Query::Drill { drill }).await.expect("a drill") else {
         unreachable!("another answer");

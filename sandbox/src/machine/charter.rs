@@ -27,8 +27,10 @@ pub(super) enum Work {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Remedy {
-    /// The check that is critical.
+    /// The check that it heals.
     pub(super) fault: CheckRef,
+    /// How that check must stand before the first effect.
+    pub(super) premise: Premise,
     /// The check that confirms.
     pub(super) confirm: CheckRef,
     /// Healthy for so long without interruption.
@@ -40,6 +42,24 @@ pub(super) struct Remedy {
     /// What happens to reversible steps.
     pub(super) undo: UndoPolicy,
     pub(super) authority: Authority,
+}
+
+/// How the check must stand before a run's first effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Premise {
+    /// Critical: without a fault there is nothing to do.
+    Critical,
+    /// Anyhow: what the playbook does without a fault is what a drill wants to see.
+    Any,
+}
+
+impl Premise {
+    const fn of(purpose: &Purpose) -> Self {
+        match purpose {
+            Purpose::Remediate { .. } | Purpose::InjectFault { .. } => Self::Critical,
+            Purpose::Repeat { .. } => Self::Any,
+        }
+    }
 }
 
 /// The permit and the manifest do not fit.
@@ -64,10 +84,11 @@ impl Charter {
     pub fn new(permit: Permit, manifest: Option<&Manifest>) -> Result<Self, InvalidCharter> {
         let work = match &permit.purpose {
             Purpose::InjectFault { fault, .. } => Work::Inject(fault.clone()),
-            Purpose::Remediate { check, .. } => {
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
                 let manifest = manifest.ok_or(InvalidCharter::ManifestMissing)?;
                 Work::Remedy(Box::new(Remedy {
                     fault: check.clone(),
+                    premise: Premise::of(&permit.purpose),
                     confirm: confirming(&permit, &manifest.confirm.health)?,
                     stable: manifest.confirm.stable.0,
                     within: manifest.confirm.within.0,

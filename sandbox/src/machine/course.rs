@@ -1,6 +1,6 @@
 //! The course of a run: opening, resuming, halting, and what comes next once nothing is in progress.
 
-use super::charter::Work;
+use super::charter::{Premise, Work};
 use super::event::{Action, Event, Now};
 use super::{Broken, Charter, MAX_RESUMES, Machine, State, Unsettled, What};
 use crate::execution::Stop;
@@ -209,7 +209,7 @@ impl<D: Deed> Machine<D> {
                 turn.then(Action::PlanFault(fault.clone()));
                 self.state = State::PlanningFault;
             }
-            Work::Remedy(remedy) if self.replay.effects() == 0 => {
+            Work::Remedy(remedy) if remedy.premise == Premise::Critical && self.replay.effects() == 0 => {
                 turn.then(Action::RerunCheck(remedy.fault.clone()));
                 self.state = State::Checking;
             }

@@ -1,6 +1,7 @@
 //! Tests of the machine, event by event; what holds whatever happens is in [`interleavings`].
 
 mod interleavings;
+mod repetition;
 
 use super::*;
 use crate::call::{ActError, MAX_ARGUMENT_BYTES, ReadError, Reply, Revision};

@@ -226,6 +226,7 @@ fn parse_nudge(about: Option<nudge::About>) -> Result<Nudge, SessionError> {
             Ok(Nudge::Remediate { check: CheckRef { service, check: check.parse().map_err(|_| malformed())? } })
         }
         nudge::About::Inject(drill) => Ok(Nudge::Inject { drill: drill.parse().map_err(|_| malformed())? }),
+        nudge::About::Repeat(drill) => Ok(Nudge::Repeat { drill: drill.parse().map_err(|_| malformed())? }),
         nudge::About::Plan(request) => Ok(Nudge::Plan { request: request.parse().map_err(|_| malformed())? }),
     }
 }

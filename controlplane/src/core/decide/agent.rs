@@ -159,9 +159,7 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
         Said::Rejected(rejected) => {
             (endings::of_rejection(state, host.id, rejected, given.fresh.incident), Outcome::Done)
         }
-        Said::Saw(transition) => {
-            (drills::after_transition(state, host.id, transition, position, now.wall), Outcome::Done)
-        }
+        Said::Saw(transition) => (drills::after_transition(state, host.id, transition, position), Outcome::Done),
         Said::Withheld(withheld) => (drills::after_withheld(state, host.id, withheld), Outcome::Done),
         // Noted by `State::apply`; nothing follows from them.
         Said::Described(_) | Said::Planned(_) | Said::SawFork => (Vec::new(), Outcome::Done),

@@ -37,7 +37,7 @@ pub(super) fn of_report(
         RunState::Ended { .. } | RunState::Rejected { .. } | RunState::Unresolved { .. } => return Vec::new(),
     }
     let mut follows = counted(state, run, ended.ending, now);
-    follows.extend(drills::after_run(state, run, ended.ending, position, now.wall));
+    follows.extend(drills::after_run(state, run, ended, position, now.wall));
     let cause = in_doubt(run, ended.ending)
         .or_else(|| escalated(run, ended))
         .or_else(|| exhausted_by(state, run, ended.ending));
@@ -108,7 +108,7 @@ fn escalated(run: &Run, ended: &RunRecord) -> Option<IncidentCause> {
         (Role::Remediation, Some(Claim::Escalate { summary })) => {
             Some(IncidentCause::Escalated { run: run.permit.run, summary: summary.clone() })
         }
-        (Role::Remediation | Role::Healing | Role::Injection, _) => None,
+        (Role::Remediation | Role::Healing | Role::Injection | Role::Repetition, _) => None,
     }
 }
 

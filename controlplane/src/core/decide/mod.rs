@@ -215,6 +215,7 @@ impl Core {
             | Kind::AutomationStopped
             | Kind::AutomationResumed
             | Kind::DrillStarted
+            | Kind::DrillStagePassed
             | Kind::DrillEnded
             | Kind::EvidenceEarned
             | Kind::IncidentOpened

@@ -6,8 +6,9 @@
 mod checks;
 mod inject;
 mod remediate;
+mod repeat;
 mod switches;
-mod targets;
+pub(in crate::core) mod targets;
 
 use super::authorisation::Authorisation;
 use super::hosts::Host;
@@ -57,6 +58,7 @@ pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
     let judged = match &case.request.purpose {
         Purpose::Remediate { check, epoch, remediation } => remediate::judge(case, check, *epoch, remediation),
         Purpose::InjectFault { drill, fault } => inject::judge(case, *drill, fault),
+        Purpose::Repeat { drill, check, remediation } => repeat::judge(case, *drill, check, remediation),
     };
     match judged {
         Ok(permit) => Verdict::Granted(Box::new(permit)),
@@ -67,7 +69,7 @@ pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
 fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
     let (check, epoch) = match &case.request.purpose {
         Purpose::Remediate { check, epoch, .. } => (Some(check.clone()), Some(*epoch)),
-        Purpose::InjectFault { .. } => (None, None),
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => (None, None),
     };
     let earlier = case.state.answers.refusals(case.host.id, check.as_ref());
     let earlier = earlier.filter(|known| known.refusal.epoch == epoch).count();
@@ -111,6 +113,7 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             | Reason::Mode { .. }
             | Reason::PlaybookNotAdmitted
             | Reason::NoEvidence { .. }
+            | Reason::EvidenceDiffers { .. }
             | Reason::EvidenceExpired { .. }
             | Reason::NotAuthorised { .. }
             | Reason::Stopped { .. }

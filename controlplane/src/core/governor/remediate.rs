@@ -3,10 +3,10 @@
 use super::switches::{Probing, switches};
 use super::{Case, EFFECT_WITHIN, LEASE, checks, targets};
 use crate::core::drills::RunningDrill;
-use crate::core::playbooks::{Admitted, Proof};
+use crate::core::playbooks::{Admitted, Needed, Proof};
 use fettle_model::check::CheckRef;
 use fettle_model::counter::{LogPosition, TransitionEpoch};
-use fettle_model::evidence::HostClass;
+use fettle_model::evidence::{HostClass, ProvedGrant};
 use fettle_model::name::RemediationName;
 use fettle_model::permit::{Permit, PermittedTarget};
 use fettle_model::playbook::Reversibility;
@@ -14,7 +14,7 @@ use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Remediation};
 
 /// What shows that the playbook may be trusted with this host.
-enum Warrant<'a> {
+pub(super) enum Warrant<'a> {
     /// Evidence from an earlier drill.
     Evidence(LogPosition),
     /// The drill that runs on this very host.
@@ -35,10 +35,6 @@ pub(super) fn judge(
     let playbook = remediation.and_then(|remediation| held_playbook(case, remediation));
     let drill =
         playbook.and_then(|playbook| case.state.drills.to_heal(case.host.id, check, epoch, &playbook.admission.digest));
-    let warrant = match (remediation, playbook) {
-        (Some(remediation), Some(playbook)) => warrant(case, remediation, playbook, drill, &mut reasons),
-        (Some(_) | None, Some(_) | None) => None,
-    };
     let bound = match (remediation, playbook) {
         (None, _) => {
             reasons.push(Reason::NoRemediation);
@@ -55,6 +51,12 @@ pub(super) fn judge(
                 None
             }
         },
+    };
+    let warrant = match (remediation, playbook) {
+        (Some(remediation), Some(playbook)) => {
+            warrant(case, remediation, playbook, drill, bound.as_deref(), &mut reasons)
+        }
+        (Some(_) | None, Some(_) | None) => None,
     };
     if playbook.is_none() && case.request.targets.is_empty() {
         reasons.push(Reason::Unbound { label: None });
@@ -80,7 +82,7 @@ pub(super) fn judge(
     checks::authorised(case, &mut reasons);
     match (remediation, playbook, warrant, bound) {
         (Some(remediation), Some(playbook), Some(warrant), Some(bound)) if reasons.is_empty() => {
-            Ok(permit(case, check, remediation, playbook, &warrant, drill, bound))
+            Ok(permit(case, check, remediation, playbook, &warrant, bound))
         }
         // Each of the four is missing only together with its reason, pushed above.
         (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => Err(reasons),
@@ -89,7 +91,7 @@ pub(super) fn judge(
 
 /// The remediation that answers the check on this host: the one that the agent names, of a service
 /// that selects the host and that the host carries.
-fn answering<'a>(case: &Case<'a>, check: &CheckRef, name: &RemediationName) -> Option<&'a Remediation> {
+pub(super) fn answering<'a>(case: &Case<'a>, check: &CheckRef, name: &RemediationName) -> Option<&'a Remediation> {
     let configuration = case.state.configuration();
     let remediation = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
     let service = configuration.service(&check.service)?;
@@ -98,7 +100,7 @@ fn answering<'a>(case: &Case<'a>, check: &CheckRef, name: &RemediationName) -> O
 }
 
 /// The remediation's playbook, when it is admitted and the very version that the agent holds ready.
-fn held_playbook<'a>(case: &Case<'a>, remediation: &Remediation) -> Option<&'a Admitted> {
+pub(super) fn held_playbook<'a>(case: &Case<'a>, remediation: &Remediation) -> Option<&'a Admitted> {
     case.state
         .playbooks
         .version(&remediation.playbook)
@@ -110,6 +112,7 @@ fn warrant<'a>(
     remediation: &Remediation,
     playbook: &Admitted,
     drill: Option<&'a RunningDrill>,
+    bound: Option<&[PermittedTarget]>,
     reasons: &mut Vec<Reason>,
 ) -> Option<Warrant<'a>> {
     if let Some(drill) = drill {
@@ -117,29 +120,30 @@ fn warrant<'a>(
     }
     let class =
         case.host.description.as_ref().and_then(|description| HostClass::of(description, &remediation.service))?;
-    match playbook.proof(remediation.parameters.digest(), &class, case.now.wall) {
+    let grants = bound.map(ProvedGrant::of);
+    let needed = Needed { parameters: remediation.parameters.digest(), class, grants };
+    match playbook.proof(&needed, case.now.wall) {
         Proof::Covered(known) => Some(Warrant::Evidence(known.stamp.position)),
-        proof @ (Proof::Expired { .. } | Proof::Missing { .. }) => {
-            reasons.extend(proof.reason(&class));
+        proof @ (Proof::Expired { .. } | Proof::Differs { .. } | Proof::Missing { .. }) => {
+            reasons.extend(proof.reason(&needed.class));
             None
         }
     }
 }
 
-fn permit(
+pub(super) fn permit(
     case: &Case<'_>,
     check: &CheckRef,
     remediation: &Remediation,
     playbook: &Admitted,
     warrant: &Warrant<'_>,
-    drill: Option<&RunningDrill>,
     targets: Vec<PermittedTarget>,
 ) -> Permit {
     let (request, state) = (case.request, case.state);
     let limits = &playbook.admission.manifest.limits;
-    let proof = match warrant {
-        Warrant::Evidence(position) => *position,
-        Warrant::Drill(running) => running.started.position,
+    let (proof, drill) = match warrant {
+        Warrant::Evidence(position) => (*position, None),
+        Warrant::Drill(running) => (running.started.position, Some(running.drill.drill)),
     };
     let mut grounds: Vec<LogPosition> = [Some(proof), Some(playbook.stamp.position)]
         .into_iter()
@@ -168,7 +172,7 @@ fn permit(
         parameters: remediation.parameters.clone(),
         targets,
         actions: limits.actions,
-        drill: drill.map(|running| running.drill.drill),
+        drill,
         grounds,
     }
 }

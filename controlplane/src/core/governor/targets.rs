@@ -22,7 +22,7 @@ pub(super) const fn kind(target: &Target) -> GrantKind {
 /// # Errors
 /// With one reason per label that is unbound, bound twice, bound to a thing of another kind, or not
 /// asked for by the manifest.
-pub(super) fn bind(manifest: &Manifest, targets: &[BoundTarget]) -> Result<Vec<PermittedTarget>, Vec<Reason>> {
+pub(in crate::core) fn bind(manifest: &Manifest, targets: &[BoundTarget]) -> Result<Vec<PermittedTarget>, Vec<Reason>> {
     if targets.is_empty() {
         return Err(vec![Reason::Unbound { label: None }]);
     }

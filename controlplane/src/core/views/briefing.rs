@@ -22,8 +22,8 @@ pub struct Briefing {
     pub orders: Vec<LogPosition>,
     /// The drill that runs there.
     pub drill: Option<LogPosition>,
-    /// That drill, while nobody has been permitted to inject its fault.
-    pub inject: Option<DrillId>,
+    /// What that drill waits for.
+    pub wanted: Option<DrillWish>,
     /// The last record of its chain.
     pub last_record: Option<LogPosition>,
 }
@@ -39,7 +39,7 @@ pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
         playbooks: playbooks_in_use(state),
         orders: orders.into_iter().collect(),
         drill: state.drills.on_host(host).map(|running| running.started.position),
-        inject: waiting_drill(state, host),
+        wanted: waiting_drill(state, host),
         last_record: known.last_record.map(|stamp| stamp.position),
     })
 }
@@ -57,10 +57,25 @@ pub fn playbooks_in_use(state: &State) -> Vec<LogPosition> {
     positions.into_iter().collect()
 }
 
-/// The drill on a host whose fault nobody has been permitted to inject yet: its agent should ask.
+/// A run that a drill waits for: the host's agent should ask for its permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrillWish {
+    /// The one that injects the fault.
+    Inject(DrillId),
+    /// The one that must change nothing.
+    Repeat(DrillId),
+}
+
+/// The run that the drill on a host waits for, while nobody has been permitted it.
 #[must_use]
-pub fn waiting_drill(state: &State, host: HostId) -> Option<DrillId> {
-    state.drills.on_host(host).filter(|running| running.injection.is_none()).map(|running| running.drill.drill)
+pub fn waiting_drill(state: &State, host: HostId) -> Option<DrillWish> {
+    let running = state.drills.on_host(host)?;
+    let drill = running.drill.drill;
+    if running.injection.is_none() {
+        Some(DrillWish::Inject(drill))
+    } else {
+        running.may_be_repeated().then_some(DrillWish::Repeat(drill))
+    }
 }
 
 /// An agent that should ask again about a check.
@@ -129,6 +144,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::BreakerOpened
         | Kind::AutomationStopped
         | Kind::DrillStarted
+        | Kind::DrillStagePassed
         | Kind::DrillEnded
         | Kind::IncidentOpened
         | Kind::ActionRefused

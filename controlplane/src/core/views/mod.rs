@@ -9,7 +9,9 @@ mod playbooks;
 mod runs;
 mod switches;
 
-pub use briefing::{Briefing, Nudge, briefing, nudges, nudges_on, opens_a_way, playbooks_in_use, waiting_drill};
+pub use briefing::{
+    Briefing, DrillWish, Nudge, briefing, nudges, nudges_on, opens_a_way, playbooks_in_use, waiting_drill,
+};
 pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
 pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};
 pub use runs::{IncidentRow, RunRow, RunStanding, Why, incidents, run, runs, why};

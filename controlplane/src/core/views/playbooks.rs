@@ -1,9 +1,9 @@
 //! Playbook versions with their evidence and what it does not cover, and drills.
 
 use crate::core::entry::Stamp;
-use crate::core::playbooks::{Admitted, Proof};
+use crate::core::playbooks::{Admitted, Needed, Proof};
 use crate::core::state::State;
-use fettle_model::evidence::{Drill, DrillResult, Evidence, HostClass};
+use fettle_model::evidence::{Drill, DrillResult, DrillStage, Evidence, HostClass};
 use fettle_model::name::{PublisherName, RemediationName};
 use fettle_model::remediation::PlaybookVersion;
 use fettle_model::time::UnixMillis;
@@ -74,16 +74,14 @@ fn row(state: &State, admitted: &Admitted, wall: UnixMillis) -> PlaybookRow {
     for answer in users() {
         let Some(service) = state.configuration().service(&answer.service) else { continue };
         for host in state.hosts().filter(|host| !host.environment.is_staging()) {
-            let class = host
-                .description
-                .as_ref()
-                .filter(|_| service.hosts.selects(&host.name, &host.environment))
-                .and_then(|description| HostClass::of(description, &service.name));
-            if let Some(class) = class {
-                match admitted.proof(answer.parameters.digest(), &class, wall) {
+            let needed = Some(host)
+                .filter(|host| service.hosts.selects(&host.name, &host.environment))
+                .and_then(|host| Needed::by(host.description.as_ref()?, answer, admitted));
+            if let Some(needed) = needed {
+                match admitted.proof(&needed, wall) {
                     Proof::Covered(_) => {}
-                    Proof::Expired { .. } | Proof::Missing { .. } => {
-                        uncovered.insert(class);
+                    Proof::Expired { .. } | Proof::Differs { .. } | Proof::Missing { .. } => {
+                        uncovered.insert(needed.class);
                     }
                 }
             }
@@ -110,6 +108,8 @@ pub struct DrillRow {
     pub started: Stamp,
     /// How far it is.
     pub standing: DrillStanding,
+    /// The stages that it passed, and where.
+    pub stages: Vec<(DrillStage, Stamp)>,
 }
 
 /// How far a drill is.
@@ -124,6 +124,8 @@ pub enum DrillStanding {
     Critical,
     /// The playbook runs, or ran and the check is not passing yet.
     Healing,
+    /// The fault is healed; the playbook is to run once more, or does.
+    Repeating,
     /// It ended.
     Ended {
         /// Where.
@@ -142,7 +144,9 @@ pub fn drills(state: &State, limit: usize) -> Vec<DrillRow> {
         .map(|running| DrillRow {
             drill: running.drill.clone(),
             started: running.started,
+            stages: running.stages.clone(),
             standing: match (running.injection, running.critical, running.healing) {
+                _ if !running.stages.is_empty() => DrillStanding::Repeating,
                 (None, _, _) => DrillStanding::Waiting,
                 (Some(_), None, _) => DrillStanding::Injecting,
                 (Some(_), Some(_), None) => DrillStanding::Critical,
@@ -154,6 +158,7 @@ pub fn drills(state: &State, limit: usize) -> Vec<DrillRow> {
     let ended = state.drills.ended().rev().take(limit).map(|ended| DrillRow {
         drill: ended.drill.clone(),
         started: ended.started,
+        stages: ended.stages.clone(),
         standing: DrillStanding::Ended { stamp: ended.ended, result: ended.result.clone() },
     });
     running.into_iter().chain(ended).collect()

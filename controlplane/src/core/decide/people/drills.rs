@@ -61,7 +61,9 @@ pub(super) fn start(
     if let Some(running) = state.drills.on_host(host).or_else(|| state.drills.get(drill)) {
         return Err(PersonRefusal::DrillRuns(running.drill.drill));
     }
-    let longest = DRILL_ALLOWANCE.saturating_add(manifest.limits.duration.0).saturating_add(manifest.confirm.within.0);
+    // The playbook runs twice.
+    let run = manifest.limits.duration.0.saturating_add(manifest.confirm.within.0);
+    let longest = DRILL_ALLOWANCE.saturating_add(run.saturating_mul(2));
     let started = Drill {
         drill,
         playbook: remediation.playbook.clone(),

@@ -1,0 +1,58 @@
+//! Drills, from their start to any of their stages.
+
+use super::*;
+
+impl World {
+    pub(crate) fn start_drill(&mut self, host: HostId) -> (DrillId, Outcome) {
+        let drill = DrillId::from_uuid(self.mint());
+        let outcome = self.person(PersonRequest::StartDrill { drill, host, check: web(), fault: fault() });
+        (drill, outcome)
+    }
+
+    pub(crate) fn ask_to_inject(&mut self, host: HostId, drill: DrillId) -> Answer {
+        self.ask_with(host, |request| {
+            request.purpose = Purpose::InjectFault { drill, fault: fault() };
+            request.playbook = None;
+            request.targets.retain(|target| target.label == fault().on);
+        })
+    }
+
+    /// A drill from its start to the healing permit.
+    pub(crate) fn drill_to_healing(&mut self, host: HostId) -> Permit {
+        self.drill_to_fault(host);
+        self.ask(host).expect("the healing is permitted")
+    }
+
+    /// A drill up to the critical transition.
+    pub(crate) fn drill_to_fault(&mut self, host: HostId) {
+        let (drill, outcome) = self.start_drill(host);
+        assert_eq!(outcome, Outcome::Done);
+        let injection = self.ask_to_inject(host, drill).expect("the injection is permitted");
+        self.end(&injection, Ending::Succeeded);
+        self.becomes(host, Status::Critical);
+    }
+
+    /// A drill up to its first stage: the fault is healed.
+    pub(crate) fn drill_to_healed(&mut self, host: HostId) -> DrillId {
+        let healing = self.drill_to_healing(host);
+        self.becomes(host, Status::Passing);
+        self.end(&healing, Ending::Succeeded);
+        healing.drill.expect("of a drill")
+    }
+
+    pub(crate) fn ask_to_repeat(&mut self, host: HostId, drill: DrillId) -> Answer {
+        self.ask_with(host, |request| {
+            let remediation = match &request.purpose {
+                Purpose::Remediate { remediation, .. } => remediation.clone(),
+                other => unreachable!("{other:?}"),
+            };
+            request.purpose = Purpose::Repeat { drill, check: web(), remediation };
+        })
+    }
+
+    pub(crate) fn drill_through(&mut self, host: HostId) {
+        let drill = self.drill_to_healed(host);
+        let repetition = self.ask_to_repeat(host, drill).expect("the second run is permitted");
+        self.end(&repetition, Ending::Succeeded);
+    }
+}
