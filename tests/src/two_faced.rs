@@ -3,7 +3,7 @@
 //!
 //! | host | what it does |
 //! |---|---|
-//! | `staging-1` | restarts the service, says `resolved` |
+//! | `staging-1` | restarts the service unless it is active, says `resolved` |
 //! | `loops-…` | computes for ever |
 //! | `traps-…` | traps |
 //! | any other | says `resolved`, and has done nothing |
@@ -103,7 +103,7 @@ const IMPORTS: &str = r#"
     (export "status" (func $status)) (export "restart" (func $restart)))"#;
 
 // Results are written to 512 (the fact: its text at 528), 768 (the handle at 772), 1024 (the status:
-// its revision at 1060), 1280 (the receipt), and 64 (what `run` returns: the outcome's case at 72).
+// its activity at 1032, 0 being active, its revision at 1060), 1280 (the receipt), and 64 (what `run` returns: the outcome's case at 72).
 const MODULE: &str = r#"
     (import "libc" "memory" (memory 2))
     (import "host" "get" (func $get (param i32 i32 i32)))
@@ -123,7 +123,9 @@ const MODULE: &str = r#"
         (call $open (i32.const 32) (i32.const 7) (i32.const 768))
         (local.set $service (i32.load (i32.const 772)))
         (call $status (local.get $service) (i32.const 1024))
-        (call $restart (local.get $service) (i32.load (i32.const 1060)) (i32.load (i32.const 1064)) (i32.const 1280))))
+        (if (i32.load8_u (i32.const 1032)) (then
+          (call $restart
+            (local.get $service) (i32.load (i32.const 1060)) (i32.load (i32.const 1064)) (i32.const 1280))))))
       (i32.const 64))"#;
 
 fn component() -> String {
