@@ -13,7 +13,8 @@
 //! class or a running drill, the mode `auto`, no standing stop order and no open breaker, room in
 //! `max_in_flight`, a fence that grows, targets that were asked for and actions that were declared; and
 //! that every run has its permit, stays within it and ends once. It does **not** re-check people's
-//! authority (Cedar), `min_healthy`, attempts, cooldown, nor what only an agent's boot clock shows.
+//! authority (Cedar), `min_healthy`, attempts, cooldown, permits in a window, the ramp, nor what only an
+//! agent's boot clock shows.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to
 //! which sequence it is complete.
