@@ -12,7 +12,7 @@
 //! | 1 | the record's kind ([`Kind::code`]) |
 //! | 32 | SHA-256 of the envelope |
 //! | 32 | key id of the author's key |
-//! | 8 | the agent's sequence; 0: the control plane |
+//! | 8 | the agent's sequence; 0: the control plane or a person |
 //! | 32 | SHA-256 of the agent's envelope before this one; zeros: none |
 //! | 16 | the run that the record is about; zeros: none |
 //! | 1 | retention class ([`RetentionClass::code`]) |
@@ -42,7 +42,7 @@ pub struct Leaf {
     pub envelope: EnvelopeDigest,
     /// The key that signed it.
     pub author_key: KeyId,
-    /// The agent's sequence; 0 for the control plane.
+    /// The agent's sequence; 0 for the control plane and for people.
     pub sequence: AgentSequence,
     /// Digest of the agent's envelope before this one.
     pub previous: Option<EnvelopeDigest>,
@@ -83,7 +83,7 @@ pub fn leaf_for(signed: &SignedRecord, received_at: UnixMillis) -> Leaf {
 /// The same of a record whose signature was not looked at.
 pub(crate) fn leaf_of(record: &Record, envelope: &Envelope, received_at: UnixMillis) -> Leaf {
     let (sequence, previous) = match &record.author {
-        Author::ControlPlane => (AgentSequence(0), None),
+        Author::ControlPlane | Author::Person { .. } => (AgentSequence(0), None),
         Author::Agent { sequence, previous, .. } => (*sequence, *previous),
     };
     Leaf {
@@ -113,6 +113,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         Body::LogOpened(_)
         | Body::RoleGranted(_)
         | Body::PersonRevoked(_)
+        | Body::PersonKeySet(_)
         | Body::TokenCreated(_)
         | Body::HostEnrolled(_)
         | Body::CertificateIssued(_)

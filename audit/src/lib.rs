@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`key`] | Ed25519 keys |
+//! | [`person_key`] | that a person holds the signing key that is registered for them |
 //! | [`envelope`], [`signed_record`] | DSSE envelopes and the records in them, byte for byte |
 //! | [`leaf`], [`tree`], [`tile`] | what the Merkle tree commits to, RFC 6962 hashing and proofs, C2SP tiles |
 //! | [`note`], [`checkpoint`], [`cosignature`] | C2SP signed notes, the log's signed heads, witnesses' cosignatures |
@@ -20,6 +21,7 @@ pub mod envelope;
 pub mod key;
 pub mod leaf;
 pub mod note;
+pub mod person_key;
 pub mod policy;
 pub mod published;
 pub mod signed_record;

@@ -9,6 +9,7 @@ use crate::envelope::{Envelope, EnvelopeError};
 use crate::key::{PublicKey, SigningKey};
 use fettle_model::digest::KeyId;
 use fettle_model::id::HostId;
+use fettle_model::name::PersonName;
 use fettle_model::record::{Author, RECORD_PAYLOAD_TYPE, Record};
 
 /// A record whose signature held.
@@ -41,21 +42,24 @@ pub enum OpenError {
 }
 
 /// Who speaks in a record, without the place in the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Speaker {
     /// The control plane.
     ControlPlane,
     /// The agent of this host.
     Agent(HostId),
+    /// This person.
+    Person(PersonName),
 }
 
 impl Speaker {
     /// Who speaks, according to an author field.
     #[must_use]
-    pub const fn of(author: &Author) -> Self {
+    pub fn of(author: &Author) -> Self {
         match author {
             Author::ControlPlane => Self::ControlPlane,
             Author::Agent { host, .. } => Self::Agent(*host),
+            Author::Person { person } => Self::Person(person.clone()),
         }
     }
 }
@@ -104,7 +108,7 @@ impl SignedRecord {
 
     /// Who speaks in it. The signature only says that a holder of the key wrote it.
     #[must_use]
-    pub const fn speaker(&self) -> Speaker {
+    pub fn speaker(&self) -> Speaker {
         Speaker::of(&self.record.author)
     }
 
@@ -141,7 +145,7 @@ impl UnverifiedRecord {
 
     /// Who it claims speaks.
     #[must_use]
-    pub const fn claimed_speaker(&self) -> Speaker {
+    pub fn claimed_speaker(&self) -> Speaker {
         Speaker::of(&self.record.author)
     }
 

@@ -12,7 +12,8 @@
 //! the newest configuration, the newest transition, an admitted playbook, evidence for the host's
 //! class or a running drill, the mode `auto`, no standing stop order and no open breaker, room in
 //! `max_in_flight`, a fence that grows, targets that were asked for and actions that were declared; and
-//! that every run has its permit, stays within it and ends once. It does **not** re-check people's
+//! that every run has its permit, stays within it and ends once; and that a person's signature is by the key
+//! that stands for them there, which they proved to hold and nobody else ever had. It does **not** re-check people's
 //! authority (Cedar), `min_healthy`, attempts, cooldown, permits in a window, the ramp, nor what only an
 //! agent's boot clock shows.
 //!
@@ -24,6 +25,7 @@
 mod finding;
 mod grants;
 mod hosts;
+mod people;
 mod record;
 mod runs;
 mod standing;

@@ -23,6 +23,7 @@ pub mod profile;
 mod prose;
 mod publisher;
 mod run;
+mod seed_file;
 mod service;
 mod switch;
 mod table;

@@ -1,6 +1,6 @@
 //! `fettle person`: people who may use this control plane, each with a profile of their own.
 //!
-//! The key is made here and stays here: only its certificate request travels.
+//! The keys are made here and stay here: only a certificate request and a proof travel.
 
 use crate::answer::Answer;
 use crate::connection::{Connection, unexpected};
@@ -9,16 +9,20 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::file;
 use crate::profile::Profile;
+use crate::seed_file::Seed;
 use crate::when::instant_with_distance;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand, ValueEnum};
+use fettle_audit::key::SigningKey;
+use fettle_audit::person_key;
 use fettle_certs::csr::certificate_request;
 use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::root::Root;
 use fettle_model::identity::{HeldRole, Principal, Role};
 use fettle_model::name::{PersonName, TeamName};
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{Command, CommandReply};
 use serde::Serialize;
@@ -27,10 +31,17 @@ use std::path::{Path, PathBuf};
 /// What to do with people.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PersonCommand {
-    /// Give a person a role and a profile: key and certificate in a new folder that you hand over.
+    /// Give a person a role and a profile: keys and certificate in a new folder that you hand over.
+    ///
+    /// For somebody who has a profile, the new one's signing key takes the place of the old one's.
     Add(Add),
     /// Renew your own certificate while it is good: a new key, the same roles, in the profile that you use.
     Renew,
+    /// Make and register the key that you sign with, where your profile has none.
+    ///
+    /// It stays beside the certificate's key in the profile. Once registered it is replaced only when an administrator
+    /// adds you anew.
+    Key,
     /// Withdraw a person: no role and no certificate of theirs is good from then on, on open connections neither.
     Revoke {
         /// The person's name.
@@ -128,6 +139,7 @@ pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Ans
     match command {
         PersonCommand::Add(command) => add(command, context).await,
         PersonCommand::Renew => renew(context).await,
+        PersonCommand::Key => key(context).await,
         PersonCommand::Revoke { person, reason } => {
             let text = format!("{person} is revoked: no role and no certificate of theirs is good any more");
             context.connect().await?.carry_out(&Command::RevokePerson { person, why: reason }, &text).await
@@ -147,12 +159,14 @@ async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
     let HeldRole { role, team } = held.clone();
     file::must_be_new(&out)?;
     let profile = context.load_profile()?;
-    let command = |csr| Command::AddPerson { person: person.clone(), role, team: team.clone(), csr };
+    let signing = Seed::fresh()?;
+    let signing_key = proof(&profile, &person, &signing.key());
+    let command = |csr| Command::AddPerson { person: person.clone(), role, team: team.clone(), csr, signing_key };
     let identity = certified(&profile, &person, command).await?;
-    Profile::create(&out, &profile.address, &identity)?;
+    Profile::create_signing(&out, &profile.address, &identity, &signing)?;
     let valid_until = identity.holder().validity.not_after;
     let text = format!(
-        "{person} is {held}; the profile in {} holds the key and is good until {}\n\
+        "{person} is {held}; the profile in {} holds the keys and is good until {}\n\
          hand the folder over on a safe way, and remove it here; it is used as: fettle --profile {} …\n",
         out.display(),
         instant_with_distance(valid_until, context.now),
@@ -170,11 +184,7 @@ struct Renewed<'a> {
 
 async fn renew(context: &Context) -> Result<Answer, Failure> {
     let profile = context.load_profile()?;
-    let Principal::Person(person) = &profile.identity.holder().id.principal else {
-        let message =
-            format!("the profile in {} is of {}, not of a person", profile.folder.display(), profile.holder());
-        return Err(Failure::new(Exit::Invalid, message, "name a person's profile with --profile DIR"));
-    };
+    let person = holder(&profile)?;
     let identity = certified(&profile, person, |csr| Command::RenewCertificate { csr }).await?;
     profile.replace_identity(&identity)?;
     let valid_until = identity.holder().validity.not_after;
@@ -184,6 +194,54 @@ async fn renew(context: &Context) -> Result<Answer, Failure> {
         instant_with_distance(valid_until, context.now)
     );
     Answer::new(&Renewed { person, profile: &profile.folder, valid_until }, text)
+}
+
+/// Whose profile it is.
+fn holder(profile: &Profile) -> Result<&PersonName, Failure> {
+    match &profile.identity.holder().id.principal {
+        Principal::Person(person) => Ok(person),
+        Principal::Agent(_) | Principal::ControlPlane(_) => {
+            let message =
+                format!("the profile in {} is of {}, not of a person", profile.folder.display(), profile.holder());
+            Err(Failure::new(Exit::Invalid, message, "name a person's profile with --profile DIR"))
+        }
+    }
+}
+
+fn proof(profile: &Profile, person: &PersonName, key: &SigningKey) -> SigningKeyProof {
+    person_key::prove(key, profile.identity.root().trust_domain(), person)
+}
+
+async fn key(context: &Context) -> Result<Answer, Failure> {
+    let profile = context.load_profile()?;
+    let person = holder(&profile)?;
+    let mut connection = Connection::open(&profile).await?;
+    let (path, found) = (profile.signing_key_file(), profile.signing_key()?);
+    let fresh = found.is_none();
+    let key = match found {
+        Some(key) => key,
+        None => {
+            let seed = Seed::fresh()?;
+            seed.write(&path)?;
+            seed.key()
+        }
+    };
+    let command = Command::SetSigningKey { signing_key: proof(&profile, person, &key) };
+    let text = format!("{person} signs with the key in {} from now on", path.display());
+    let registered = connection.carry_out(&command, &text).await;
+    if fresh && registered.as_ref().is_err_and(|failure| is_definite(failure.exit)) {
+        // Nobody will ever believe it; left there, it would look like a key that stands.
+        std::fs::remove_file(&path).map_err(|error| file::unreadable(&path, &error))?;
+    }
+    registered
+}
+
+/// Whether a failure says that nothing was done.
+const fn is_definite(exit: Exit) -> bool {
+    match exit {
+        Exit::Denied | Exit::Refused | Exit::Conflict | Exit::Invalid | Exit::NotFound => true,
+        Exit::Ok | Exit::Wrong | Exit::Gaps | Exit::Usage | Exit::Unavailable | Exit::Internal => false,
+    }
 }
 
 /// Makes a key, and has a person's certificate for it issued.

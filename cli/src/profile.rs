@@ -3,14 +3,18 @@
 //! ```text
 //! <folder>/profile.toml   address = "controlplane.example:7445"
 //! <folder>/current -> …   the identity, as fettle_certs::store lays it out; its key never leaves
+//! <folder>/signing.key    the key that this person signs with; it never leaves either
 //! ```
 //!
 //! `fettle-controlplane init` makes the first one, `fettle person add` the others; `fettle person renew` renews one.
+//! One from the control plane's console has no signing key until `fettle person key`.
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Warning};
 use crate::file;
+use crate::seed_file::{self, Seed};
 use crate::when::{instant, span};
+use fettle_audit::key::SigningKey;
 use fettle_certs::identity::Identity;
 use fettle_certs::peer::{OutsideValidity, Validity};
 use fettle_certs::store::IdentityStore;
@@ -23,6 +27,8 @@ use std::time::Duration;
 
 /// Name of the file beside the identity.
 const FILE: &str = "profile.toml";
+/// Name of the file with the signing key.
+const SIGNING_KEY_FILE: &str = "signing.key";
 /// Longest profile file: one line of a host name (253 characters), and remarks.
 const MAX_FILE_BYTES: usize = 16 * 1024;
 
@@ -81,6 +87,20 @@ impl Profile {
         Ok(Self { folder: folder.to_owned(), address, identity })
     }
 
+    /// Writes a new profile with a signing key.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn create_signing(
+        folder: &Path,
+        address: &str,
+        identity: &Identity,
+        signing: &Seed,
+    ) -> Result<(), Failure> {
+        Self::create(folder, address, identity)?;
+        signing.write(&folder.join(SIGNING_KEY_FILE))
+    }
+
     /// Writes a new profile.
     ///
     /// # Errors
@@ -99,6 +119,24 @@ impl Profile {
     pub fn replace_identity(&self, identity: &Identity) -> Result<(), Failure> {
         let store = IdentityStore::at(&self.folder);
         store.install(identity).and_then(|()| store.retire_previous()).map_err(|error| file::stored(&error))
+    }
+
+    /// Where the signing key is, or would be.
+    #[must_use]
+    pub fn signing_key_file(&self) -> PathBuf {
+        self.folder.join(SIGNING_KEY_FILE)
+    }
+
+    /// The key that this person signs with; `None`: the profile has none.
+    ///
+    /// # Errors
+    /// When its file cannot be read, is open to others, or holds something else.
+    pub fn signing_key(&self) -> Result<Option<SigningKey>, Failure> {
+        let path = self.signing_key_file();
+        if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        seed_file::load(&path, "signing key", "an administrator adds you anew: fettle person add").map(Some)
     }
 
     /// Who this is, for people.

@@ -8,7 +8,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
-//! | [`identity`] | trust domain, SPIFFE id, roles |
+//! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
 //! | [`check`], [`service`], [`guard`], [`remediation`], [`configuration`] | what operators write |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
@@ -30,6 +30,7 @@ pub mod identity;
 pub mod incident;
 pub mod name;
 pub mod permit;
+pub mod person_key;
 pub mod playbook;
 pub mod record;
 pub mod refusal;

@@ -16,6 +16,7 @@ use crate::identity::{Role, SpiffeId, TrustDomain};
 use crate::incident::IncidentOpened;
 use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName};
 use crate::permit::{Permit, PermitRejection, PermitRequest};
+use crate::person_key::PersonKeySet;
 use crate::playbook::Manifest;
 use crate::refusal::Refusal;
 use crate::run::{Plan, RunRecord};
@@ -56,6 +57,11 @@ pub enum Author {
         sequence: AgentSequence,
         /// Digest of the agent's record before this one; `None` for the first.
         previous: Option<EnvelopeDigest>,
+    },
+    /// A person, by the signing key that stands for them at this place of the log.
+    Person {
+        /// Who.
+        person: PersonName,
     },
 }
 
@@ -180,6 +186,8 @@ bodies! {
     RequestWithheld(RequestWithheld) = 30, "request-withheld";
     /// A person was revoked: their roles and all certificates until here.
     PersonRevoked(PersonRevoked) = 31, "person-revoked";
+    /// A person's signing key was registered.
+    PersonKeySet(PersonKeySet) = 40, "person-key-set";
     /// A drill passed a stage.
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
 }
@@ -461,7 +469,8 @@ impl Kind {
             | Self::ForkSeen
             | Self::RunWished
             | Self::RequestWithheld
-            | Self::PersonRevoked => RetentionClass::Regulated,
+            | Self::PersonRevoked
+            | Self::PersonKeySet => RetentionClass::Regulated,
         }
     }
 }

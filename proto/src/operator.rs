@@ -22,6 +22,7 @@ use fettle_model::name::{
     TeamName,
 };
 use fettle_model::permit::{Permit, PermitRejection};
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
 use fettle_model::record::Kind;
 use fettle_model::refusal::Refusal;
@@ -106,7 +107,7 @@ pub enum Command {
         /// Why.
         why: String,
     },
-    /// Gives a person a role and a certificate. Answers [`CommandReply::Person`].
+    /// Gives a person a role, a certificate and a signing key. Answers [`CommandReply::Person`].
     AddPerson {
         /// Who.
         person: PersonName,
@@ -117,6 +118,13 @@ pub enum Command {
         team: Option<TeamName>,
         /// Their certificate request, DER, base64. Only its public key is taken.
         csr: String,
+        /// Their signing key.
+        signing_key: SigningKeyProof,
+    },
+    /// Registers a signing key for whoever asks and has none. Answers [`CommandReply::Done`].
+    SetSigningKey {
+        /// The key.
+        signing_key: SigningKeyProof,
     },
     /// Gives whoever asks their next certificate, as long as the one in use is good. Answers
     /// [`CommandReply::Person`].

@@ -117,7 +117,7 @@ impl Pins {
         let (signed, checkpoint) = published.verify(&self.log, &self.permit).map_err(Disbelief::Published)?;
         match signed.record().author {
             Author::ControlPlane => Ok(Believed { record: signed.into_parts().0, checkpoint }),
-            Author::Agent { .. } => Err(Disbelief::OtherAuthor),
+            Author::Agent { .. } | Author::Person { .. } => Err(Disbelief::OtherAuthor),
         }
     }
 

@@ -67,6 +67,8 @@ rules! {
     Enrolment = "enrolment", Invalid;
     /// A permit, or a request withheld, is not about the check's newest transition, or that one is not critical.
     Transition = "transition", Invalid;
+    /// A person's signing key is not proven, was registered before, or was replaced by themselves.
+    PersonKey = "person-key", Invalid;
     /// The configuration does not count up, or a permit does not rest on the newest one.
     Configuration = "configuration", Invalid;
     /// A playbook is not signed by a trusted publisher, or a permit is for one that was not admitted.

@@ -3,6 +3,7 @@
 use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
+use super::people::People;
 use super::runs::Runs;
 use super::standing::Standing;
 use crate::checkpoint::Checkpoint;
@@ -29,6 +30,7 @@ pub(super) struct Log<'a> {
 pub(super) struct Records {
     permit_key: PublicKey,
     hosts: Hosts,
+    people: People,
     standing: Standing,
     grants: Grants,
     runs: Runs,
@@ -39,6 +41,7 @@ impl Records {
         Self {
             permit_key,
             hosts: Hosts::default(),
+            people: People::default(),
             standing: Standing::default(),
             grants: Grants::default(),
             runs: Runs::default(),
@@ -52,7 +55,7 @@ impl Records {
         if leaf != leaf_for(&signed, leaf.received_at) {
             at.flag(Rule::Leaf, "the leaf is not that of its record");
         }
-        check_entitlement(signed.speaker(), record.body.kind(), at);
+        check_entitlement(&signed.speaker(), record.body.kind(), at);
         if let Author::Agent { host, sequence, previous } = &record.author {
             self.hosts.link(*host, *sequence, *previous, signed.envelope().digest(), record.at, at);
         }
@@ -84,31 +87,37 @@ impl Records {
             }
         };
         let speaker = unverified.claimed_speaker();
-        let key = match speaker {
+        let key = match &speaker {
             Speaker::ControlPlane => Some(&self.permit_key),
-            Speaker::Agent(host) => self.hosts.record_key(host),
+            Speaker::Agent(host) => self.hosts.record_key(*host),
+            Speaker::Person(person) => self.people.key(person),
         };
         let Some(key) = key else {
-            at.flag(Rule::Author, format!("{} was not enrolled before", words_for(speaker)));
+            at.flag(Rule::Author, format!("no key stands here for {}", words_for(&speaker)));
             return None;
         };
         match unverified.verify(key) {
             Ok(signed) => Some((leaf, signed)),
             Err(_) => {
-                at.flag(Rule::Signature, format!("no sound signature by the key of {}", words_for(speaker)));
+                at.flag(Rule::Signature, format!("no sound signature by the key of {}", words_for(&speaker)));
                 None
             }
         }
     }
 
     fn apply(&mut self, log: &Log<'_>, record: &Record, at: &mut At<'_>) {
-        let Self { hosts, standing, grants, runs, .. } = self;
+        let Self { hosts, people, standing, grants, runs, .. } = self;
         let host = match &record.author {
-            Author::ControlPlane => None,
+            Author::ControlPlane | Author::Person { .. } => None,
             Author::Agent { host, .. } => Some(*host),
         };
         match (&record.body, host) {
-            (Body::LogOpened(opened), _) => check_opening(log, opened, at),
+            (Body::LogOpened(opened), _) => {
+                check_opening(log, opened, at);
+                people.open(&opened.trust_domain);
+            }
+            (Body::PersonKeySet(set), _) => people.set_key(set, at),
+            (Body::PersonRevoked(revoked), _) => people.revoke(&revoked.person),
             (Body::TokenCreated(token), _) => hosts.token(token, at),
             (Body::HostEnrolled(enrolled), _) => hosts.enrol(enrolled, record.at, at),
             (Body::CertificateIssued(issued), _) => hosts.certify(issued, record.at, at),
@@ -150,7 +159,6 @@ impl Records {
             )
             | (
                 Body::RoleGranted(_)
-                | Body::PersonRevoked(_)
                 | Body::PlanMade(_)
                 | Body::IncidentOpened(_)
                 | Body::RunWished(_)
@@ -178,16 +186,25 @@ impl Records {
     }
 }
 
-fn words_for(speaker: Speaker) -> String {
+fn words_for(speaker: &Speaker) -> String {
     match speaker {
         Speaker::ControlPlane => "the control plane".to_owned(),
         Speaker::Agent(host) => format!("the agent of {host}"),
+        Speaker::Person(person) => format!("the person {person}"),
     }
 }
 
+/// Who writes records of a kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    ControlPlane,
+    Agents,
+    People,
+}
+
 /// Who may write which kind of record: an agent must not grant permits to itself.
-fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
-    let by_agents = match kind {
+fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
+    let writer = match kind {
         Kind::HostDescribed
         | Kind::TransitionSeen
         | Kind::PermitRequested
@@ -195,10 +212,11 @@ fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::RunEnded
         | Kind::PlanMade
         | Kind::RequestWithheld
-        | Kind::ForkSeen => true,
+        | Kind::ForkSeen => Writer::Agents,
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::PersonKeySet
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued
@@ -219,9 +237,14 @@ fn check_entitlement(speaker: Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::EvidenceEarned
         | Kind::IncidentOpened
         | Kind::ActionRefused
-        | Kind::RunWished => false,
+        | Kind::RunWished => Writer::ControlPlane,
     };
-    if by_agents != matches!(speaker, Speaker::Agent(_)) {
+    let speaks_as = match speaker {
+        Speaker::ControlPlane => Writer::ControlPlane,
+        Speaker::Agent(_) => Writer::Agents,
+        Speaker::Person(_) => Writer::People,
+    };
+    if writer != speaks_as {
         at.flag(Rule::Author, format!("{} may not write {}", words_for(speaker), kind.as_str()));
     }
 }

@@ -8,6 +8,7 @@ mod foundations;
 mod framing;
 mod grants;
 mod log;
+mod people;
 mod runs;
 mod scale;
 mod story;

@@ -3,13 +3,17 @@
 use crate::stand_in::{Asked, Said, StandIn, alice, authority, problem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fettle_audit::key::SigningKey;
+use fettle_audit::person_key;
 use fettle_certs::authority::{Life, Subject, Template};
 use fettle_certs::csr::ProvenKey;
 use fettle_certs::serial::Serial;
 use fettle_certs::store::IdentityStore;
 use fettle_cli::context::wall_clock;
+use fettle_model::counter::LogPosition;
 use fettle_model::id::TokenId;
 use fettle_model::identity::Role;
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{Command, CommandReply, ProblemCode};
 use std::fs;
@@ -67,6 +71,9 @@ fn issuing() -> StandIn {
         let (subject, csr) = match asked {
             Asked::Command(Command::AddPerson { person, csr, .. }) => (Subject::Person(person.clone()), csr),
             Asked::Command(Command::RenewCertificate { csr }) => (alice(), csr),
+            Asked::Command(Command::SetSigningKey { .. }) => {
+                return Said::Reply(CommandReply::Done { position: LogPosition(7) });
+            }
             _ => return Said::Problem(problem(ProblemCode::Internal)),
         };
         let proof = ProvenKey::from_csr(&STANDARD.decode(csr).expect("base64")).expect("a request");
@@ -95,19 +102,60 @@ fn a_renewed_certificate_is_of_a_new_key_and_stands_in_the_same_profile() {
     assert!(stand_in.asked().iter().all(|asked| matches!(asked, Asked::Command(Command::RenewCertificate { .. }))));
 }
 
+/// The secret in a profile's file is of the key that was registered, for its owner's eyes only, and did not travel.
+#[track_caller]
+fn checked(stand_in: &StandIn, folder: &str, person: &str, given: &SigningKeyProof) {
+    let path = stand_in.path(folder).join("signing.key");
+    let secret = fs::read_to_string(&path).expect("there");
+    let seed = STANDARD.decode(secret.trim()).expect("base64").try_into().expect("32 bytes");
+    let (trust_domain, person) = ("fettle.test".parse().expect("a name"), person.parse().expect("a name"));
+    let public = person_key::check(given, &trust_domain, &person).expect("proven");
+    assert_eq!(public, SigningKey::from_seed(&seed).public());
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+    assert!(!given.key.contains(secret.trim()) && !given.proof.contains(secret.trim()));
+}
+
+#[test]
+fn a_profile_without_a_signing_key_gets_one_and_keeps_it() {
+    let stand_in = issuing();
+    let ended = stand_in.fettle(&["person", "key"]).expect(0);
+    assert_eq!(ended.out, "alice signs with the key in profile/signing.key from now on; log position 7\n");
+    stand_in.fettle(&["person", "key"]).expect(0);
+    stand_in.fettle(&["person", "renew"]).expect(0);
+    let asked = stand_in.asked();
+    let [Asked::Command(Command::SetSigningKey { signing_key }), Asked::Command(again), _] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    checked(&stand_in, "profile", "alice", signing_key);
+    assert_eq!(again, &Command::SetSigningKey { signing_key: signing_key.clone() });
+}
+
+#[test]
+fn a_signing_key_that_is_refused_is_not_kept_and_one_that_may_be_registered_is() {
+    for (code, exit, kept) in
+        [(ProblemCode::Refused, 8, false), (ProblemCode::Denied, 7, false), (ProblemCode::Unavailable, 9, true)]
+    {
+        let stand_in = StandIn::start(move |_| Said::Problem(problem(code)));
+        stand_in.fettle(&["person", "key"]).expect(exit);
+        assert_eq!(stand_in.path("profile/signing.key").exists(), kept, "{code:?}");
+    }
+}
+
 #[test]
 fn a_person_gets_a_profile_whose_key_never_left() {
     let stand_in = issuing();
     let ended = stand_in.fettle(&["person", "add", "bob", "--role", "auditor", "--out", "bob"]).expect(0);
-    assert!(ended.out.starts_with("bob is auditor; the profile in bob holds the key"), "{}", ended.out);
+    assert!(ended.out.starts_with("bob is auditor; the profile in bob holds the keys"), "{}", ended.out);
     let identity = IdentityStore::at(stand_in.path("bob")).load().expect("loaded").expect("an identity");
     assert_eq!(identity.holder().id.to_string(), "spiffe://fettle.test/person/bob");
     let profile = fs::read_to_string(stand_in.path("bob/profile.toml")).expect("there");
     assert_eq!(profile, format!("address = \"{}\"\n", stand_in.address));
     let asked = stand_in.asked();
-    let [Asked::Command(Command::AddPerson { role: Role::Auditor, team: None, csr, .. })] = &asked[..] else {
+    let [Asked::Command(Command::AddPerson { role: Role::Auditor, team: None, csr, signing_key, .. })] = &asked[..]
+    else {
         panic!("{asked:?}");
     };
+    checked(&stand_in, "bob", "bob", signing_key);
     let csr = STANDARD.decode(csr).expect("base64");
     let key = identity.key().to_pem();
     let secret: Vec<u8> =

@@ -48,6 +48,8 @@ pub enum PersonAction {
     RevokePerson,
     /// Get one's own next certificate.
     RenewCertificate,
+    /// Register one's own signing key.
+    SetSigningKey,
     /// Stop automation.
     Stop,
     /// Let it go on.
@@ -62,7 +64,7 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -70,6 +72,7 @@ impl PersonAction {
         Self::GrantRole,
         Self::RevokePerson,
         Self::RenewCertificate,
+        Self::SetSigningKey,
         Self::Stop,
         Self::Resume,
         Self::StartDrill,
@@ -88,6 +91,7 @@ impl PersonAction {
             Self::GrantRole => "role.grant",
             Self::RevokePerson => "person.revoke",
             Self::RenewCertificate => "certificate.renew",
+            Self::SetSigningKey => "signing-key.set",
             Self::Stop => "automation.stop",
             Self::Resume => "automation.resume",
             Self::StartDrill => "drill.start",

@@ -55,7 +55,8 @@ pub use decide::enrolment::{
     DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,
 };
 pub use decide::people::{
-    MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, PersonCommand, PersonRefusal, PersonRequest,
+    MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonCommand, PersonRefusal,
+    PersonRequest,
 };
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};

@@ -1,10 +1,11 @@
-//! People's roles, join tokens and trusted publishers.
+//! People's roles and keys, join tokens and trusted publishers.
 
 use super::entry::Stamp;
 use fettle_model::counter::CertificateGeneration;
 use fettle_model::id::TokenId;
 use fettle_model::identity::{HeldRole, Role};
 use fettle_model::name::{PersonName, PublisherName};
+use fettle_model::person_key::PersonKeySet;
 use fettle_model::record::{CertificateIssued, PublisherTrusted, RoleGranted, TokenCreated};
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,11 @@ pub(in crate::core) struct People {
     /// what is good instead of what is not needs no knowledge of what was issued before: the first operator's
     /// certificate is older than the log.
     since_revoked: BTreeMap<PersonName, BTreeMap<String, UnixMillis>>,
+    /// The signing key that stands for each, in base64.
+    signing_keys: BTreeMap<PersonName, String>,
+    /// Every signing key that was ever registered: one belongs to one person for ever. Grows by one with each
+    /// person who is added and never shrinks: 44 bytes a key.
+    known_keys: BTreeSet<String>,
     /// Keys in the base64 form in which their records give them.
     pub(in crate::core) publishers: BTreeMap<PublisherName, BTreeSet<String>>,
 }
@@ -48,10 +54,24 @@ impl People {
         self.roles.entry(granted.person.clone()).or_default().insert(held);
     }
 
-    /// Ends a person's roles and every certificate until here.
+    /// Ends a person's roles, their signing key and every certificate until here.
     pub(in crate::core) fn revoke(&mut self, person: &PersonName) {
         self.roles.remove(person);
+        self.signing_keys.remove(person);
         self.since_revoked.insert(person.clone(), BTreeMap::new());
+    }
+
+    pub(in crate::core) fn set_key(&mut self, set: &PersonKeySet) {
+        self.signing_keys.insert(set.person.clone(), set.signing_key.key.clone());
+        self.known_keys.insert(set.signing_key.key.clone());
+    }
+
+    pub(in crate::core) fn signing_key(&self, person: &PersonName) -> Option<&str> {
+        self.signing_keys.get(person).map(String::as_str)
+    }
+
+    pub(in crate::core) fn knows_key(&self, key: &str) -> bool {
+        self.known_keys.contains(key)
     }
 
     /// Counts a certificate, and forgets those that have ended, which bounds the map by what one person is

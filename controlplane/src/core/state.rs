@@ -97,6 +97,12 @@ impl State {
         self.people.is_withdrawn(person, serial)
     }
 
+    /// The signing key that stands for a person, base64.
+    #[must_use]
+    pub fn signing_key(&self, person: &PersonName) -> Option<&str> {
+        self.people.signing_key(person)
+    }
+
     /// The keys of a publisher, base64, as they were trusted.
     #[must_use]
     pub fn publisher_keys(&self, publisher: &PublisherName) -> BTreeSet<String> {
@@ -163,7 +169,9 @@ impl State {
         }
         match (&entry.record.author, Said::of(&entry.record.body)) {
             (Author::Agent { host, .. }, Some(said)) => self.fold_agent(*host, said, stamp),
-            (Author::Agent { .. } | Author::ControlPlane, None | Some(_)) => self.fold_own(&entry.record.body, stamp),
+            (Author::Agent { .. } | Author::ControlPlane | Author::Person { .. }, None | Some(_)) => {
+                self.fold_own(&entry.record.body, stamp);
+            }
         }
         Ok(())
     }
@@ -184,7 +192,7 @@ impl State {
                     }
                 }
             }
-            (Author::ControlPlane, Some(_)) | (Author::Agent { .. }, None) => {
+            (Author::ControlPlane, Some(_)) | (Author::Agent { .. }, None) | (Author::Person { .. }, _) => {
                 Err(ApplyError::WrongAuthor { kind: body.kind() })
             }
         }
@@ -205,6 +213,7 @@ impl State {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::PersonKeySet(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -242,6 +251,7 @@ impl State {
             Body::LogOpened(opened) => self.log = Some((**opened).clone()),
             Body::RoleGranted(granted) => self.people.grant(granted),
             Body::PersonRevoked(revoked) => self.people.revoke(&revoked.person),
+            Body::PersonKeySet(set) => self.people.set_key(set),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
             Body::CertificateIssued(issued) => self.certify(issued, stamp),

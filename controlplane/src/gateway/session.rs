@@ -293,7 +293,7 @@ impl Session {
             .map_err(|error| bad(format!("{:#}", anyhow::Error::from(error))))?;
         let sequence = match signed.record().author {
             Author::Agent { host, sequence, .. } if host == self.host && sequence.0 == claimed => sequence,
-            Author::Agent { .. } | Author::ControlPlane => {
+            Author::Agent { .. } | Author::ControlPlane | Author::Person { .. } => {
                 return Err(bad("its author is another than this session's agent".to_owned()));
             }
         };
@@ -365,7 +365,7 @@ impl Session {
         }
         let own = entries.iter().find(|entry| match &entry.signed.record().author {
             Author::Agent { host, sequence: found, .. } => *host == self.host && *found == sequence,
-            Author::ControlPlane => false,
+            Author::ControlPlane | Author::Person { .. } => false,
         });
         let published = match (own, known_at) {
             (Some(own), _) => own.published.to_json().map_err(End::Json)?,

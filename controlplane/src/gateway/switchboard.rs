@@ -217,6 +217,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::PersonKeySet(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

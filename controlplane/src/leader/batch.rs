@@ -93,6 +93,7 @@ impl Haste {
                 Kind::LogOpened
                 | Kind::RoleGranted
                 | Kind::PersonRevoked
+                | Kind::PersonKeySet
                 | Kind::TokenCreated
                 | Kind::HostEnrolled
                 | Kind::CertificateIssued

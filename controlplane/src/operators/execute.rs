@@ -2,7 +2,7 @@
 
 use super::problem::{invalid, not_found, refused, unavailable};
 use super::{Asked, Caller};
-use crate::core::{NewCertificate, OWN_CERTIFICATE, Outcome, PersonAction, PersonRequest, Subject};
+use crate::core::{NewCertificate, OWN_CERTIFICATE, OWN_SIGNING_KEY, Outcome, PersonAction, PersonRequest, Subject};
 use crate::gateway::{as_new, gone, internal};
 use crate::leader::Done;
 use crate::mint;
@@ -10,6 +10,7 @@ use crate::vault::VaultError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_audit::key::PublicKey;
+use fettle_audit::person_key;
 use fettle_certs::authority::Subject as Holder;
 use fettle_certs::csr::{MAX_CSR_BYTES, ProvenKey};
 use fettle_certs::token::JoinToken;
@@ -21,6 +22,7 @@ use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::Body;
 use fettle_proto::operator::{Command, CommandReply};
 use std::time::Duration;
@@ -56,6 +58,7 @@ pub(super) fn asked(command: &Command) -> Asked {
             (PersonAction::RevokePerson, Person(person.clone()), format!("person:{person}"))
         }
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
+        Command::SetSigningKey { .. } => (PersonAction::SetSigningKey, Installation, OWN_SIGNING_KEY.to_owned()),
         Command::AddPerson { person, role, team, .. } | Command::GrantRole { person, role, team } => {
             let held = HeldRole { role: *role, team: team.clone() };
             (PersonAction::GrantRole, Person(person.clone()), format!("person:{person}/{held}"))
@@ -93,12 +96,14 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             let host = host_id(caller, &host).await?;
             ask(caller, PersonRequest::SetHostState { host, state, why }).await
         }
-        Command::AddPerson { person, role, team, csr } => {
+        Command::AddPerson { person, role, team, csr, signing_key } => {
             let role = HeldRole { role, team };
+            proven(caller, &person, &signing_key)?;
             certified(caller, person.clone(), &csr, |certificate| PersonRequest::AddPerson {
                 person,
                 role,
                 certificate,
+                signing_key,
             })
             .await
         }
@@ -108,6 +113,10 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
                 certificate,
             })
             .await
+        }
+        Command::SetSigningKey { signing_key } => {
+            proven(caller, &caller.person, &signing_key)?;
+            ask(caller, PersonRequest::SetSigningKey { shown: caller.serial.clone(), signing_key }).await
         }
         Command::RevokePerson { person, why } => ask(caller, PersonRequest::RevokePerson { person, why }).await,
         Command::GrantRole { person, role, team } => {
@@ -237,6 +246,14 @@ async fn certified(
     let issued = caller.shared.certify(&key, Holder::Person(person)).map_err(internal)?;
     decided(caller, request(as_new(&issued))).await?;
     Ok(CommandReply::Person { chain: issued.chain_pem(), root: caller.shared.authority.root().to_pem() })
+}
+
+/// Checks that whoever made a signing key for this person has its secret half.
+fn proven(caller: &Caller<'_>, person: &PersonName, given: &SigningKeyProof) -> Result<(), Status> {
+    let trust_domain = caller.shared.authority.root().trust_domain();
+    person_key::check(given, trust_domain, person).map(drop).map_err(|error| {
+        invalid(format!("{:#}", anyhow::Error::from(error)), "let `fettle person` make the signing key")
+    })
 }
 
 /// The host of this name that is not revoked; a revoked one, where there is no other.

@@ -76,6 +76,11 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
     let (code, remedy) = match refusal {
         Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an administrator"),
         Refusal::CertificateWithdrawn(_) => (ProblemCode::Denied, ADDED_ANEW),
+        Refusal::SigningKeyStands(_) => (
+            ProblemCode::Refused,
+            "use the profile that has the key; where it is lost, an administrator adds you anew: fettle person add",
+        ),
+        Refusal::SigningKeyKnown => (ProblemCode::Conflict, "let `fettle person` make a new key"),
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
         Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,

@@ -16,6 +16,7 @@ pub(super) fn author(state: &State, author: &Author) -> String {
     match author {
         Author::ControlPlane => "control plane".to_owned(),
         Author::Agent { host, .. } => name(state, *host),
+        Author::Person { person } => person.to_string(),
     }
 }
 
@@ -36,6 +37,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
         }
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
+        Body::PersonKeySet(set) => format!("a signing key of {} was registered by {}", set.person, set.by),
         Body::TokenCreated(created) => match &created.host {
             Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
             None => format!("a token for {} by {}", created.environment, created.by),

@@ -16,5 +16,6 @@ mod oracle;
 mod people;
 mod revocation;
 mod rules;
+mod signing_keys;
 mod views;
 mod world;

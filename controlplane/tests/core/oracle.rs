@@ -127,7 +127,7 @@ impl Oracle {
     fn record(&mut self, logged: &Logged, monotonic: Duration) {
         let author = match logged.record.author {
             Author::Agent { host, .. } => Some(host),
-            Author::ControlPlane => None,
+            Author::ControlPlane | Author::Person { .. } => None,
         };
         let at = logged.received_at;
         match &logged.record.body {

@@ -1,5 +1,6 @@
 //! What people ask for, enrolment and certificates.
 
+use crate::signing_keys::signing_key;
 use crate::world::{PUBLISHER_KEY, World, admit, service, version, web};
 use fettle_controlplane::core::{
     Authorisation, Command, DeadCertificate, Enrol, EnrolmentRefusal, Initialise, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES,
@@ -264,6 +265,7 @@ fn a_person_who_is_added_has_a_role_and_a_counted_certificate() {
             person: "bob".parse().expect("a name"),
             role: Role::Author.into(),
             certificate,
+            signing_key: signing_key(serial),
         });
     };
     add(&mut world, "aa");

@@ -1,5 +1,6 @@
 //! Who may be revoked, and which certificates are good after that.
 
+use crate::signing_keys::signing_key;
 use crate::world::World;
 use fettle_controlplane::core::{
     Authorisation, Command, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
@@ -19,7 +20,8 @@ fn certificate(world: &World, serial: &str) -> NewCertificate {
 
 fn add(world: &mut World, person: &str, role: Role, serial: &str) {
     let certificate = certificate(world, serial);
-    world.done(PersonRequest::AddPerson { person: name(person), role: role.into(), certificate });
+    let signing_key = signing_key(serial);
+    world.done(PersonRequest::AddPerson { person: name(person), role: role.into(), certificate, signing_key });
 }
 
 fn revoke(world: &mut World, person: &str) -> Outcome {

@@ -20,5 +20,6 @@ mod restart;
 mod revocation;
 mod rotation;
 mod sessions;
+mod signing_keys;
 mod site;
 mod wire;

@@ -1,8 +1,10 @@
 //! People: roles, denials, certificates, conflicts.
 
-use crate::site::{Answer, Person, Site, name, service};
+use crate::site::{Answer, Person, Site, TRUST_DOMAIN, fresh, name, service};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fettle_audit::key::SigningKey;
+use fettle_audit::person_key;
 use fettle_certs::csr::certificate_request;
 use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
@@ -12,8 +14,16 @@ use fettle_model::check::{HostValue, Probe};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::identity::Role;
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::Kind;
 use fettle_proto::operator::{Command, CommandReply, ProblemCode, Query, QueryReply};
+
+/// A fresh signing key, proven for a person of this control plane.
+pub(crate) fn signing_key(person: &str) -> SigningKeyProof {
+    let mut seed = [7; 32];
+    seed[..16].copy_from_slice(fresh().as_bytes());
+    person_key::prove(&SigningKey::from_seed(&seed), &name(TRUST_DOMAIN), &name(person))
+}
 
 pub(crate) fn request(key: &PrivateKey) -> String {
     STANDARD.encode(certificate_request(key).expect("a request"))
@@ -35,7 +45,8 @@ async fn certified(site: &Site, key: PrivateKey, reply: CommandReply) -> (String
 /// The identity of a person whom the first operator adds.
 pub(crate) async fn added_as(site: &Site, person: &str, role: Role) -> Identity {
     let key = PrivateKey::generate().expect("a key");
-    let command = Command::AddPerson { person: name(person), role, team: None, csr: request(&key) };
+    let (csr, signing_key) = (request(&key), signing_key(person));
+    let command = Command::AddPerson { person: name(person), role, team: None, csr, signing_key };
     let reply = site.alice().await.execute(command).await.expect("added");
     identity(site, key, reply)
 }
@@ -94,7 +105,8 @@ async fn a_person_who_is_added_may_do_what_their_role_says() {
         "role.grant",
     );
     let csr = STANDARD.encode(b"no request");
-    let add = Command::AddPerson { person: name("bob"), role: Role::Author, team: None, csr };
+    let signing_key = signing_key("bob");
+    let add = Command::AddPerson { person: name("bob"), role: Role::Author, team: None, csr, signing_key };
     let problem = site.alice().await.execute(add).await.expect_err("no request");
     assert_eq!(problem.code, ProblemCode::Invalid);
 }
@@ -157,7 +169,8 @@ async fn who_administers_gives_no_role_to_themselves() {
     }
     let key = PrivateKey::generate().expect("a key");
     let csr = request(&key);
-    let add = Command::AddPerson { person: name("alice"), role: Role::Approver, team: None, csr };
+    let signing_key = signing_key("alice");
+    let add = Command::AddPerson { person: name("alice"), role: Role::Approver, team: None, csr, signing_key };
     denied(site.alice().await.execute(add).await, "role.grant");
 }
 

@@ -1,6 +1,6 @@
 //! Revoked people: on connections that are open, with certificates that TLS still accepts.
 
-use crate::people::{added_as, denied, identity, request, stop};
+use crate::people::{added_as, denied, identity, request, signing_key, stop};
 use crate::site::{Answer, Person, Site, name};
 use fettle_audit::verify::{Verdict, verify_bundle};
 use fettle_certs::identity::Identity;
@@ -88,7 +88,8 @@ async fn the_first_operators_certificate_which_is_older_than_the_log_is_withdraw
     let olga = connect(&site, &added_as(&site, "olga", Role::Administrator).await).await;
     alice.done(revoke("alice")).await;
     let key = PrivateKey::generate().expect("a key");
-    let add = Command::AddPerson { person: name("alice"), role: Role::Operator, team: None, csr: request(&key) };
+    let (csr, signing_key) = (request(&key), signing_key("alice"));
+    let add = Command::AddPerson { person: name("alice"), role: Role::Operator, team: None, csr, signing_key };
     let reply = olga.execute(add).await.expect("added anew");
     may_do_nothing(&alice).await;
     connect(&site, &identity(&site, key, reply)).await.query(Query::Hosts).await.expect("added anew");

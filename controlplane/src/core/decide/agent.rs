@@ -118,7 +118,9 @@ fn statement<'a>(state: &'a State, given: &'a AgentRecord) -> Result<Statement<'
         Author::Agent { host: author, sequence, previous } if author == given.host => {
             Ok(Statement { host, sequence, previous, said })
         }
-        Author::Agent { .. } | Author::ControlPlane => Err(RecordRefusal::OtherHost(given.host)),
+        Author::Agent { .. } | Author::ControlPlane | Author::Person { .. } => {
+            Err(RecordRefusal::OtherHost(given.host))
+        }
     }
 }
 

@@ -198,6 +198,7 @@ impl Core {
             Kind::LogOpened
             | Kind::RoleGranted
             | Kind::PersonRevoked
+            | Kind::PersonKeySet
             | Kind::TokenCreated
             | Kind::HostEnrolled
             | Kind::CertificateIssued

@@ -6,6 +6,7 @@
 mod configuration;
 mod drills;
 mod hosts;
+mod keys;
 mod orders;
 mod publication;
 mod refusal;
@@ -15,7 +16,7 @@ mod roles;
 mod tokens;
 
 pub use refusal::PersonRefusal;
-pub use request::{OWN_CERTIFICATE, PersonRequest};
+pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest};
 pub(super) use roles::certified;
 pub use tokens::{MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY};
 
@@ -73,7 +74,10 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         PersonRequest::AdmitPlaybook { admission, key } => publication::admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => Ok(publication::trust(state, by, publisher, key)),
         PersonRequest::GrantRole { person, role } => roles::grant(state, by, person, role),
-        PersonRequest::AddPerson { person, role, certificate } => roles::add(state, by, person, role, certificate),
+        PersonRequest::AddPerson { person, role, certificate, signing_key } => {
+            roles::add(state, by, person, role, certificate, signing_key)
+        }
+        PersonRequest::SetSigningKey { shown, signing_key } => keys::set_own(state, by, shown, signing_key),
         PersonRequest::RenewCertificate { shown, certificate } => roles::renew(state, by, shown, certificate),
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),

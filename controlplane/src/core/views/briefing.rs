@@ -129,6 +129,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::PersonKeySet
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

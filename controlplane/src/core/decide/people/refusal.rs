@@ -28,6 +28,12 @@ pub enum PersonRefusal {
     /// The certificate that they show was withdrawn.
     #[error("the certificate of {0} was withdrawn")]
     CertificateWithdrawn(PersonName),
+    /// Only an administrator replaces a key that stands, by adding the person anew.
+    #[error("{0} has a signing key already")]
+    SigningKeyStands(PersonName),
+    /// A key belongs to one person for ever, and is registered once.
+    #[error("this signing key was registered before")]
+    SigningKeyKnown,
     /// The person has no role and was never revoked.
     #[error("the log knows no person {0} with a role")]
     UnknownPerson(PersonName),

@@ -13,11 +13,15 @@ use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::PlaybookAdmitted;
 use std::time::Duration;
 
 /// What a renewal is about, for the record of a refusal: who asked stands beside it.
 pub const OWN_CERTIFICATE: &str = "own certificate";
+
+/// What the registration of a key is about, likewise.
+pub const OWN_SIGNING_KEY: &str = "own signing key";
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -61,7 +65,7 @@ pub enum PersonRequest {
         /// Which, and where.
         role: HeldRole,
     },
-    /// Give a person a role and a certificate, whose key they have proven.
+    /// Give a person a role, and a certificate and a signing key, whose secret halves they have proven.
     AddPerson {
         /// Who gets them.
         person: PersonName,
@@ -69,6 +73,15 @@ pub enum PersonRequest {
         role: HeldRole,
         /// What the rim would issue.
         certificate: NewCertificate,
+        /// Their signing key, whose proof the rim has checked.
+        signing_key: SigningKeyProof,
+    },
+    /// Register a signing key for whoever asks and has none.
+    SetSigningKey {
+        /// The serial number of the certificate that they show.
+        shown: String,
+        /// The key, whose proof the rim has checked.
+        signing_key: SigningKeyProof,
     },
     /// Give whoever asks the next certificate for a key that they have proven. No role changes, and nobody
     /// else can be named.
@@ -140,6 +153,7 @@ impl PersonRequest {
             Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
             Self::RevokePerson { .. } => PersonAction::RevokePerson,
             Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
+            Self::SetSigningKey { .. } => PersonAction::SetSigningKey,
             Self::Stop { .. } => PersonAction::Stop,
             Self::Resume { .. } => PersonAction::Resume,
             Self::StartDrill { .. } => PersonAction::StartDrill,
@@ -166,6 +180,7 @@ impl PersonRequest {
             | Self::AdmitPlaybook { .. }
             | Self::TrustPublisher { .. }
             | Self::RenewCertificate { .. }
+            | Self::SetSigningKey { .. }
             | Self::SetHostState { .. } => Subject::Installation,
         }
     }
@@ -185,6 +200,7 @@ impl PersonRequest {
             }
             Self::RevokePerson { person, .. } => format!("person:{person}"),
             Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),
+            Self::SetSigningKey { .. } => OWN_SIGNING_KEY.to_owned(),
             Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),

@@ -1,10 +1,11 @@
 //! Roles and the certificates that come with them. Called for what an administrator gives, and for renewals.
 
-use super::{PersonRefusal, unless};
+use super::{PersonRefusal, keys, unless};
 use crate::core::decide::enrolment::NewCertificate;
 use crate::core::state::State;
 use fettle_model::identity::{HeldRole, Principal, Reach, SpiffeId};
 use fettle_model::name::PersonName;
+use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::{Body, CertificateIssued, RoleGranted};
 
 pub(super) fn grant(
@@ -23,10 +24,12 @@ pub(super) fn add(
     person: &PersonName,
     role: &HeldRole,
     certificate: &NewCertificate,
+    signing_key: &SigningKeyProof,
 ) -> Result<Vec<Body>, PersonRefusal> {
     // Said again for somebody who has the role: it names who let this key speak for them.
     let granted = granted(by, person, role)?;
-    Ok(std::iter::once(granted).chain(certified(state, person, certificate)).collect())
+    let key = keys::set(state, by, person, signing_key)?;
+    Ok([granted, key].into_iter().chain(certified(state, person, certificate)).collect())
 }
 
 fn granted(by: &PersonName, person: &PersonName, held: &HeldRole) -> Result<Body, PersonRefusal> {

@@ -1,0 +1,99 @@
+//! People's signing keys: which of them stands at which place of the log.
+
+use crate::check::{check, check_valid, verify};
+use crate::log::Log;
+use crate::story::{At, parsed, story};
+use fettle_audit::key::SigningKey;
+use fettle_audit::person_key;
+use fettle_audit::verify::Rule;
+use fettle_model::person_key::{PersonKeySet, SigningKeyProof};
+use fettle_model::record::{Author, Body, PersonRevoked};
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_seed(&[number; 32])
+}
+
+fn proven(number: u8, person: &str) -> SigningKeyProof {
+    person_key::prove(&key(number), &parsed("fettle.example"), &parsed(person))
+}
+
+fn set(log: &mut Log, person: &str, signing_key: SigningKeyProof, by: &str) {
+    let set = PersonKeySet { person: parsed(person), signing_key, by: parsed(by) };
+    log.control_plane(Body::PersonKeySet(Box::new(set)));
+}
+
+fn revoke(log: &mut Log, person: &str) {
+    let revoked = PersonRevoked { person: parsed(person), by: parsed("alice"), why: "a test".to_owned() };
+    log.control_plane(Body::PersonRevoked(Box::new(revoked)));
+}
+
+/// A log in which bob's key stands.
+fn registered() -> Log {
+    let mut log = story();
+    set(&mut log, "bob", proven(41, "bob"), "alice");
+    log
+}
+
+#[test]
+fn a_key_is_proven_for_its_person() {
+    check_valid(&registered());
+    for signing_key in [
+        proven(42, "mallory"),
+        SigningKeyProof { key: key(43).public().to_string(), ..proven(42, "bob") },
+        SigningKeyProof { key: "x".to_owned(), ..proven(42, "bob") },
+    ] {
+        let mut log = story();
+        set(&mut log, "bob", signing_key, "alice");
+        check(&log, Rule::PersonKey);
+    }
+}
+
+#[test]
+fn a_key_belongs_to_one_person_for_ever() {
+    let mut shared = registered();
+    set(&mut shared, "bobs-second-account", proven(41, "bobs-second-account"), "alice");
+    check(&shared, Rule::PersonKey);
+    let mut back = registered();
+    revoke(&mut back, "bob");
+    set(&mut back, "bob", proven(41, "bob"), "alice");
+    check(&back, Rule::PersonKey);
+}
+
+#[test]
+fn a_key_that_stands_is_replaced_by_somebody_else_only() {
+    let mut own = registered();
+    set(&mut own, "bob", proven(42, "bob"), "bob");
+    check(&own, Rule::PersonKey);
+    let mut anew = registered();
+    set(&mut anew, "bob", proven(42, "bob"), "alice");
+    check_valid(&anew);
+    let mut after = registered();
+    revoke(&mut after, "bob");
+    set(&mut after, "bob", proven(42, "bob"), "bob");
+    check_valid(&after);
+}
+
+/// What the verifier first says of a record that a person signs.
+fn said(log: &mut Log, person: &str, with: u8) -> (Rule, String) {
+    let body = log.records[At::Stopped as usize].1.record().body.clone();
+    log.sealed(Author::Person { person: parsed(person) }, body, &key(with));
+    let finding = verify(log).findings.first().cloned().expect("a finding");
+    (finding.rule, finding.words)
+}
+
+#[test]
+fn a_persons_signature_counts_with_the_key_that_stands_and_for_what_people_write() {
+    let no_key = |person: &str| (Rule::Author, format!("no key stands here for the person {person}"));
+    assert_eq!(said(&mut story(), "bob", 41), no_key("bob"));
+    assert_eq!(said(&mut registered(), "bob", 42).0, Rule::Signature);
+    assert_eq!(said(&mut registered(), "mallory", 41), no_key("mallory"));
+    let mut replaced = registered();
+    set(&mut replaced, "bob", proven(42, "bob"), "alice");
+    assert_eq!(said(&mut replaced, "bob", 41).0, Rule::Signature);
+    let mut revoked = registered();
+    revoke(&mut revoked, "bob");
+    assert_eq!(said(&mut revoked, "bob", 41), no_key("bob"));
+    // Sound, and yet a stop order is the control plane's to write.
+    let (rule, words) = said(&mut registered(), "bob", 41);
+    assert_eq!((rule, words.as_str()), (Rule::Author, "the person bob may not write automation-stopped"));
+}
