@@ -4,6 +4,7 @@ use crate::answer::Answer;
 use crate::apply::{self, Apply};
 use crate::completions::{self, Completions};
 use crate::context::{Context, wall_clock};
+use crate::evidence::{self, EvidenceCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::{self, HostCommand};
@@ -74,6 +75,7 @@ A first playbook, from component to evidence:
   fettle playbook test x.playbook --scenarios scenarios
   fettle playbook publish --package x.playbook --key publisher.key --publisher acme
   fettle playbook drill x --host web-1 --remediation restart-web --wait
+  fettle evidence show restart-web                             what production still lacks
 
 On call:
   fettle status                                                what holds automation back
@@ -113,6 +115,9 @@ enum Noun {
     /// Playbooks: pack, test, publish, drill, list, show
     #[command(subcommand)]
     Playbook(PlaybookCommand),
+    /// Evidence: what production needs to have proved, what is proved, and what would earn the rest
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Publishers of playbooks
     #[command(subcommand)]
     Publisher(PublisherCommand),
@@ -173,6 +178,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Apply(command) => apply::run(command, context).await,
         Noun::Run(command) => run::run(command, context).await,
         Noun::Playbook(command) => playbook::run(command, context).await,
+        Noun::Evidence(command) => evidence::run(command, context).await,
         Noun::Publisher(command) => publisher::run(command, context).await,
         Noun::Log(command) => log::run(command, context).await,
         Noun::Token(command) => token::run(command, context).await,

@@ -11,6 +11,7 @@ pub mod cli;
 mod completions;
 pub mod connection;
 pub mod context;
+mod evidence;
 pub mod exit;
 pub mod failure;
 pub mod file;

@@ -189,6 +189,9 @@ pub struct ProvedGrant {
     pub label: Label,
     /// The kind of thing that was bound to it.
     pub thing: TargetKind,
+    /// What it is called, where it has a name besides its place.
+    #[serde(default)]
+    pub called: Option<String>,
     /// The changing actions that were permitted.
     pub actions: BTreeSet<Action>,
 }
@@ -202,6 +205,7 @@ impl ProvedGrant {
             .map(|target| Self {
                 label: target.label.clone(),
                 thing: target.target.kind(),
+                called: target.target.called(),
                 actions: target.actions.clone(),
             })
             .collect();

@@ -13,7 +13,7 @@
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
-//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`evidence`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
 //! | [`record`] | the log's entries |
 
 pub mod breaker;
@@ -21,6 +21,7 @@ pub mod check;
 pub mod config_file;
 pub mod configuration;
 pub mod counter;
+pub mod coverage;
 pub mod digest;
 pub mod evidence;
 pub mod guard;

@@ -91,6 +91,28 @@ impl Target {
             Self::Facts => TargetKind::Facts,
         }
     }
+
+    /// What it is called wherever it stands: the unit, the registered service, the flag's key, the check. A
+    /// unit's instance (`worker@3.service`) is one of its template. `None` for what is known by its place
+    /// alone: paths differ from host to host.
+    #[must_use]
+    pub fn called(&self) -> Option<String> {
+        match self {
+            Self::SystemdUnit { unit } => Some(template(unit)),
+            Self::CommandService { name } => Some(name.clone()),
+            Self::Flag { key, .. } => Some(key.clone()),
+            Self::Health { check } => Some(check.to_string()),
+            Self::ReleaseRoot { .. } | Self::Facts => None,
+        }
+    }
+}
+
+/// A unit's name without its instance.
+fn template(unit: &str) -> String {
+    match (unit.split_once('@'), unit.rsplit_once('.')) {
+        (Some((template, _)), Some((_, kind))) => format!("{template}@.{kind}"),
+        (Some(_) | None, Some(_) | None) => unit.to_owned(),
+    }
 }
 
 /// A label with the thing it is bound to.
@@ -280,4 +302,20 @@ pub enum PermitRejection {
     Busy,
     /// The log forked: this agent only observes.
     LogForked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_called_the_same_wherever_it_stands() {
+        let unit = |unit: &str| Target::SystemdUnit { unit: unit.to_owned() }.called();
+        assert_eq!(unit("nginx.service").as_deref(), Some("nginx.service"));
+        assert_eq!(unit("worker@3.service").as_deref(), Some("worker@.service"));
+        assert_eq!(unit("worker@eu.west.service"), unit("worker@3.service"));
+        let flag = |file: &str| Target::Flag { file: file.to_owned(), key: "sale".to_owned() }.called();
+        assert_eq!(flag("/a/flags.json"), flag("/b/flags.json"));
+        assert_eq!(Target::ReleaseRoot { root: "/srv/web".to_owned() }.called(), None);
+    }
 }

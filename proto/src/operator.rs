@@ -3,16 +3,19 @@
 //! One closed enum of commands, one of queries; each variant says what it answers. The command line
 //! and, later, the web speak exactly these.
 
+mod drill;
 mod problem;
 
+pub use drill::{DrillStageRow, DrillView};
 pub use problem::{Problem, ProblemCode};
 
 use fettle_model::breaker::{OpenReason, Scope};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TransitionEpoch};
+use fettle_model::coverage::Coverage;
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
-use fettle_model::evidence::{DrillResult, DrillStage, Evidence, Fault};
+use fettle_model::evidence::Evidence;
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
 use fettle_model::identity::Role;
@@ -246,6 +249,9 @@ pub enum Query {
         /// Which.
         drill: DrillId,
     },
+    /// What hosts outside staging need to have proved, and what evidence says of it. Answers
+    /// [`QueryReply::Coverage`].
+    Coverage,
     /// Open incidents. Answers [`QueryReply::Incidents`].
     Incidents,
 }
@@ -319,6 +325,11 @@ pub enum QueryReply {
     Drill {
         /// How it stands.
         drill: Box<DrillView>,
+    },
+    /// Needs and evidence, by remediation.
+    Coverage {
+        /// One row a remediation and class of host, at most [`MAX_ROWS`].
+        coverage: Vec<Coverage>,
     },
     /// Open incidents.
     Incidents {
@@ -547,38 +558,6 @@ pub struct LogRow {
     pub summary: String,
     /// SHA-256 of its envelope.
     pub digest: EnvelopeDigest,
-}
-
-/// A drill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrillView {
-    /// Its id.
-    pub drill: DrillId,
-    /// The playbook.
-    pub playbook: PlaybookName,
-    /// Where.
-    pub host: HostName,
-    /// The fault.
-    pub fault: Fault,
-    /// Who asked for it.
-    pub by: PersonName,
-    /// The stages that it passed, in order.
-    pub stages: Vec<DrillStageRow>,
-    /// How it ended; `None`: it runs.
-    pub result: Option<DrillResult>,
-}
-
-/// A stage that a drill passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrillStageRow {
-    /// Which.
-    pub stage: DrillStage,
-    /// Its record.
-    pub position: LogPosition,
-    /// When.
-    pub at: UnixMillis,
 }
 
 /// An open incident.

@@ -10,6 +10,7 @@
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
 //! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
 //! | `governor` | every rule between a request and a permit |
@@ -21,6 +22,7 @@ mod attempts;
 mod authorisation;
 mod breakers;
 mod budgets;
+mod coverage;
 mod decide;
 mod drills;
 mod entry;
@@ -50,6 +52,7 @@ pub use breakers::{
     ENVIRONMENT_MAX_FAILURES, FLEET_BREAKER_COOLDOWN, FLEET_FAILURE_WINDOW, GLOBAL_MAX_FAILURES, OpenBreaker, Probe,
     Standing,
 };
+pub use coverage::coverage;
 pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
 pub use decide::enrolment::{
     DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,

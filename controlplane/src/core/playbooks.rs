@@ -56,12 +56,12 @@ pub struct Needed {
 pub enum Proof<'a> {
     /// It does.
     Covered(&'a KnownEvidence),
-    /// It did, until then.
+    /// It did, until this, which counted longest, expired.
     Expired {
-        /// When the newest of it expired.
-        at: UnixMillis,
+        /// The evidence.
+        by: &'a KnownEvidence,
     },
-    /// It does, but for these labels, which stood for other kinds of things.
+    /// It does, but for these labels, which stood for other things.
     Differs {
         /// The labels.
         labels: Vec<Label>,
@@ -114,7 +114,7 @@ impl Admitted {
         let other = of_class().rfind(|known| known.is_whole() && known.evidence.expires_at > wall);
         match (newest, other) {
             (Some(known), _) if known.evidence.expires_at > wall => Proof::Covered(known),
-            (Some(known), None) => Proof::Expired { at: known.evidence.expires_at },
+            (Some(known), None) => Proof::Expired { by: known },
             (Some(_) | None, Some(other)) => Proof::Differs { labels: differing(other, needed) },
             (None, None) => {
                 let covered: BTreeSet<HostClass> = with_parameters()
@@ -129,7 +129,7 @@ impl Admitted {
 
 impl KnownEvidence {
     /// Whether the drill went through all of its stages.
-    fn is_whole(&self) -> bool {
+    pub(in crate::core) fn is_whole(&self) -> bool {
         self.evidence.repetition.is_some() && !self.evidence.grants.is_empty()
     }
 }
@@ -163,7 +163,7 @@ impl Proof<'_> {
     pub fn reason(&self, class: &HostClass) -> Option<Reason> {
         match self {
             Self::Covered(_) => None,
-            Self::Expired { at } => Some(Reason::EvidenceExpired { at: *at }),
+            Self::Expired { by } => Some(Reason::EvidenceExpired { at: by.evidence.expires_at }),
             Self::Differs { labels } => Some(Reason::EvidenceDiffers { labels: labels.clone() }),
             Self::Missing { covered } => Some(Reason::NoEvidence { class: class.clone(), covered: covered.clone() }),
         }

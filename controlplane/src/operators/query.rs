@@ -3,7 +3,7 @@
 use super::problem::not_found;
 use super::{rows, summary};
 use crate::authority::Reading;
-use crate::core::{State, views};
+use crate::core::{State, coverage, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
 use crate::gateway::{Shared, gone, internal};
 use crate::leader::{ShowError, View};
@@ -34,6 +34,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Breakers
         | Query::Policy
         | Query::Drill { .. }
+        | Query::Coverage
         | Query::Incidents => Reading::State,
     }
 }
@@ -71,6 +72,9 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 let found = rows::drill(state, drill)
                     .ok_or_else(|| not_found(format!("no drill {drill} is known"), "see: fettle log list"))?;
                 QueryReply::Drill { drill: Box::new(found) }
+            }
+            Query::Coverage => {
+                QueryReply::Coverage { coverage: coverage(state, wall).into_iter().take(MAX_ROWS).collect() }
             }
             Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
         })

@@ -9,6 +9,7 @@
 mod attempts;
 mod breakers;
 mod chain;
+mod coverage;
 mod drills;
 mod invariants;
 mod lost_runs;

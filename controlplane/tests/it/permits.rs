@@ -9,10 +9,12 @@ use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
+use fettle_model::coverage::{Difference, Finding};
 use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::{DrillResult, Fault, FaultKind};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::Binding;
+use fettle_model::id::DrillId;
 use fettle_model::permit::{BoundTarget, Permit, PermitRequest, Purpose, Target};
 use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
@@ -392,7 +394,36 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     assert_eq!(run.permit, healing);
     assert!(matches!(run.row.state, RunState::Ended { ending: Ending::Succeeded, .. }), "{:?}", run.row.state);
     assert!(run.record.is_some_and(|record| record.ending == Ending::Succeeded));
+    covers_production(&site, &alice, drill.drill).await;
     verifies(&alice).await;
+}
+
+/// The drill's evidence covers a production host like its own, and one that drifts away no more.
+async fn covers_production(site: &Site, alice: &Person, drill: DrillId) {
+    let mut production = Agent::enrolled(site, "p1", "production").await;
+    let (mut session, _) = production.session(site).await;
+    for (version, sequence) in [("12", 1), ("13", 2)] {
+        let mut described = description("p1", "production");
+        if let Body::HostDescribed(host) = &mut described {
+            host.os.version = version.to_owned();
+            let (playbook, service) = (name("restart-web"), name("web"));
+            host.bindings.push(Binding { playbook, service, targets: targets() });
+        }
+        session.send(production.record(described)).await;
+        session.acknowledged(sequence).await;
+        let QueryReply::Coverage { coverage } = alice.query(Query::Coverage).await.expect("an answer") else {
+            unreachable!("another answer");
+        };
+        let [row] = coverage.as_slice() else { unreachable!("one remediation, one class: {coverage:?}") };
+        match (&row.finding, version) {
+            (Finding::Covered { by }, "12") => assert_eq!(by.drill, drill),
+            (Finding::Differs { nearest, differences }, "13") => {
+                assert_eq!(nearest.drill, drill);
+                assert!(matches!(differences.as_slice(), [Difference::OperatingSystem { .. }]), "{differences:?}");
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
 }
 
 /// The whole log holds for an auditor.

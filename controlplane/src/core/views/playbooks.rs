@@ -1,8 +1,10 @@
 //! Playbook versions with their evidence and what it does not cover, and drills.
 
+use crate::core::coverage::coverage;
 use crate::core::entry::Stamp;
-use crate::core::playbooks::{Admitted, Needed, Proof};
+use crate::core::playbooks::Admitted;
 use crate::core::state::State;
+use fettle_model::coverage::{Coverage, Finding};
 use fettle_model::evidence::{Drill, DrillResult, DrillStage, Evidence, HostClass};
 use fettle_model::name::{PublisherName, RemediationName};
 use fettle_model::remediation::PlaybookVersion;
@@ -56,12 +58,14 @@ pub enum EvidenceStanding {
 /// All admitted versions, by name, the newest of a name first.
 #[must_use]
 pub fn playbooks(state: &State, wall: UnixMillis) -> Vec<PlaybookRow> {
-    let mut rows: Vec<PlaybookRow> = state.playbooks.iter().map(|admitted| row(state, admitted, wall)).collect();
+    let needs = coverage(state, wall);
+    let mut rows: Vec<PlaybookRow> =
+        state.playbooks.iter().map(|admitted| row(state, admitted, &needs, wall)).collect();
     rows.sort_by(|a, b| a.playbook.name.cmp(&b.playbook.name).then(b.admitted.position.cmp(&a.admitted.position)));
     rows
 }
 
-fn row(state: &State, admitted: &Admitted, wall: UnixMillis) -> PlaybookRow {
+fn row(state: &State, admitted: &Admitted, needs: &[Coverage], wall: UnixMillis) -> PlaybookRow {
     let about = &admitted.admission.manifest.playbook;
     let version = admitted.version();
     let users = || state.configuration().remediations().iter().filter(|answer| answer.playbook == version);
@@ -70,23 +74,16 @@ fn row(state: &State, admitted: &Admitted, wall: UnixMillis) -> PlaybookRow {
         evidence: known.evidence.clone(),
         standing: if known.evidence.expires_at > wall { EvidenceStanding::Valid } else { EvidenceStanding::Expired },
     });
-    let mut uncovered = BTreeSet::new();
-    for answer in users() {
-        let Some(service) = state.configuration().service(&answer.service) else { continue };
-        for host in state.hosts().filter(|host| !host.environment.is_staging()) {
-            let needed = Some(host)
-                .filter(|host| service.hosts.selects(&host.name, &host.environment))
-                .and_then(|host| Needed::by(host.description.as_ref()?, answer, admitted));
-            if let Some(needed) = needed {
-                match admitted.proof(&needed, wall) {
-                    Proof::Covered(_) => {}
-                    Proof::Expired { .. } | Proof::Differs { .. } | Proof::Missing { .. } => {
-                        uncovered.insert(needed.class);
-                    }
-                }
+    let uncovered: BTreeSet<HostClass> = needs
+        .iter()
+        .filter(|need| need.playbook == version)
+        .filter_map(|need| match need.finding {
+            Finding::Covered { .. } => None,
+            Finding::Expired { .. } | Finding::Differs { .. } | Finding::Nothing | Finding::Unbound => {
+                Some(need.class.clone())
             }
-        }
-    }
+        })
+        .collect();
     PlaybookRow {
         version: about.version.clone(),
         summary: about.summary.clone(),
