@@ -125,6 +125,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::TransitionSeen(_)
         | Body::BreakerOpened(_)
         | Body::BreakerClosed(_)
+        | Body::BreakerEased(_)
         | Body::AutomationStopped(_)
         | Body::AutomationResumed(_)
         | Body::DrillStarted(_)

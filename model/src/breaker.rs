@@ -3,9 +3,10 @@
 use crate::counter::StopEpoch;
 use crate::id::RunId;
 use crate::name::{EnvironmentName, PersonName, PlaybookName, ServiceName};
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, millis};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// What a breaker stops. Text form: `global`, `environment:production`, `service:web`, `playbook:x`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -66,6 +67,34 @@ pub enum OpenReason {
         /// Failures allowed.
         allowed: u32,
     },
+    /// More unique hosts of a group unhealthy within the window than allowed. Goes half-open once it has been
+    /// over for the cooldown.
+    Storm {
+        /// Hosts that are unhealthy, or were within the window.
+        unhealthy: u32,
+        /// Hosts of the group.
+        hosts: u32,
+        /// Unhealthy ones allowed.
+        allowed: u32,
+    },
+    /// More agents not heard from than allowed. Clears when enough of them have been heard for a while.
+    Blindness {
+        /// Agents that are silent.
+        silent: u32,
+        /// Agents that should be heard.
+        hosts: u32,
+        /// Silent ones allowed.
+        allowed: u32,
+    },
+    /// The log takes too long to become durable and published. Clears when it has kept up for a while.
+    LogLag {
+        /// How long a record took.
+        #[serde(with = "millis", rename = "lag_ms")]
+        lag: Duration,
+        /// How long it may take.
+        #[serde(with = "millis", rename = "allowed_ms")]
+        allowed: Duration,
+    },
     /// A person stopped it. Clears by `fettle resume`.
     ByHand {
         /// Who.
@@ -73,6 +102,93 @@ pub enum OpenReason {
         /// Why.
         why: String,
     },
+}
+
+/// The kind of a reason: a breaker has at most one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasonKind {
+    /// [`OpenReason::Failures`].
+    Failures,
+    /// [`OpenReason::Storm`].
+    Storm,
+    /// [`OpenReason::Blindness`].
+    Blindness,
+    /// [`OpenReason::LogLag`].
+    LogLag,
+    /// [`OpenReason::ByHand`].
+    ByHand,
+}
+
+impl ReasonKind {
+    /// The kind as it stands in documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::Storm => "storm",
+            Self::Blindness => "blindness",
+            Self::LogLag => "log-lag",
+            Self::ByHand => "by-hand",
+        }
+    }
+
+    /// Whether a reason of this kind ends without a person, at a time that nobody knows beforehand.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        match self {
+            Self::Storm | Self::Blindness | Self::LogLag => true,
+            Self::Failures | Self::ByHand => false,
+        }
+    }
+}
+
+impl OpenReason {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ReasonKind {
+        match self {
+            Self::Failures { .. } => ReasonKind::Failures,
+            Self::Storm { .. } => ReasonKind::Storm,
+            Self::Blindness { .. } => ReasonKind::Blindness,
+            Self::LogLag { .. } => ReasonKind::LogLag,
+            Self::ByHand { .. } => ReasonKind::ByHand,
+        }
+    }
+
+    /// Who can clear it: the person who gave it, or nobody but the control plane, by the reason's own rule.
+    #[must_use]
+    pub const fn owner(&self) -> Option<&PersonName> {
+        match self {
+            Self::ByHand { by, .. } => Some(by),
+            Self::Failures { .. } | Self::Storm { .. } | Self::Blindness { .. } | Self::LogLag { .. } => None,
+        }
+    }
+}
+
+/// A reason for which a breaker is open has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerEased {
+    /// Which breaker.
+    pub scope: Scope,
+    /// Which of its reasons.
+    pub reason: ReasonKind,
+    /// What that brings.
+    pub easing: Easing,
+}
+
+/// What the end of a reason brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
+pub enum Easing {
+    /// The reason stands until a probe has succeeded; one may pass from then on.
+    HalfOpen {
+        /// From when on.
+        at: UnixMillis,
+    },
+    /// The reason is gone; a breaker without reasons is closed.
+    Gone,
 }
 
 /// A breaker opened, or got another reason.

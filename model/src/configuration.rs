@@ -3,6 +3,7 @@
 //! It is replaced whole, never patched: an agent that holds generation 7 knows everything that
 //! generation 7 says. Agents refuse a lower generation than they hold.
 
+use crate::breaker_limits::BreakerLimits;
 use crate::check::CheckRef;
 use crate::counter::ConfigurationGeneration;
 use crate::name::{PlaybookName, RemediationName, ServiceName};
@@ -26,6 +27,9 @@ pub struct Declared {
     pub services: Vec<Service>,
     /// All remediations, playbooks resolved to versions and parameters completed.
     pub remediations: Vec<Remediation>,
+    /// The limits of breakers that no single remediation owns.
+    #[serde(default)]
+    pub breakers: BreakerLimits,
 }
 
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
@@ -36,6 +40,7 @@ pub struct Configuration {
     generation: ConfigurationGeneration,
     services: Vec<Service>,
     remediations: Vec<Remediation>,
+    breakers: BreakerLimits,
 }
 
 /// Why a set of services and remediations is no configuration.
@@ -87,7 +92,7 @@ impl Configuration {
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
     pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
-        let Declared { services, remediations } = declared;
+        let Declared { services, remediations, breakers } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -122,7 +127,7 @@ impl Configuration {
                 });
             }
         }
-        Ok(Self { generation, services, remediations })
+        Ok(Self { generation, services, remediations, breakers })
     }
 
     /// Its generation.
@@ -134,15 +139,15 @@ impl Configuration {
     /// What was declared.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        let Self { generation: _, services, remediations } = self;
-        Declared { services: services.clone(), remediations: remediations.clone() }
+        let Self { generation: _, services, remediations, breakers } = self;
+        Declared { services: services.clone(), remediations: remediations.clone(), breakers: breakers.clone() }
     }
 
     /// Whether exactly this was declared.
     #[must_use]
     pub fn declares(&self, declared: &Declared) -> bool {
-        let Declared { services, remediations } = declared;
-        &self.services == services && &self.remediations == remediations
+        let Declared { services, remediations, breakers } = declared;
+        &self.services == services && &self.remediations == remediations && &self.breakers == breakers
     }
 
     /// All services.
@@ -155,6 +160,12 @@ impl Configuration {
     #[must_use]
     pub fn remediations(&self) -> &[Remediation] {
         &self.remediations
+    }
+
+    /// The limits of breakers that no single remediation owns.
+    #[must_use]
+    pub const fn breakers(&self) -> &BreakerLimits {
+        &self.breakers
     }
 
     /// The service of this name.
@@ -192,13 +203,15 @@ struct RawConfiguration {
     generation: ConfigurationGeneration,
     services: Vec<Service>,
     remediations: Vec<Remediation>,
+    #[serde(default)]
+    breakers: BreakerLimits,
 }
 
 impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        let RawConfiguration { generation, services, remediations } = raw;
-        Self::new(generation, Declared { services, remediations })
+        let RawConfiguration { generation, services, remediations, breakers } = raw;
+        Self::new(generation, Declared { services, remediations, breakers })
     }
 }

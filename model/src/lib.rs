@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
-//! | [`check`], [`service`], [`guard`], [`remediation`], [`configuration`] | what operators write |
+//! | [`check`], [`service`], [`guard`], [`remediation`], [`breaker_limits`], [`configuration`] | what operators write |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
@@ -17,6 +17,7 @@
 //! | [`record`] | the log's entries |
 
 pub mod breaker;
+pub mod breaker_limits;
 pub mod check;
 pub mod config_file;
 pub mod configuration;

@@ -4,7 +4,7 @@
 //! The envelope's bytes are kept as they were signed. The log's records are at once the control
 //! plane's events: its state is a projection of them and of nothing else.
 
-use crate::breaker::{BreakerClosed, BreakerOpened, ResumeOrder, StopOrder};
+use crate::breaker::{BreakerClosed, BreakerEased, BreakerOpened, ResumeOrder, StopOrder};
 use crate::check::Transition;
 use crate::configuration::Configuration;
 use crate::counter::{AgentSequence, CertificateGeneration};
@@ -186,6 +186,8 @@ bodies! {
     RequestWithheld(RequestWithheld) = 30, "request-withheld";
     /// A person was revoked: their roles and all certificates until here.
     PersonRevoked(PersonRevoked) = 31, "person-revoked";
+    /// A reason for which a breaker is open has ended.
+    BreakerEased(BreakerEased) = 36, "breaker-eased";
     /// A person's signing key was registered.
     PersonKeySet(PersonKeySet) = 40, "person-key-set";
     /// A drill passed a stage.
@@ -458,6 +460,7 @@ impl Kind {
             | Self::RunUnresolved
             | Self::BreakerOpened
             | Self::BreakerClosed
+            | Self::BreakerEased
             | Self::AutomationStopped
             | Self::AutomationResumed
             | Self::DrillStarted

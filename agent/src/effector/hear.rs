@@ -246,6 +246,7 @@ impl Effector {
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
+            | Body::BreakerEased(_)
             | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)

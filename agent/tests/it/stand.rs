@@ -354,6 +354,9 @@ fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration
         modes: BTreeMap::from([(staging, Mode::Auto)]),
         guard: Guard::default(),
     };
-    Configuration::new(generation, Declared { services: vec![service], remediations: vec![remediation] })
-        .expect("it holds together")
+    Configuration::new(
+        generation,
+        Declared { services: vec![service], remediations: vec![remediation], ..Declared::default() },
+    )
+    .expect("it holds together")
 }

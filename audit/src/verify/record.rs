@@ -134,6 +134,7 @@ impl Records {
             (Body::AutomationResumed(order), _) => standing.resume(order),
             (Body::BreakerOpened(opened), _) => standing.open_breaker(opened),
             (Body::BreakerClosed(closed), _) => standing.close_breaker(closed),
+            (Body::BreakerEased(eased), _) => standing.ease_breaker(eased),
             (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
             (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, at),
             (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
@@ -229,6 +230,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::RunUnresolved
         | Kind::BreakerOpened
         | Kind::BreakerClosed
+        | Kind::BreakerEased
         | Kind::AutomationStopped
         | Kind::AutomationResumed
         | Kind::DrillStarted

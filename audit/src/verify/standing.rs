@@ -5,7 +5,9 @@ use super::hosts::Hosts;
 use super::runs::Runs;
 use crate::envelope::Envelope;
 use crate::key::PublicKey;
-use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, ResumeOrder, Scope, StopOrder};
+use fettle_model::breaker::{
+    BreakerClosed, BreakerEased, BreakerOpened, Easing, OpenReason, ResumeOrder, Scope, StopOrder,
+};
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::StopEpoch;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
@@ -182,8 +184,24 @@ impl Standing {
     pub(super) fn open_breaker(&mut self, opened: &BreakerOpened) {
         let breaker = self.breakers.entry(opened.scope.clone()).or_default();
         // A reason of one kind is replaced: after a failed probe the breaker opens anew.
-        breaker.reasons.retain(|(reason, _)| std::mem::discriminant(reason) != std::mem::discriminant(&opened.because));
+        breaker.reasons.retain(|(reason, _)| reason.kind() != opened.because.kind());
         breaker.reasons.push((opened.because.clone(), opened.half_open_at));
+    }
+
+    pub(super) fn ease_breaker(&mut self, eased: &BreakerEased) {
+        let Some(breaker) = self.breakers.get_mut(&eased.scope) else { return };
+        match eased.easing {
+            Easing::HalfOpen { at } => {
+                let ended = breaker.reasons.iter_mut().find(|(reason, _)| reason.kind() == eased.reason);
+                if let Some((_, half_open_at)) = ended {
+                    *half_open_at = Some(at);
+                }
+            }
+            Easing::Gone => breaker.reasons.retain(|(reason, _)| reason.kind() != eased.reason),
+        }
+        if breaker.reasons.is_empty() {
+            self.breakers.remove(&eased.scope);
+        }
     }
 
     pub(super) fn close_breaker(&mut self, closed: &BreakerClosed) {

@@ -423,7 +423,7 @@ pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
         modes: BTreeMap::from([(parsed("staging"), Mode::Auto), (parsed("production"), Mode::Auto)]),
         guard: Guard { max_in_flight: fettle_model::guard::Amount::Count(in_flight), ..Guard::default() },
     };
-    let declared = Declared { services: vec![service], remediations: vec![remediation] };
+    let declared = Declared { services: vec![service], remediations: vec![remediation], ..Declared::default() };
     Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent")
 }
 

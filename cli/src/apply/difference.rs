@@ -1,5 +1,6 @@
 //! What a new configuration changes, item by item. Pure.
 
+use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::configuration::Declared;
 use fettle_model::remediation::Remediation;
 use fettle_model::service::Service;
@@ -11,6 +12,7 @@ use std::fmt;
 pub(super) struct Difference {
     services: Vec<Item>,
     remediations: Vec<Item>,
+    breakers: Vec<&'static str>,
 }
 
 /// One thing that changes.
@@ -32,7 +34,7 @@ enum Change {
 
 impl Difference {
     pub(super) const fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.remediations.is_empty()
+        self.services.is_empty() && self.remediations.is_empty() && self.breakers.is_empty()
     }
 }
 
@@ -49,17 +51,21 @@ impl fmt::Display for Difference {
                 writeln!(f, "{mark} {kind} {name}{space}{detail}")?;
             }
         }
+        if !self.breakers.is_empty() {
+            writeln!(f, "~ breakers  {}", self.breakers.join(", "))?;
+        }
         Ok(())
     }
 }
 
 pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
     // Destructured, so that a new part cannot be forgotten here.
-    let Declared { services, remediations } = new;
+    let Declared { services, remediations, breakers } = new;
     let named = |answer: &Remediation| answer.name.to_string();
     Difference {
         services: items(&old.services, services, |service| service.name.to_string(), changed_service),
         remediations: items(&old.remediations, remediations, named, changed_remediation),
+        breakers: changed_limits(&old.breakers, breakers),
     }
 }
 
@@ -109,6 +115,34 @@ fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
     listed(&parts)
 }
 
+fn changed_limits(old: &BreakerLimits, new: &BreakerLimits) -> Vec<&'static str> {
+    let BreakerLimits {
+        environment_failures,
+        global_failures,
+        failure_window,
+        cooldown,
+        storm,
+        storm_window,
+        blindness,
+        silent_after,
+        log_lag,
+        steady_for,
+    } = new;
+    let parts = [
+        ("environment-failures", *environment_failures != old.environment_failures),
+        ("global-failures", *global_failures != old.global_failures),
+        ("failure-window", *failure_window != old.failure_window),
+        ("cooldown", *cooldown != old.cooldown),
+        ("storm", *storm != old.storm),
+        ("storm-window", *storm_window != old.storm_window),
+        ("blindness", *blindness != old.blindness),
+        ("silent-after", *silent_after != old.silent_after),
+        ("log-lag", *log_lag != old.log_lag),
+        ("steady-for", *steady_for != old.steady_for),
+    ];
+    parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| *part).collect()
+}
+
 fn listed(parts: &[(&str, bool)]) -> String {
     let changed: Vec<&str> = parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| *part).collect();
     changed.join(", ")
@@ -133,7 +167,7 @@ mod tests {
     fn what_is_added_changed_and_removed_is_named() {
         let old = [service("a", 1), service("b", 1), service("c", 1)];
         let new = [service("a", 1), service("b", 2), service("d", 1)];
-        let declared = |services: &[Service]| Declared { services: services.to_vec(), remediations: Vec::new() };
+        let declared = |services: &[Service]| Declared { services: services.to_vec(), ..Declared::default() };
         let (old, new) = (declared(&old), declared(&new));
         let found = difference(&old, &new);
         assert_eq!(found.to_string(), "~ service b  tier\n+ service d\n- service c\n");

@@ -56,6 +56,15 @@ pub(crate) fn open_reason(reason: &OpenReason) -> String {
         OpenReason::Failures { count: number, allowed } => {
             format!("{} in the window, {allowed} allowed", count(u64::from(*number), "failure"))
         }
+        OpenReason::Storm { unhealthy, hosts, allowed } => {
+            format!("a storm: {unhealthy} of {} unhealthy, {allowed} allowed", count(u64::from(*hosts), "host"))
+        }
+        OpenReason::Blindness { silent, hosts, allowed } => {
+            format!("blindness: {silent} of {} silent, {allowed} allowed", count(u64::from(*hosts), "agent"))
+        }
+        OpenReason::LogLag { lag, allowed } => {
+            format!("the log lags: a record took {} ms, {} allowed", lag.as_millis(), allowed.as_millis())
+        }
         OpenReason::ByHand { by, why } => format!("stopped by {by}: {why}"),
     }
 }

@@ -7,7 +7,7 @@
 use super::entry::Stamp;
 use super::runs::{Role, Run};
 use super::state::State;
-use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
+use fettle_model::breaker::{BreakerClosed, BreakerEased, BreakerOpened, Easing, OpenReason, ReasonKind, Scope};
 use fettle_model::counter::LogPosition;
 use fettle_model::guard::Guard;
 use fettle_model::id::{PermitId, RunId};
@@ -17,15 +17,6 @@ use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Failures allowed in one environment within [`FLEET_FAILURE_WINDOW`], whatever the service.
-pub const ENVIRONMENT_MAX_FAILURES: u32 = 5;
-/// Failures allowed anywhere within [`FLEET_FAILURE_WINDOW`].
-pub const GLOBAL_MAX_FAILURES: u32 = 10;
-/// The window of the environment and global breakers.
-pub const FLEET_FAILURE_WINDOW: Duration = Duration::from_hours(1);
-/// How long the environment and global breakers stay open before they let a probe pass.
-pub const FLEET_BREAKER_COOLDOWN: Duration = Duration::from_mins(15);
-
 /// Failures kept for counting. Far above every limit that opens a breaker: once one is open, one probe
 /// at a time adds to them.
 const MAX_FAILURES_KEPT: usize = 10_000;
@@ -33,14 +24,19 @@ const MAX_FAILURES_KEPT: usize = 10_000;
 /// A breaker that is not closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBreaker {
-    /// Why; each reason clears by its own rule.
-    pub because: Vec<OpenReason>,
+    reasons: BTreeMap<ReasonKind, Held>,
     /// When it last opened.
     pub opened: Stamp,
-    /// When it goes half-open by itself.
-    pub half_open_at: Option<UnixMillis>,
     /// The probe that is under way.
     pub probe: Option<Probe>,
+}
+
+/// One reason for which a breaker is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::core) struct Held {
+    pub(in crate::core) because: OpenReason,
+    /// From when on it lets a probe pass, or is gone; `None` while what it says still holds.
+    pub(in crate::core) half_open_at: Option<UnixMillis>,
 }
 
 /// The one run that a half-open breaker lets pass.
@@ -53,6 +49,25 @@ pub struct Probe {
 }
 
 impl OpenBreaker {
+    /// Why; each reason clears by its own rule.
+    #[must_use]
+    pub fn because(&self) -> Vec<OpenReason> {
+        self.reasons.values().map(|held| held.because.clone()).collect()
+    }
+
+    /// When it goes half-open by itself: when the last of its reasons does. `None` while one of them holds.
+    #[must_use]
+    pub fn half_open_at(&self) -> Option<UnixMillis> {
+        self.reasons
+            .values()
+            .map(|held| held.half_open_at)
+            .try_fold(UnixMillis(0), |last, at| at.map(|at| last.max(at)))
+    }
+
+    pub(in crate::core) fn held(&self, kind: ReasonKind) -> Option<&Held> {
+        self.reasons.get(&kind)
+    }
+
     fn is_probed_by(&self, run: &Run) -> bool {
         self.probe.is_some_and(|probe| probe.permit == run.permit.permit)
     }
@@ -115,11 +130,14 @@ impl Failure {
 impl Breakers {
     pub(in crate::core) fn standing(&self, scope: &Scope, wall: UnixMillis) -> Standing<'_> {
         let Some(breaker) = self.open.get(scope) else { return Standing::Closed };
-        let by_hand = breaker.because.iter().any(|reason| matches!(reason, OpenReason::ByHand { .. }));
-        match breaker.half_open_at {
-            Some(at) if at <= wall && !by_hand => Standing::HalfOpen(breaker),
+        match breaker.half_open_at() {
+            Some(at) if at <= wall => Standing::HalfOpen(breaker),
             Some(_) | None => Standing::Open(breaker),
         }
+    }
+
+    pub(in crate::core) fn get(&self, scope: &Scope) -> Option<&OpenBreaker> {
+        self.open.get(scope)
     }
 
     pub(in crate::core) fn open(&self) -> impl Iterator<Item = (&Scope, &OpenBreaker)> {
@@ -141,20 +159,32 @@ impl Breakers {
     }
 
     pub(in crate::core) fn on_opened(&mut self, opened: &BreakerOpened, stamp: Stamp) {
+        let held = Held { because: opened.because.clone(), half_open_at: opened.half_open_at };
         let breaker = self.open.entry(opened.scope.clone()).or_insert_with(|| OpenBreaker {
-            because: Vec::new(),
+            reasons: BTreeMap::new(),
             opened: stamp,
-            half_open_at: None,
             probe: None,
         });
-        let same_kind = |known: &OpenReason| std::mem::discriminant(known) == std::mem::discriminant(&opened.because);
-        breaker.because.retain(|known| !same_kind(known));
-        breaker.because.push(opened.because.clone());
-        breaker.because.sort();
+        breaker.reasons.insert(opened.because.kind(), held);
         breaker.opened = stamp;
-        // A reason that a person must clear does not take away the time of one that clears by itself.
-        breaker.half_open_at = opened.half_open_at.or(breaker.half_open_at);
         breaker.probe = None;
+    }
+
+    pub(in crate::core) fn on_eased(&mut self, eased: &BreakerEased) {
+        let Some(breaker) = self.open.get_mut(&eased.scope) else { return };
+        match eased.easing {
+            Easing::HalfOpen { at } => {
+                if let Some(held) = breaker.reasons.get_mut(&eased.reason) {
+                    held.half_open_at = Some(at);
+                }
+            }
+            Easing::Gone => {
+                breaker.reasons.remove(&eased.reason);
+            }
+        }
+        if breaker.reasons.is_empty() {
+            self.open.remove(&eased.scope);
+        }
     }
 
     pub(in crate::core) fn on_closed(&mut self, closed: &BreakerClosed, stamp: Stamp) {
@@ -210,12 +240,11 @@ struct Limits {
 }
 
 fn limits(state: &State, run: &Run, scope: &Scope) -> Limits {
+    let wide = state.configuration().breakers();
     match scope {
-        Scope::Global => {
-            Limits { allowed: GLOBAL_MAX_FAILURES, window: FLEET_FAILURE_WINDOW, cooldown: FLEET_BREAKER_COOLDOWN }
-        }
+        Scope::Global => Limits { allowed: wide.global_failures, window: wide.failure_window, cooldown: wide.cooldown },
         Scope::Environment(_) => {
-            Limits { allowed: ENVIRONMENT_MAX_FAILURES, window: FLEET_FAILURE_WINDOW, cooldown: FLEET_BREAKER_COOLDOWN }
+            Limits { allowed: wide.environment_failures, window: wide.failure_window, cooldown: wide.cooldown }
         }
         Scope::Service(_) | Scope::Playbook(_) => {
             let remediation = match &run.permit.purpose {
@@ -240,6 +269,8 @@ pub(in crate::core) fn opened_by(state: &State, run: &Run, wall: UnixMillis) -> 
         let counts = run.role() == Role::Remediation;
         let count = state.breakers.failures_since(&scope, window, wall).saturating_add(u32::from(counts));
         let opens = match state.breakers.open.get(&scope) {
+            // Runs that were under way when it opened for something else may fail all the same.
+            Some(breaker) if breaker.held(ReasonKind::Failures).is_none() && counts && count > allowed => true,
             Some(breaker) => breaker.is_probed_by(run),
             None => counts && count > allowed,
         };

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -22,6 +22,7 @@ mod attempts;
 mod authorisation;
 mod breakers;
 mod budgets;
+mod conditions;
 mod coverage;
 mod decide;
 mod drills;
@@ -37,6 +38,7 @@ mod ramps;
 mod reclaim;
 mod runs;
 mod said;
+mod sickness;
 mod state;
 mod stops;
 mod tallies;
@@ -48,10 +50,8 @@ pub use authorisation::{
     Authorisation, AuthorisationFacts, PersonAction, PlaybookFacts, PurposeKind, Resource, Subject,
     facts_for_authorisation,
 };
-pub use breakers::{
-    ENVIRONMENT_MAX_FAILURES, FLEET_BREAKER_COOLDOWN, FLEET_FAILURE_WINDOW, GLOBAL_MAX_FAILURES, OpenBreaker, Probe,
-    Standing,
-};
+pub use breakers::{OpenBreaker, Probe, Standing};
+pub use conditions::{Heard, Senses};
 pub use coverage::coverage;
 pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
 pub use decide::enrolment::{

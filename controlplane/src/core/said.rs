@@ -48,6 +48,7 @@ impl<'a> Said<'a> {
             | Body::RunUnresolved(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
+            | Body::BreakerEased(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)

@@ -17,6 +17,7 @@ use super::ramps::Ramps;
 use super::reclaim;
 use super::runs::{Run, RunState, Runs, ends_permit};
 use super::said::Said;
+use super::sickness::Sickness;
 use super::stops::Stops;
 use super::tallies::{Hands, Tallies};
 use fettle_model::check::{CheckRef, Transition};
@@ -32,6 +33,7 @@ use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::{Manifest, Reversibility};
 use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
 use fettle_model::run::{Ending, Plan, RunRecord};
+use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the log says. Two states are equal when the logs say the same.
@@ -44,6 +46,7 @@ pub struct State {
     configured: Option<Stamp>,
     attempts: Ledger,
     pub(in crate::core) tallies: Tallies,
+    pub(in crate::core) sickness: Sickness,
     pub(in crate::core) budgets: Budgets,
     pub(in crate::core) ramps: Ramps,
     pub(in crate::core) people: People,
@@ -229,6 +232,7 @@ impl State {
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
+            | Body::BreakerEased(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillEnded(_)
@@ -255,7 +259,7 @@ impl State {
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
             Body::CertificateIssued(issued) => self.certify(issued, stamp),
-            Body::HostStateSet(set) => self.set_host_state(set.host, set.state),
+            Body::HostStateSet(set) => self.set_host_state(set.host, set.state, stamp.at),
             Body::PublisherTrusted(trusted) => self.people.trust(trusted),
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
             Body::ConfigurationSet(set) => {
@@ -263,18 +267,28 @@ impl State {
                 self.configured = Some(stamp);
                 let configuration = &self.configuration;
                 self.ramps.keep(|name| configuration.remediation(name).is_some());
-                self.count_anew();
+                self.count_anew(stamp.at);
             }
             Body::PermitGranted(permit) => self.grant(permit, stamp),
             Body::PermitRefused(refusal) => self.answers.refused(refusal, stamp),
             Body::RunUnresolved(unresolved) => self.give_up(unresolved.permit, unresolved.host, stamp),
             Body::BreakerOpened(opened) => self.breakers.on_opened(opened, stamp),
             Body::BreakerClosed(closed) => self.breakers.on_closed(closed, stamp),
+            Body::BreakerEased(eased) => self.breakers.on_eased(eased),
             Body::AutomationStopped(order) => self.stops.stop(order, stamp),
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
-            Body::DrillStarted(drill) => self.drills.start(drill, stamp),
+            Body::DrillStarted(drill) => {
+                self.drills.start(drill, stamp);
+                self.sickness.spare(drill.host);
+            }
             Body::DrillStagePassed(passed) => self.drills.pass(passed, stamp),
-            Body::DrillEnded(ending) => self.drills.end(ending, stamp),
+            Body::DrillEnded(ending) => {
+                let host = self.drills.get(ending.drill).map(|running| running.drill.host);
+                self.drills.end(ending, stamp);
+                if let Some(host) = host {
+                    self.examine(host, stamp.at);
+                }
+            }
             Body::EvidenceEarned(evidence) => self.playbooks.earn(evidence, stamp),
             Body::IncidentOpened(incident) => self.call(incident, stamp),
             // Kept in the log for people and auditors; no rule depends on them.
@@ -294,7 +308,7 @@ impl State {
     fn fold_agent(&mut self, host: HostId, said: Said<'_>, stamp: Stamp) {
         match said {
             Said::Described(description) => {
-                self.change_host(host, |host| host.description = Some(description.clone()));
+                self.change_host(host, stamp.at, |host| host.description = Some(description.clone()));
             }
             Said::Saw(transition) => self.see(host, transition, stamp),
             // The answer is what counts, and it is a record of its own.
@@ -335,23 +349,37 @@ impl State {
         self.hosts.insert(enrolled.host, Host::enrolled(enrolled, stamp));
     }
 
-    fn set_host_state(&mut self, host: HostId, state: HostState) {
-        self.change_host(host, |host| host.state = state);
+    fn set_host_state(&mut self, host: HostId, state: HostState, at: UnixMillis) {
+        self.change_host(host, at, |host| host.state = state);
     }
 
     /// Changes what is known of a host, and what its groups add up to with it.
-    fn change_host<T>(&mut self, host: HostId, change: impl FnOnce(&mut Host) -> T) -> Option<T> {
+    fn change_host<T>(&mut self, host: HostId, at: UnixMillis, change: impl FnOnce(&mut Host) -> T) -> Option<T> {
         let hands = self.hands(host);
         let known = self.hosts.get_mut(&host)?;
         self.tallies.leave(known, hands, &self.configuration);
         let changed = change(known);
         self.tallies.join(known, hands, &self.configuration);
+        self.examine(host, at);
         Some(changed)
     }
 
-    /// A configuration decides who is in which group.
-    fn count_anew(&mut self) {
+    /// Counts a host as sick or well; one that a drill breaks on purpose is neither.
+    fn examine(&mut self, host: HostId, at: UnixMillis) {
+        if let Some(known) = self.hosts.get(&host)
+            && self.drills.on_host(host).is_none()
+        {
+            self.sickness.see(known, &self.configuration, at);
+        }
+    }
+
+    /// A configuration decides who is in which group. Who was sick before does not count in it.
+    fn count_anew(&mut self, at: UnixMillis) {
         self.tallies = Tallies::default();
+        self.sickness = Sickness::default();
+        for host in self.hosts.keys().copied().collect::<Vec<_>>() {
+            self.examine(host, at);
+        }
         for host in self.hosts.values() {
             self.tallies.join(host, self.hands(host.id), &self.configuration);
         }
@@ -362,7 +390,7 @@ impl State {
 
     fn see(&mut self, host: HostId, transition: &Transition, stamp: Stamp) {
         let healthy_for = self.configuration.answer_to(&transition.of).map(|answer| answer.guard.healthy_for);
-        let Some(seen) = self.change_host(host, |known| known.see(transition, stamp)) else { return };
+        let Some(seen) = self.change_host(host, stamp.at, |known| known.see(transition, stamp)) else { return };
         match seen {
             Seen::Ignored => return,
             Seen::LeftHealth(healthy) if healthy_for.is_some_and(|enough| healthy >= enough) => {

@@ -62,12 +62,26 @@ pub(in crate::core) fn share(host: &Host, service: &Service, hands: Hands) -> Sh
 
 /// The tallies of all groups that have a host or a permit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::core) struct Tallies(BTreeMap<ServiceName, BTreeMap<EnvironmentName, Tally>>);
+pub(in crate::core) struct Tallies {
+    groups: BTreeMap<ServiceName, BTreeMap<EnvironmentName, Tally>>,
+    /// Hosts that are in a group, by environment.
+    hosts: BTreeMap<EnvironmentName, u32>,
+}
 
 impl Tallies {
     /// The tally of a service in an environment.
     pub(in crate::core) fn of(&self, service: &ServiceName, environment: &EnvironmentName) -> Tally {
-        self.0.get(service).and_then(|environments| environments.get(environment)).copied().unwrap_or_default()
+        self.groups.get(service).and_then(|environments| environments.get(environment)).copied().unwrap_or_default()
+    }
+
+    /// The environments that have a host in a group, and how many.
+    pub(in crate::core) fn environments(&self) -> impl Iterator<Item = (&EnvironmentName, u32)> {
+        self.hosts.iter().map(|(name, hosts)| (name, *hosts))
+    }
+
+    /// Hosts of an environment that are in a group.
+    pub(in crate::core) fn hosts_in(&self, environment: &EnvironmentName) -> u32 {
+        self.hosts.get(environment).copied().unwrap_or(0)
     }
 
     /// A host comes in, or comes back changed.
@@ -92,16 +106,30 @@ impl Tallies {
 
     fn add_up(&mut self, host: &Host, hands: Hands, configuration: &Configuration, one: impl Fn(&mut u32)) {
         let carried = host.description.iter().flat_map(|description| &description.services);
+        let mut anywhere = Share::None;
         for service in carried.filter_map(|carried| configuration.service(&carried.name)) {
             let share = share(host, service, hands);
             match share {
                 Share::None => {}
-                Share::Unhealthy | Share::Healthy => self.change(&service.name, &host.environment, |tally| {
-                    one(&mut tally.size);
-                    if share == Share::Healthy {
-                        one(&mut tally.healthy);
-                    }
-                }),
+                Share::Unhealthy | Share::Healthy => {
+                    anywhere = share;
+                    self.change(&service.name, &host.environment, |tally| {
+                        one(&mut tally.size);
+                        if share == Share::Healthy {
+                            one(&mut tally.healthy);
+                        }
+                    });
+                }
+            }
+        }
+        match anywhere {
+            Share::None => {}
+            Share::Unhealthy | Share::Healthy => {
+                let hosts = self.hosts.entry(host.environment.clone()).or_default();
+                one(hosts);
+                if *hosts == 0 {
+                    self.hosts.remove(&host.environment);
+                }
             }
         }
     }
@@ -111,18 +139,18 @@ impl Tallies {
         let mut tally = self.of(service, environment);
         change(&mut tally);
         if tally != Tally::default() {
-            let environments = match self.0.get_mut(service) {
+            let environments = match self.groups.get_mut(service) {
                 Some(environments) => environments,
-                None => self.0.entry(service.clone()).or_default(),
+                None => self.groups.entry(service.clone()).or_default(),
             };
             match environments.get_mut(environment) {
                 Some(known) => *known = tally,
                 None => drop(environments.insert(environment.clone(), tally)),
             }
-        } else if let Some(environments) = self.0.get_mut(service) {
+        } else if let Some(environments) = self.groups.get_mut(service) {
             environments.remove(environment);
             if environments.is_empty() {
-                self.0.remove(service);
+                self.groups.remove(service);
             }
         }
     }

@@ -16,6 +16,7 @@ mod admission;
 mod agents;
 mod allowance;
 mod enrolment;
+pub(crate) mod hearing;
 mod pace;
 mod session;
 pub mod switchboard;

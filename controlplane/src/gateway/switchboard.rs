@@ -234,6 +234,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
+            | Body::BreakerEased(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -4,6 +4,7 @@ use super::{Clocks, Done, Entry, Feed, Job, Look, View, feed::Batch};
 use crate::authority::{Authority, Petition};
 use crate::core::{
     self, AgentRecord, Append, ApplyError, Command, Core, Decision, Fresh, Outcome, PersonCommand, PersonRequest,
+    Senses,
 };
 use crate::journal::{AppendError, Journal, MAX_BATCH, Row};
 use crate::log::{Log, LogError};
@@ -58,6 +59,7 @@ pub(super) struct Thread {
     pub(super) authority: Authority,
     pub(super) clocks: Clocks,
     pub(super) feed: Feed,
+    pub(super) senses: Senses,
     #[cfg(feature = "hold-points")]
     pub(super) hold: super::hold::Hold,
 }
@@ -109,6 +111,7 @@ impl Haste {
                 | Kind::RunUnresolved
                 | Kind::BreakerOpened
                 | Kind::BreakerClosed
+                | Kind::BreakerEased
                 | Kind::AutomationStopped
                 | Kind::AutomationResumed
                 | Kind::DrillStarted
@@ -120,6 +123,7 @@ impl Haste {
                 | Kind::ForkSeen
                 | Kind::RunWished => Self::Some,
             },
+            Job::Sense(_) => Self::None,
             Job::Command { .. } | Job::Person { .. } | Job::Inspect(_) => Self::Some,
         }
     }
@@ -177,6 +181,10 @@ impl Thread {
                 let command = self.person_command(by, *request);
                 self.decide(&command, None, Some(reply), in_hand).map(drop)
             }
+            Job::Sense(heard) => {
+                self.senses.heard = heard;
+                Ok(())
+            }
             Job::Inspect(look) => {
                 in_hand.inspections.push(look);
                 Ok(())
@@ -209,7 +217,8 @@ impl Thread {
 
     fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {
         for _ in 0..MAX_TICKS {
-            let command = Command::Tick { incident: IncidentId::from_uuid(mint::uuid()) };
+            let senses = self.senses.clone();
+            let command = Command::Tick { incident: IncidentId::from_uuid(mint::uuid()), senses };
             if self.decide(&command, None, None, in_hand)? == 0 {
                 break;
             }
@@ -278,7 +287,11 @@ impl Thread {
 
     fn commit(&mut self, in_hand: InHand) -> Result<(), LeaderError> {
         let InHand { haste: _, records, waiting, inspections } = in_hand;
+        let begun = self.clocks.now().monotonic;
         let entries = self.publish(records)?;
+        if !entries.is_empty() {
+            self.senses.lag = begun.until(self.clocks.now().monotonic);
+        }
         for Waiting { reply, outcome, entries: range } in waiting {
             let entries = entries.get(range).map(<[_]>::to_vec).unwrap_or_default();
             // Whoever asked may have gone; the records are in the log all the same.

@@ -19,7 +19,7 @@ pub use batch::LeaderError;
 pub use feed::{Batch, FEED_BATCHES, Feed};
 pub use start::{Ahead, Clocks, Opened, StartError, open, read_state};
 
-use crate::core::{Command, Core, Outcome, PersonRequest};
+use crate::core::{Command, Core, Heard, Outcome, PersonRequest};
 use crate::journal::{Journal, JournalError};
 use crate::log::{Log, LogError};
 use fettle_audit::note::KeyName;
@@ -27,7 +27,8 @@ use fettle_audit::published::Published;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_model::counter::{LogPosition, TreeSize};
 use fettle_model::id::HostId;
-use fettle_model::name::PersonName;
+use fettle_model::name::{EnvironmentName, PersonName};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -81,6 +82,8 @@ pub enum Job {
         /// The answer.
         reply: oneshot::Sender<Done>,
     },
+    /// Take note of how the agents are heard; the next tick acts on it.
+    Sense(BTreeMap<EnvironmentName, Heard>),
     /// Look at the state and the log; changes nothing.
     Inspect(Look),
 }
@@ -204,6 +207,14 @@ impl Leader {
     /// When the leader has ended.
     pub async fn command(&self, command: Command) -> Result<Done, Gone> {
         self.ask(|reply| Job::Command { command: Box::new(command), reply }).await
+    }
+
+    /// Says how the agents are heard.
+    ///
+    /// # Errors
+    /// When the leader has ended.
+    pub async fn sense(&self, heard: BTreeMap<EnvironmentName, Heard>) -> Result<(), Gone> {
+        self.inbox.send(Job::Sense(heard)).await.map_err(|_| Gone)
     }
 
     /// Waits until the leader has ended.

@@ -4,7 +4,7 @@
 use super::batch::Thread;
 use super::{Feed, INBOX_JOBS, Leader, LeaderError};
 use crate::authority::Authority;
-use crate::core::{ApplyError, Core, Entry, Monotonic, Now, State};
+use crate::core::{ApplyError, Core, Entry, Monotonic, Now, Senses, State};
 use crate::journal::{Journal, JournalError, MAX_BATCH};
 use crate::log::checkpoints::{Checkpoints, CheckpointsError};
 use crate::log::tiles::Tiles;
@@ -164,6 +164,7 @@ pub fn open(
         authority,
         clocks,
         feed: feed.clone(),
+        senses: Senses::default(),
         #[cfg(feature = "hold-points")]
         hold: super::hold::Hold::from_environment(),
     };

@@ -2,6 +2,8 @@
 
 use super::rows::host_name;
 use crate::core::State;
+use crate::time_text::utc;
+use fettle_model::breaker::Easing;
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::HostId;
 use fettle_model::identity::HeldRole;
@@ -87,6 +89,13 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),
         Body::BreakerOpened(opened) => format!("the breaker {} opened", opened.scope),
         Body::BreakerClosed(closed) => format!("the breaker {} closed", closed.scope),
+        Body::BreakerEased(eased) => {
+            let ended = format!("the breaker {}: its {} is over", eased.scope, eased.reason.as_str());
+            match eased.easing {
+                Easing::HalfOpen { at } => format!("{ended}, and from {} on a probe may pass", utc(at)),
+                Easing::Gone => ended,
+            }
+        }
         Body::AutomationStopped(order) => format!("{} stopped by {}: {}", order.scope, order.by, order.why),
         Body::AutomationResumed(order) => format!("{} resumed by {}: {}", order.scope, order.by, order.why),
         Body::DrillStarted(drill) => format!(

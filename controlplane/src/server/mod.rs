@@ -13,6 +13,7 @@ pub use listening::{Listening, ListeningError, operators_address};
 
 use crate::authority::{Authority as Policies, InvalidPolicies};
 use crate::config::{Config, ConfigError};
+use crate::gateway::hearing;
 use crate::gateway::switchboard::Switchboard;
 use crate::gateway::{AgentsService, EnrolmentService, Shared};
 use crate::init::InitError;
@@ -155,6 +156,7 @@ pub async fn start(state: StateDir, clocks: Clocks, stop: CancellationToken) -> 
     let ports = bound.serve(&shared, &certificates);
     // Both end with `stop`: their feed closes, their token is cancelled.
     drop(tokio::spawn(follow(shared.clone())));
+    drop(tokio::spawn(hearing::listen(shared.clone())));
     let watched = shared.clone();
     drop(tokio::spawn(certificates.keep(shared)));
     listening.tell(&state, &config, &addresses).map_err(ServeError::Listening)?;

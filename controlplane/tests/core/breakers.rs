@@ -2,10 +2,9 @@
 //! back what agents say.
 
 use crate::world::{Answer, World};
-use fettle_controlplane::core::{
-    ENVIRONMENT_MAX_FAILURES, FLEET_BREAKER_COOLDOWN, GLOBAL_MAX_FAILURES, Outcome, PersonRequest, views,
-};
+use fettle_controlplane::core::{Outcome, PersonRequest, views};
 use fettle_model::breaker::{BreakerOpened, OpenReason};
+use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::Status;
 use fettle_model::guard::Amount;
 use fettle_model::id::HostId;
@@ -47,7 +46,14 @@ fn opened(world: &World) -> Vec<(String, u32)> {
                 BreakerOpened { scope, because: OpenReason::Failures { count, .. }, .. } => {
                     Some((scope.to_string(), *count))
                 }
-                BreakerOpened { because: OpenReason::ByHand { .. }, .. } => None,
+                BreakerOpened {
+                    because:
+                        OpenReason::ByHand { .. }
+                        | OpenReason::Storm { .. }
+                        | OpenReason::Blindness { .. }
+                        | OpenReason::LogLag { .. },
+                    ..
+                } => None,
             },
             _ => None,
         })
@@ -143,21 +149,22 @@ fn failures_before_a_breaker_closed_no_longer_count() {
 #[test]
 fn the_wider_breakers_have_limits_of_their_own() {
     let (mut world, hosts) = world(1_000);
+    let BreakerLimits { environment_failures, global_failures, cooldown, .. } = world.limits.clone();
     let mut hosts = hosts.into_iter();
-    for _ in 0..ENVIRONMENT_MAX_FAILURES {
+    for _ in 0..environment_failures {
         fail(&mut world, hosts.next().expect("a host"));
     }
     assert_eq!(opened(&world), []);
     fail(&mut world, hosts.next().expect("a host"));
-    assert_eq!(opened(&world), [("environment:production".to_owned(), ENVIRONMENT_MAX_FAILURES + 1)]);
+    assert_eq!(opened(&world), [("environment:production".to_owned(), environment_failures + 1)]);
     while opened(&world).iter().all(|(scope, _)| scope != "global") {
-        world.advance(FLEET_BREAKER_COOLDOWN.saturating_sub(Duration::from_mins(10)));
+        world.advance(cooldown.saturating_sub(Duration::from_mins(10)));
         let scope = "environment:production".parse().expect("a scope");
         let resumed = world.person(PersonRequest::Resume { scope, why: "go on".to_owned() });
         assert!(matches!(resumed, Outcome::Done | Outcome::PersonRefused(_)));
         fail(&mut world, hosts.next().expect("a host"));
     }
-    assert_eq!(opened(&world).last(), Some(&("global".to_owned(), GLOBAL_MAX_FAILURES + 1)));
+    assert_eq!(opened(&world).last(), Some(&("global".to_owned(), global_failures + 1)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::oracle::Oracle;
 use crate::world::{World, description};
-use fettle_controlplane::core::PersonRequest;
+use fettle_controlplane::core::{Heard, PersonRequest, Senses};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::guard::{Amount, Guard};
@@ -13,6 +13,7 @@ use fettle_model::record::Body;
 use fettle_model::run::Ending;
 use proptest::prelude::*;
 use proptest::sample::select;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One thing that happens. Numbers pick among what there is.
@@ -34,7 +35,8 @@ enum Step {
     Inject(usize),
     State(usize, HostState),
     Describe(usize, &'static str),
-    Configure(Guard),
+    Configure(Guard, Amount),
+    Sense(Heard, Duration),
 }
 
 fn guards() -> impl Strategy<Value = Guard> {
@@ -98,7 +100,10 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => host().prop_map(Step::Inject),
         1 => (host(), state).prop_map(|(host, state)| Step::State(host, state)),
         1 => (host(), select(vec!["12", "12", "13"])).prop_map(|(host, os)| Step::Describe(host, os)),
-        2 => guards().prop_map(Step::Configure),
+        2 => (guards(), select(vec![30, 60, 100, 100, 100])).prop_map(|(guard, storm)| Step::Configure(guard, Amount::Percent(storm))),
+        1 => (select(vec![0_u32, 0, 0, 4]), select(vec![0, 0, 0, 11])).prop_map(|(silent, lag)| {
+            Step::Sense(Heard { hosts: 5, silent }, Duration::from_secs(lag))
+        }),
     ]
 }
 
@@ -202,8 +207,14 @@ impl Play {
                 os.clone_into(&mut described.os.version);
                 world.say(host, Body::HostDescribed(Box::new(described)));
             }),
-            Step::Configure(guard) => {
+            Step::Sense(heard, lag) => {
+                let production = "production".parse().expect("a name");
+                self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag };
+                self.world.tick();
+            }
+            Step::Configure(guard, storm) => {
                 self.world.guard = guard;
+                self.world.limits.storm = storm;
                 drop(self.world.configure());
             }
         }
@@ -237,7 +248,7 @@ proptest! {
 fn the_histories_reach_grants_refusals_and_lost_runs() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut grants, mut refusals, mut lost) = (0, 0, 0);
+    let (mut grants, mut refusals, mut lost, mut opened) = (0, 0, 0, 0);
     for _ in 0..20 {
         let history = proptest::collection::vec(steps(), 150).new_tree(&mut runner).expect("a history").current();
         let mut play = Play::new();
@@ -248,6 +259,8 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
         grants += play.oracle.grants - 2;
         refusals += play.oracle.refusals;
         lost += play.oracle.lost;
+        opened += play.oracle.opened;
     }
     assert!(grants > 50 && refusals > 100 && lost > 5, "{grants} grants, {refusals} refusals, {lost} lost runs");
+    assert!(opened > 50, "{opened} breakers opened by storms, blindness and a log that lags");
 }

@@ -9,6 +9,7 @@
 mod attempts;
 mod breakers;
 mod chain;
+mod conditions;
 mod coverage;
 mod drills;
 mod invariants;

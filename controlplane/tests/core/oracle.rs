@@ -3,7 +3,8 @@
 
 use crate::world::{Logged, World, web};
 use fettle_controlplane::core::{Group, State};
-use fettle_model::breaker::Scope;
+use fettle_model::breaker::{Easing, ReasonKind, Scope};
+use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::Status;
 use fettle_model::counter::{Fence, TransitionEpoch};
 use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
@@ -28,11 +29,25 @@ struct Known {
     healthy_since: Option<UnixMillis>,
     attempts: u32,
     fence: Fence,
+    sick: bool,
+    recovered: Option<UnixMillis>,
 }
 
+impl Known {
+    /// A host that a drill breaks is not looked at until the drill is over.
+    fn look(&mut self, at: UnixMillis) {
+        let sick = matches!(self.status, Some(Status::Critical | Status::Unknown));
+        if self.sick && !sick {
+            self.recovered = Some(at);
+        }
+        self.sick = sick;
+    }
+}
+
+/// When each reason of an open breaker lets a probe pass, and the probe.
 #[derive(Default)]
 struct Open {
-    half_open_at: UnixMillis,
+    reasons: BTreeMap<ReasonKind, Option<UnixMillis>>,
     probe: Option<PermitId>,
 }
 
@@ -51,6 +66,7 @@ pub(crate) struct Oracle {
     hosts: BTreeMap<HostId, Known>,
     in_flight: BTreeMap<PermitId, (HostId, Duration)>,
     guard: Guard,
+    limits: BreakerLimits,
     /// Environment, time, and whether a playbook runs: the one there is restarts, which nothing undoes.
     spent: Vec<(String, UnixMillis, bool)>,
     ramps: BTreeMap<String, Ramp>,
@@ -64,6 +80,8 @@ pub(crate) struct Oracle {
     pub(crate) grants: usize,
     pub(crate) refusals: usize,
     pub(crate) lost: usize,
+    /// Breakers that a condition of the fleet opened.
+    pub(crate) opened: usize,
 }
 
 impl Oracle {
@@ -139,6 +157,9 @@ impl Oracle {
                 let known = self.hosts.get_mut(&set.host).expect("an enrolled host");
                 known.active = set.state == HostState::Active;
                 known.revoked = set.state == HostState::Revoked;
+                if known.revoked {
+                    (known.sick, known.recovered) = (false, None);
+                }
             }
             Body::HostDescribed(description) => {
                 let known = self.hosts.get_mut(&author.expect("an agent")).expect("an enrolled host");
@@ -146,10 +167,16 @@ impl Oracle {
             }
             Body::ConfigurationSet(set) => {
                 self.guard = set.configuration.remediations().first().expect("one").guard.clone();
+                self.limits = set.configuration.breakers().clone();
+                for known in self.hosts.values_mut() {
+                    known.recovered = None;
+                }
             }
             Body::TransitionSeen(transition) => {
                 let healthy_for = self.guard.healthy_for;
-                let known = self.hosts.get_mut(&author.expect("an agent")).expect("an enrolled host");
+                let host = author.expect("an agent");
+                let drilled = self.drills.values().any(|drilled| *drilled == host);
+                let known = self.hosts.get_mut(&host).expect("an enrolled host");
                 let healthy = matches!(transition.to, Status::Passing | Status::Warning);
                 match (known.healthy_since, healthy) {
                     (Some(since), false) => {
@@ -163,6 +190,9 @@ impl Oracle {
                 }
                 known.status = Some(transition.to);
                 known.epoch = transition.epoch;
+                if !drilled {
+                    known.look(at);
+                }
             }
             Body::PermitGranted(permit) => {
                 self.granted(permit, at);
@@ -189,10 +219,22 @@ impl Oracle {
             Body::EvidenceEarned(evidence) => self.evidence.push((**evidence).clone()),
             Body::DrillStarted(drill) => {
                 self.drills.insert(drill.drill, drill.host);
+                let known = self.hosts.get_mut(&drill.host).expect("an enrolled host");
+                (known.sick, known.recovered) = (false, None);
             }
             Body::DrillEnded(ending) => {
-                assert!(self.drills.remove(&ending.drill).is_some(), "a drill ends twice");
+                let host = self.drills.remove(&ending.drill).expect("a drill ends once");
+                let known = self.hosts.get_mut(&host).expect("an enrolled host");
+                if !known.revoked {
+                    known.look(at);
+                }
             }
+            other => self.switched(other, at),
+        }
+    }
+
+    fn switched(&mut self, body: &Body, at: UnixMillis) {
+        match body {
             Body::AutomationStopped(order) => {
                 self.stopped.insert(order.scope.clone());
             }
@@ -200,8 +242,23 @@ impl Oracle {
                 self.stopped.remove(&order.scope);
             }
             Body::BreakerOpened(opened) => {
-                let half_open_at = opened.half_open_at.expect("failures clear by themselves");
-                self.breakers.insert(opened.scope.clone(), Open { half_open_at, probe: None });
+                let open = self.breakers.entry(opened.scope.clone()).or_default();
+                open.reasons.insert(opened.because.kind(), opened.half_open_at);
+                open.probe = None;
+                self.opened += usize::from(opened.because.kind() != ReasonKind::Failures);
+            }
+            Body::BreakerEased(eased) => {
+                let open = self.breakers.get_mut(&eased.scope).expect("an open breaker");
+                match eased.easing {
+                    Easing::HalfOpen { at } => drop(open.reasons.insert(eased.reason, Some(at))),
+                    Easing::Gone => {
+                        let from = open.reasons.remove(&eased.reason).flatten().expect("it was easing");
+                        assert!(from <= at, "{} of {} ends early", eased.reason.as_str(), eased.scope);
+                    }
+                }
+                if open.reasons.is_empty() {
+                    self.breakers.remove(&eased.scope);
+                }
             }
             Body::BreakerClosed(closed) => {
                 self.breakers.remove(&closed.scope);
@@ -308,12 +365,28 @@ impl Oracle {
         for scope in scopes {
             let scope: Scope = scope.parse().expect("a scope");
             assert!(!self.stopped.contains(&scope), "a permit although {scope} is stopped");
+            let wards = match &scope {
+                Scope::Global => vec!["staging", "production"],
+                Scope::Environment(_) | Scope::Service(_) => vec![environment],
+                Scope::Playbook(_) => Vec::new(),
+            };
             if let Some(open) = self.breakers.get_mut(&scope) {
-                assert!(open.half_open_at <= at, "a permit although {scope} is open");
+                let passes = |half_open_at: &Option<UnixMillis>| half_open_at.is_some_and(|then| then <= at);
+                assert!(open.reasons.values().all(passes), "a permit although {scope} is open");
                 assert_eq!(open.probe, None, "two probes in {scope}");
                 open.probe = Some(permit.permit);
+            } else {
+                self.no_storm(&wards, at);
             }
         }
+    }
+
+    fn no_storm(&self, wards: &[&str], at: UnixMillis) {
+        let members: Vec<&Known> = wards.iter().flat_map(|ward| self.members(ward)).map(|(_, known)| known).collect();
+        let lately = |known: &&&Known| known.recovered.is_some_and(|then| at.since(then) < self.limits.storm_window);
+        let sick = members.iter().filter(|known| known.sick || lately(known)).count();
+        let allowed = self.limits.storm.as_maximum(u32::try_from(members.len()).expect("few"));
+        assert!(sick <= usize::try_from(allowed).expect("few"), "a permit in a storm: {sick} of {}", members.len());
     }
 
     fn is_warranted(&self, permit: &Permit, at: UnixMillis) {

@@ -313,7 +313,8 @@ fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_gene
     let mut world = World::new();
     let set = |world: &mut World, remediation: Remediation| {
         let replaces = world.core.state().configuration().generation();
-        let declared = Box::new(Declared { services: vec![service()], remediations: vec![remediation] });
+        let declared =
+            Box::new(Declared { services: vec![service()], remediations: vec![remediation], ..Declared::default() });
         world.person(PersonRequest::SetConfiguration { declared, replaces })
     };
     let other = Remediation { playbook: version("restart-service", "2.0.0"), ..remediation() };
@@ -333,7 +334,7 @@ fn a_configuration_uses_admitted_versions_with_their_own_parameters_and_its_gene
     assert!(matches!(outcome, Outcome::PersonRefused(PersonRefusal::Parameters { .. })), "{outcome:?}");
     let current = world.core.state().configuration().generation();
     let lonely = |replaces| {
-        let declared = Box::new(Declared { services: vec![], remediations: vec![remediation()] });
+        let declared = Box::new(Declared { remediations: vec![remediation()], ..Declared::default() });
         PersonRequest::SetConfiguration { declared, replaces }
     };
     let seen = ConfigurationGeneration(current.0 - 1);

@@ -4,14 +4,15 @@ mod drills;
 
 use fettle_controlplane::core::{
     AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Initialise, Monotonic,
-    NewCertificate, Now, Outcome, PersonCommand, PersonRequest, State,
+    NewCertificate, Now, Outcome, PersonCommand, PersonRequest, Senses, State,
 };
+use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Fault, FaultKind};
-use fettle_model::guard::Guard;
+use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
 };
@@ -92,8 +93,10 @@ struct Agent {
 pub(crate) struct World {
     pub(crate) core: Core,
     pub(crate) now: Now,
+    pub(crate) senses: Senses,
     pub(crate) log: Vec<Logged>,
     pub(crate) guard: Guard,
+    pub(crate) limits: BreakerLimits,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
     minted: u128,
     agents: BTreeMap<HostId, Agent>,
@@ -106,8 +109,11 @@ impl World {
         let mut world = Self {
             core: Core::on_start(State::default(), now),
             now,
+            senses: Senses::default(),
             log: Vec::new(),
             guard: Guard::default(),
+            // No number of sick hosts is a storm: most rules are tested with many of few.
+            limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
             minted: 0,
             agents: BTreeMap::new(),
@@ -156,7 +162,8 @@ impl World {
     pub(crate) fn tick(&mut self) {
         loop {
             let incident = IncidentId::from_uuid(self.mint());
-            if self.run(&Command::Tick { incident }) == Outcome::Unchanged {
+            let senses = self.senses.clone();
+            if self.run(&Command::Tick { incident, senses }) == Outcome::Unchanged {
                 return;
             }
         }
@@ -223,7 +230,11 @@ impl World {
             guard: self.guard.clone(),
         };
         let replaces = self.core.state().configuration().generation();
-        let declared = Box::new(Declared { services: vec![service()], remediations: vec![remediation] });
+        let declared = Box::new(Declared {
+            services: vec![service()],
+            remediations: vec![remediation],
+            breakers: self.limits.clone(),
+        });
         self.person(PersonRequest::SetConfiguration { declared, replaces })
     }
 

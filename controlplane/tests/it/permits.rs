@@ -78,7 +78,11 @@ fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
         guard: Guard { min_healthy: Amount::Count(0), ..Guard::default() },
     };
     Command::SetConfiguration {
-        declared: Box::new(Declared { services: vec![service()], remediations: vec![remediation] }),
+        declared: Box::new(Declared {
+            services: vec![service()],
+            remediations: vec![remediation],
+            ..Declared::default()
+        }),
         replaces: ConfigurationGeneration(replaces),
     }
 }

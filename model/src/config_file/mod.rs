@@ -9,6 +9,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use crate::breaker_limits::BreakerLimits;
 use crate::check::CheckRef;
 use crate::configuration::Declared;
 use crate::digest::PlaybookDigest;
@@ -16,7 +17,7 @@ use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
 use crate::remediation::{PlaybookVersion, Remediation};
 use crate::service::{Selector, Service};
-use raw::{RawFile, RawRemediation, RawService};
+use raw::{RawBreakers, RawFile, RawRemediation, RawService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use toml::Spanned;
@@ -79,6 +80,7 @@ impl Complaints<'_> {
 pub struct Parsed {
     services: Vec<Service>,
     remediations: Vec<PendingRemediation>,
+    breakers: BreakerLimits,
 }
 
 /// A remediation with the places that later complaints point at.
@@ -132,14 +134,25 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         .map(|raw| (raw.name.get_ref().clone(), raw.check.iter().map(|check| check.name.get_ref().clone()).collect()))
         .collect();
     let mut remediations: Vec<PendingRemediation> = Vec::new();
+    let mut breakers: Option<RawBreakers> = None;
     for (source, raw) in files {
         let mut complaints = Complaints { source, found: Vec::new() };
+        if let Some(table) = raw.breakers {
+            let span = table.span();
+            if breakers.replace(table.into_inner()).is_some() {
+                complaints.at(span, "a second table [breakers]", "keep one for all files");
+            }
+        }
         for remediation in raw.remediation {
             add_remediation(remediation, &defined, &mut remediations, &mut complaints);
         }
         found.append(&mut complaints.found);
     }
-    if found.is_empty() { Ok(Parsed { services, remediations }) } else { Err(found) }
+    if found.is_empty() {
+        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into() })
+    } else {
+        Err(found)
+    }
 }
 
 fn read(source: Source<'_>) -> Result<RawFile, Diagnostic> {
@@ -287,7 +300,11 @@ impl Parsed {
                 Err(diagnostic) => found.push(diagnostic),
             }
         }
-        if found.is_empty() { Ok(Declared { services: self.services, remediations }) } else { Err(found) }
+        if found.is_empty() {
+            Ok(Declared { services: self.services, remediations, breakers: self.breakers })
+        } else {
+            Err(found)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The files as serde reads them: kebab-case keys, unknown keys refused, places kept where a later
 //! complaint may point.
 
+use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
 use crate::guard::{Amount, Guard, MAX_PER_WINDOW, MAX_WINDOW};
 use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
@@ -18,6 +19,7 @@ pub(super) struct RawFile {
     pub(super) service: Vec<RawService>,
     #[serde(default)]
     pub(super) remediation: Vec<RawRemediation>,
+    pub(super) breakers: Option<Spanned<RawBreakers>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -198,6 +200,52 @@ impl RawGuard {
             window.is_zero() || window > MAX_WINDOW
         }) {
             complaints.at(window.span(), "window is not above 0 and at most 24h", "write for example window = \"1h\"");
+        }
+    }
+}
+
+/// One table for all files.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct RawBreakers {
+    environment_failures: Option<u32>,
+    global_failures: Option<u32>,
+    failure_window: Option<HumanDuration>,
+    cooldown: Option<HumanDuration>,
+    storm: Option<Amount>,
+    storm_window: Option<HumanDuration>,
+    blindness: Option<Amount>,
+    silent_after: Option<HumanDuration>,
+    log_lag: Option<HumanDuration>,
+    steady_for: Option<HumanDuration>,
+}
+
+impl From<RawBreakers> for BreakerLimits {
+    fn from(raw: RawBreakers) -> Self {
+        let RawBreakers {
+            environment_failures,
+            global_failures,
+            failure_window,
+            cooldown,
+            storm,
+            storm_window,
+            blindness,
+            silent_after,
+            log_lag,
+            steady_for,
+        } = raw;
+        let default = Self::default();
+        Self {
+            environment_failures: environment_failures.unwrap_or(default.environment_failures),
+            global_failures: global_failures.unwrap_or(default.global_failures),
+            failure_window: failure_window.map_or(default.failure_window, |d| d.0),
+            cooldown: cooldown.map_or(default.cooldown, |d| d.0),
+            storm: storm.unwrap_or(default.storm),
+            storm_window: storm_window.map_or(default.storm_window, |d| d.0),
+            blindness: blindness.unwrap_or(default.blindness),
+            silent_after: silent_after.map_or(default.silent_after, |d| d.0),
+            log_lag: log_lag.map_or(default.log_lag, |d| d.0),
+            steady_for: steady_for.map_or(default.steady_for, |d| d.0),
         }
     }
 }

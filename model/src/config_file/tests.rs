@@ -1,6 +1,7 @@
 //! What people get to read when a file is wrong, and what a sound file becomes.
 
 use super::*;
+use crate::breaker_limits::BreakerLimits;
 use crate::check::{NoAnswer, Probe};
 use crate::configuration::Declared;
 use crate::guard::Amount;
@@ -89,7 +90,8 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let Declared { services, remediations } = parsed.resolve(&known).expect("it resolves");
+    let Declared { services, remediations, breakers } = parsed.resolve(&known).expect("it resolves");
+    assert_eq!(breakers, BreakerLimits::default(), "limits are on where nothing is said");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
     assert_eq!(services[0].checks[0].recover_after, 2);
     assert_eq!(remediations[0].parameters.canonical_text(), r#"{"max-restarts":3}"#);
@@ -182,7 +184,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest)]);
-    let Declared { services, remediations } = parsed.resolve(&known).expect("sound remediations");
+    let Declared { services, remediations, breakers } = parsed.resolve(&known).expect("sound remediations");
+    assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
     let kinds: BTreeSet<String> = services
         .iter()
         .flat_map(|service| &service.checks)
@@ -191,9 +194,13 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     assert_eq!(kinds.len(), 7, "{kinds:?}");
     assert_eq!(remediations.len(), 1);
     // The keys that exist are those that the complaint about another one lists.
-    for (table, keys) in
-        [("[[service]]", 5), ("[[service.check]]", 20), ("[[remediation]]", 7), ("[remediation.guard]", 10)]
-    {
+    for (table, keys) in [
+        ("[[service]]", 5),
+        ("[[service.check]]", 20),
+        ("[[remediation]]", 7),
+        ("[remediation.guard]", 10),
+        ("[breakers]", 10),
+    ] {
         let typo = EXAMPLE.replacen(table, &format!("{table}\nno-such-key = 1"), 1);
         let found = parse(&[Source { file: "x", text: &typo }]).expect_err("no such key");
         let message = &found.first().expect("a complaint").message;

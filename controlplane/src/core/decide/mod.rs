@@ -9,6 +9,7 @@ pub(in crate::core) mod enrolment;
 pub(in crate::core) mod people;
 mod tick;
 
+use super::conditions::Senses;
 use super::entry::{ApplyError, Entry};
 use super::now::Now;
 use super::reclaim::Reclaims;
@@ -52,6 +53,8 @@ pub enum Command {
     Tick {
         /// For the incident that a lost run opens.
         incident: IncidentId,
+        /// What the log does not say.
+        senses: Senses,
     },
 }
 
@@ -137,7 +140,7 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
             Decision::own(people::certified(state, person, certificate).into_iter().collect())
         }
         Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
-        Command::Tick { incident } => tick::decide(state, reclaims, now, *incident),
+        Command::Tick { incident, senses } => tick::decide(state, reclaims, now, *incident, senses),
     }
 }
 
@@ -213,6 +216,7 @@ impl Core {
             | Kind::PlanMade
             | Kind::BreakerOpened
             | Kind::BreakerClosed
+            | Kind::BreakerEased
             | Kind::AutomationStopped
             | Kind::AutomationResumed
             | Kind::DrillStarted

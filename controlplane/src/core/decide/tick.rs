@@ -1,6 +1,7 @@
-//! What comes due by time alone: lost runs and drills' deadlines.
+//! What comes due by time alone: lost runs, drills' deadlines, and what the fleet's condition asks of the breakers.
 
 use super::{Decision, Outcome, endings};
+use crate::core::conditions::{self, Senses};
 use crate::core::drills;
 use crate::core::now::Now;
 use crate::core::reclaim::Reclaims;
@@ -8,7 +9,7 @@ use crate::core::state::State;
 use fettle_model::id::IncidentId;
 
 /// One thing that is due. One at a time, so that each is decided with the consequences of the one before.
-pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, incident: IncidentId) -> Decision {
+pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, incident: IncidentId, senses: &Senses) -> Decision {
     let lost = reclaims
         .due(now)
         .and_then(|permit| state.runs.permit(permit))
@@ -17,5 +18,11 @@ pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, incident: Inc
         return Decision::own(endings::of_loss(state, now, run, incident));
     }
     let overdue = drills::overdue(state, now.wall);
-    if overdue.is_empty() { Decision::nothing(Outcome::Unchanged) } else { Decision::own(overdue) }
+    if !overdue.is_empty() {
+        return Decision::own(overdue);
+    }
+    match conditions::due(state, now, senses) {
+        Some(change) => Decision::own(vec![change]),
+        None => Decision::nothing(Outcome::Unchanged),
+    }
 }

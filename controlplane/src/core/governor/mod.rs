@@ -96,7 +96,11 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
     reasons
         .iter()
         .map(|reason| match reason {
-            Reason::BreakerOpen { clears_at, .. } => *clears_at,
+            Reason::BreakerOpen { clears_at: Some(at), .. } => Some(*at),
+            // What is over by itself is asked about again, as what other runs clear is.
+            Reason::BreakerOpen { clears_at: None, because, .. } => {
+                because.iter().all(|reason| reason.kind().passes()).then(|| wall.plus(patience))
+            }
             Reason::Cooldown { clears_at } => Some(*clears_at),
             // A maximum of zero means never.
             Reason::MaxInFlight { limit: 0, .. } => None,

@@ -2,6 +2,7 @@
 
 use super::Case;
 use crate::core::breakers::{Standing, scopes};
+use crate::core::conditions;
 use fettle_model::name::{PlaybookName, ServiceName};
 use fettle_model::refusal::Reason;
 
@@ -27,16 +28,21 @@ pub(super) fn switches(
             reasons.push(Reason::Stopped { scope: scope.clone(), epoch: order.epoch });
         }
         match case.state.breakers.standing(&scope, case.now.wall) {
-            Standing::Closed => {}
+            // A storm's first requests come before the tick that opens the breaker.
+            Standing::Closed => {
+                if let Some(because) = conditions::storm(case.state, &scope, case.now.wall) {
+                    reasons.push(Reason::BreakerOpen { scope, because: vec![because], clears_at: None });
+                }
+            }
             Standing::Open(breaker) => reasons.push(Reason::BreakerOpen {
                 scope,
-                because: breaker.because.clone(),
-                clears_at: breaker.half_open_at,
+                because: breaker.because(),
+                clears_at: breaker.half_open_at(),
             }),
             Standing::HalfOpen(breaker) => match (breaker.probe, probing) {
                 (None, Probing::Allowed) => {}
                 (None, Probing::Refused) => {
-                    reasons.push(Reason::BreakerOpen { scope, because: breaker.because.clone(), clears_at: None });
+                    reasons.push(Reason::BreakerOpen { scope, because: breaker.because(), clears_at: None });
                 }
                 (Some(probe), Probing::Allowed | Probing::Refused) => {
                     reasons.push(Reason::ProbeTaken { scope, run: probe.run });

@@ -122,6 +122,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         Kind::ConfigurationSet
         | Kind::EvidenceEarned
         | Kind::BreakerClosed
+        | Kind::BreakerEased
         | Kind::AutomationResumed
         | Kind::HostStateSet
         | Kind::HostDescribed

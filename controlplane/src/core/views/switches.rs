@@ -1,6 +1,6 @@
 //! Breakers and stop orders, by scope.
 
-use crate::core::breakers::Standing;
+use crate::core::breakers::{OpenBreaker, Standing};
 use crate::core::entry::Stamp;
 use crate::core::state::State;
 use fettle_model::breaker::{OpenReason, Scope};
@@ -55,7 +55,7 @@ fn row(state: &State, scope: &Scope, wall: UnixMillis) -> Option<BreakerRow> {
         Standing::Open(breaker) => (SwitchStanding::Open, Some(breaker)),
         Standing::HalfOpen(breaker) => (SwitchStanding::HalfOpen, Some(breaker)),
     };
-    let mut because = breaker.map(|breaker| breaker.because.clone()).unwrap_or_default();
+    let mut because = breaker.map(OpenBreaker::because).unwrap_or_default();
     because.extend(stop.map(|(order, _)| OpenReason::ByHand { by: order.by.clone(), why: order.why.clone() }));
     let since = breaker.map(|breaker| breaker.opened).max(stop.map(|(_, stamp)| stamp))?;
     Some(BreakerRow {
@@ -63,7 +63,7 @@ fn row(state: &State, scope: &Scope, wall: UnixMillis) -> Option<BreakerRow> {
         standing: if stop.is_some() { SwitchStanding::Open } else { standing },
         because,
         since,
-        half_open_at: breaker.filter(|_| stop.is_none()).and_then(|breaker| breaker.half_open_at),
+        half_open_at: breaker.filter(|_| stop.is_none()).and_then(OpenBreaker::half_open_at),
         probe: breaker.and_then(|breaker| breaker.probe).map(|probe| probe.run),
     })
 }
