@@ -3,7 +3,6 @@
 use super::hosts::{Host, is_healthy};
 use super::state::State;
 use super::tallies::{Share, Tally, share};
-use fettle_model::check::CheckRef;
 use fettle_model::id::HostId;
 use fettle_model::name::EnvironmentName;
 use fettle_model::service::Service;
@@ -81,8 +80,8 @@ impl<'a> Group<'a> {
 
 /// Whether the newest status of every check of the service is passing or warning.
 pub(in crate::core) fn checks_are_healthy(host: &Host, service: &Service) -> bool {
-    service.checks.iter().all(|check| {
-        let check = CheckRef { service: service.name.clone(), check: check.name.clone() };
-        host.checks.get(&check).is_some_and(|known| is_healthy(known.transition.to))
-    })
+    service
+        .checks
+        .iter()
+        .all(|check| host.checks.of(&service.name, &check.name).is_some_and(|known| is_healthy(known.transition.to)))
 }

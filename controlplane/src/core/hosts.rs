@@ -1,6 +1,8 @@
 //! Hosts: identity, chain of records, description and the newest status of their checks.
 
 use super::entry::Stamp;
+use super::statuses::{CheckState, HealthySince, Statuses};
+use super::trail::{Memory, Trail};
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::counter::{AgentSequence, CertificateGeneration, Fence, LogPosition, TransitionEpoch};
 use fettle_model::digest::EnvelopeDigest;
@@ -8,15 +10,7 @@ use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::HostId;
 use fettle_model::name::{EnvironmentName, HostName, ServiceName};
 use fettle_model::record::HostEnrolled;
-use fettle_model::time::UnixMillis;
-use fettle_proto::session::MAX_UNACKNOWLEDGED;
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// An agent's newest records that are remembered, to tell a repeated record from a forked chain and to
-/// acknowledge it again: as many as an agent sends without an acknowledgement. 64 × 48 bytes × 10 000 hosts are
-/// 30 MiB.
-pub const MAX_RECENT_RECORDS: usize = MAX_UNACKNOWLEDGED;
 
 /// Checks whose status is kept per host: 20 services of 50 checks. More are ignored, so that one
 /// agent cannot fill the memory.
@@ -38,7 +32,7 @@ pub enum Place {
     Next,
     /// It is there already.
     Known {
-        /// Where in the log, while it is one of the newest [`MAX_RECENT_RECORDS`].
+        /// Where in the log, while it is one of the newest [`super::trail::MAX_RECENT_RECORDS`].
         at: Option<LogPosition>,
     },
     /// Records between are missing.
@@ -89,23 +83,6 @@ impl Certificates {
     }
 }
 
-/// Since when a check has been healthy without interruption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::core) struct HealthySince {
-    received_at: UnixMillis,
-    agent_at: UnixMillis,
-}
-
-/// The newest status of one check on one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckState {
-    /// The transition with the highest epoch.
-    pub transition: Transition,
-    /// Its place in the log.
-    pub seen: Stamp,
-    pub(in crate::core) healthy_since: Option<HealthySince>,
-}
-
 /// A host as the log tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
@@ -132,10 +109,10 @@ pub struct Host {
     /// Its certificates that may be live.
     pub certificates: Certificates,
     /// The newest status of its checks.
-    pub checks: BTreeMap<CheckRef, CheckState>,
+    pub checks: Statuses,
     /// When its agent reported two contradicting logs.
     pub fork_seen: Option<Stamp>,
-    pub(in crate::core) recent: BTreeMap<AgentSequence, (EnvelopeDigest, LogPosition)>,
+    pub(in crate::core) trail: Trail,
 }
 
 /// What a transition changed.
@@ -171,9 +148,9 @@ impl Host {
             last_record: None,
             fence: Fence::default(),
             certificates: Certificates::default(),
-            checks: BTreeMap::new(),
+            checks: Statuses::default(),
             fork_seen: None,
-            recent: BTreeMap::new(),
+            trail: Trail::default(),
         }
     }
 
@@ -193,19 +170,17 @@ impl Host {
         if sequence > expected {
             return Place::Gap { expected };
         }
-        match self.recent.get(&sequence) {
-            Some((known, _)) if *known != envelope => Place::Forked,
-            found => Place::Known { at: found.map(|(_, position)| *position) },
+        match self.trail.recall(self.head.sequence, sequence, envelope) {
+            Memory::Same(position) => Place::Known { at: Some(position) },
+            Memory::None => Place::Known { at: None },
+            Memory::Other => Place::Forked,
         }
     }
 
     pub(in crate::core) fn extend_chain(&mut self, sequence: AgentSequence, envelope: EnvelopeDigest, stamp: Stamp) {
         self.head = ChainHead { sequence, envelope: Some(envelope) };
         self.last_record = Some(stamp);
-        self.recent.insert(sequence, (envelope, stamp.position));
-        while self.recent.len() > MAX_RECENT_RECORDS {
-            self.recent.pop_first();
-        }
+        self.trail.extend(envelope, stamp.position);
     }
 
     pub(in crate::core) fn see(&mut self, transition: &Transition, stamp: Stamp) -> Seen {
@@ -220,8 +195,7 @@ impl Host {
             Some(since) => Some(since),
             None => Some(HealthySince { received_at: stamp.at, agent_at: transition.at }),
         };
-        self.checks
-            .insert(transition.of.clone(), CheckState { transition: transition.clone(), seen: stamp, healthy_since });
+        self.checks.keep(CheckState { transition: transition.clone(), seen: stamp, healthy_since });
         match before {
             // The shorter of two clocks: neither a late delivery nor an agent's clock makes health look longer.
             Some(since) if !healthy => {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -40,8 +40,10 @@ mod runs;
 mod said;
 mod sickness;
 mod state;
+mod statuses;
 mod stops;
 mod tallies;
+mod trail;
 pub mod views;
 
 pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};
@@ -66,7 +68,7 @@ pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
-pub use hosts::{Certificates, ChainHead, CheckState, Host, MAX_RECENT_RECORDS, Place};
+pub use hosts::{Certificates, ChainHead, Host, Place};
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;
@@ -74,4 +76,6 @@ pub use playbooks::{Admitted, KnownEvidence, Proof};
 pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
 pub use runs::{Run, RunState};
 pub use state::State;
+pub use statuses::{CheckState, Statuses};
 pub use stops::{Order, OrderKind};
+pub use trail::MAX_RECENT_RECORDS;

@@ -54,18 +54,22 @@ impl Reclaims {
     #[must_use]
     pub fn on_start(state: &State, now: Now) -> Self {
         let mut reclaims = Self::default();
-        reclaims.follow(state, now);
+        for run in state.runs.in_flight() {
+            reclaims.follow(state, now, run.permit.permit);
+        }
         reclaims
     }
 
-    /// Arms the permits that are new in the state, and forgets those that are no longer in flight.
+    /// Arms a permit that is new in flight, and forgets one that no longer is.
     /// Called after a grant was applied, which is not before it was decided, so no slot is held too short.
-    pub fn follow(&mut self, state: &State, now: Now) {
-        self.0.retain(|permit, _| {
-            state.runs.permit(*permit).is_some_and(|run| state.runs.open(*permit, run.permit.host).is_some())
-        });
-        for run in state.runs.in_flight() {
-            self.0.entry(run.permit.permit).or_insert_with(|| now.monotonic.plus(run.hold));
+    pub fn follow(&mut self, state: &State, now: Now, permit: PermitId) {
+        match state.runs.in_flight_under(permit) {
+            Some(run) => {
+                self.0.entry(permit).or_insert_with(|| now.monotonic.plus(run.hold));
+            }
+            None => {
+                self.0.remove(&permit);
+            }
         }
     }
 

@@ -165,9 +165,14 @@ impl Runs {
         self.by_permit.insert(permit, run);
     }
 
+    /// The run under this permit, when it still counts as in flight.
+    pub(in crate::core) fn in_flight_under(&self, permit: PermitId) -> Option<&Run> {
+        self.permit(permit).filter(|_| self.in_flight.contains(&permit))
+    }
+
     /// The run in this permit, when it still counts as in flight and belongs to this host.
     pub(in crate::core) fn open(&self, permit: PermitId, host: HostId) -> Option<&Run> {
-        self.permit(permit).filter(|run| run.permit.host == host && self.in_flight.contains(&permit))
+        self.in_flight_under(permit).filter(|run| run.permit.host == host)
     }
 
     /// Ends a run. A run that was given up may end once more, by its agent's late report; every other

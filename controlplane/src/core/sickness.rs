@@ -5,7 +5,6 @@
 
 use super::hosts::{Host, is_healthy};
 use super::tallies::{Hands, Share, share};
-use fettle_model::check::CheckRef;
 use fettle_model::configuration::Configuration;
 use fettle_model::id::HostId;
 use fettle_model::name::{EnvironmentName, ServiceName};
@@ -91,8 +90,7 @@ pub(in crate::core) struct Sickness {
 fn health(host: &Host, service: &Service) -> Health {
     let unwell = || {
         service.checks.iter().any(|check| {
-            let of = CheckRef { service: service.name.clone(), check: check.name.clone() };
-            host.checks.get(&of).is_some_and(|known| !is_healthy(known.transition.to))
+            host.checks.of(&service.name, &check.name).is_some_and(|known| !is_healthy(known.transition.to))
         })
     };
     match share(host, service, Hands::Free) {

@@ -41,7 +41,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct State {
     next: LogPosition,
     log: Option<LogOpened>,
-    hosts: BTreeMap<HostId, Host>,
+    /// Boxed: a node of the map has room for eleven, half of it empty.
+    hosts: BTreeMap<HostId, Box<Host>>,
     configuration: Configuration,
     configured: Option<Stamp>,
     attempts: Ledger,
@@ -75,12 +76,12 @@ impl State {
     /// A host.
     #[must_use]
     pub fn host(&self, host: HostId) -> Option<&Host> {
-        self.hosts.get(&host)
+        self.hosts.get(&host).map(Box::as_ref)
     }
 
     /// All hosts, by id.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.values()
+        self.hosts.values().map(Box::as_ref)
     }
 
     /// A join token.
@@ -247,7 +248,7 @@ impl State {
     }
 
     fn known_host(&self, host: HostId) -> Result<&Host, ApplyError> {
-        self.hosts.get(&host).ok_or(ApplyError::UnknownHost { host })
+        self.host(host).ok_or(ApplyError::UnknownHost { host })
     }
 
     fn fold_own(&mut self, body: &Body, stamp: Stamp) {
@@ -346,7 +347,7 @@ impl State {
 
     fn enrol(&mut self, enrolled: &HostEnrolled, stamp: Stamp) {
         self.people.use_token(enrolled.token, stamp);
-        self.hosts.insert(enrolled.host, Host::enrolled(enrolled, stamp));
+        self.hosts.insert(enrolled.host, Box::new(Host::enrolled(enrolled, stamp)));
     }
 
     fn set_host_state(&mut self, host: HostId, state: HostState, at: UnixMillis) {
@@ -362,6 +363,23 @@ impl State {
         self.tallies.join(known, hands, &self.configuration);
         self.examine(host, at);
         Some(changed)
+    }
+
+    /// Takes a transition in. It touches the group of its own service only.
+    fn take_status(&mut self, host: HostId, transition: &Transition, stamp: Stamp) -> Option<Seen> {
+        let hands = self.hands(host);
+        let known = self.hosts.get_mut(&host)?;
+        let service = self.configuration.service(&transition.of.service);
+        // A host that does not carry the service has no share in its group, before and after.
+        if let Some(service) = service {
+            self.tallies.leave_group(known, hands, service);
+        }
+        let seen = known.see(transition, stamp);
+        if let Some(service) = service {
+            self.tallies.join_group(known, hands, service);
+        }
+        self.examine(host, stamp.at);
+        Some(seen)
     }
 
     /// Counts a host as sick or well; one that a drill breaks on purpose is neither.
@@ -390,7 +408,7 @@ impl State {
 
     fn see(&mut self, host: HostId, transition: &Transition, stamp: Stamp) {
         let healthy_for = self.configuration.answer_to(&transition.of).map(|answer| answer.guard.healthy_for);
-        let Some(seen) = self.change_host(host, stamp.at, |known| known.see(transition, stamp)) else { return };
+        let Some(seen) = self.take_status(host, transition, stamp) else { return };
         match seen {
             Seen::Ignored => return,
             Seen::LeftHealth(healthy) if healthy_for.is_some_and(|enough| healthy >= enough) => {

@@ -60,6 +60,12 @@ pub(in crate::core) fn share(host: &Host, service: &Service, hands: Hands) -> Sh
     }
 }
 
+/// The configured services that a host says it carries.
+fn carried<'a>(host: &'a Host, configuration: &'a Configuration) -> impl Iterator<Item = &'a Service> {
+    let carried = host.description.iter().flat_map(|description| &description.services);
+    carried.filter_map(|carried| configuration.service(&carried.name))
+}
+
 /// The tallies of all groups that have a host or a permit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::core) struct Tallies {
@@ -86,12 +92,38 @@ impl Tallies {
 
     /// A host comes in, or comes back changed.
     pub(in crate::core) fn join(&mut self, host: &Host, hands: Hands, configuration: &Configuration) {
-        self.add_up(host, hands, configuration, |sum| *sum = sum.saturating_add(1));
+        let one = |sum: &mut u32| *sum = sum.saturating_add(1);
+        let mut anywhere = Share::None;
+        for service in carried(host, configuration) {
+            match self.add_up(host, hands, service, one) {
+                Share::None => {}
+                share @ (Share::Unhealthy | Share::Healthy) => anywhere = share,
+            }
+        }
+        self.count(host, anywhere, one);
     }
 
     /// A host goes, or is about to change.
     pub(in crate::core) fn leave(&mut self, host: &Host, hands: Hands, configuration: &Configuration) {
-        self.add_up(host, hands, configuration, |sum| *sum = sum.saturating_sub(1));
+        let one = |sum: &mut u32| *sum = sum.saturating_sub(1);
+        let mut anywhere = Share::None;
+        for service in carried(host, configuration) {
+            match self.add_up(host, hands, service, one) {
+                Share::None => {}
+                share @ (Share::Unhealthy | Share::Healthy) => anywhere = share,
+            }
+        }
+        self.count(host, anywhere, one);
+    }
+
+    /// A host comes back to the group of one of the services that it carries, the only one that is touched.
+    pub(in crate::core) fn join_group(&mut self, host: &Host, hands: Hands, service: &Service) {
+        self.add_up(host, hands, service, |sum| *sum = sum.saturating_add(1));
+    }
+
+    /// A host is about to change what only the group of this service asks about.
+    pub(in crate::core) fn leave_group(&mut self, host: &Host, hands: Hands, service: &Service) {
+        self.add_up(host, hands, service, |sum| *sum = sum.saturating_sub(1));
     }
 
     /// A permit was granted.
@@ -104,24 +136,22 @@ impl Tallies {
         self.change(&run.service, &run.environment, |tally| tally.in_flight = tally.in_flight.saturating_sub(1));
     }
 
-    fn add_up(&mut self, host: &Host, hands: Hands, configuration: &Configuration, one: impl Fn(&mut u32)) {
-        let carried = host.description.iter().flat_map(|description| &description.services);
-        let mut anywhere = Share::None;
-        for service in carried.filter_map(|carried| configuration.service(&carried.name)) {
-            let share = share(host, service, hands);
-            match share {
-                Share::None => {}
-                Share::Unhealthy | Share::Healthy => {
-                    anywhere = share;
-                    self.change(&service.name, &host.environment, |tally| {
-                        one(&mut tally.size);
-                        if share == Share::Healthy {
-                            one(&mut tally.healthy);
-                        }
-                    });
+    fn add_up(&mut self, host: &Host, hands: Hands, service: &Service, one: impl Fn(&mut u32)) -> Share {
+        let share = share(host, service, hands);
+        match share {
+            Share::None => {}
+            Share::Unhealthy | Share::Healthy => self.change(&service.name, &host.environment, |tally| {
+                one(&mut tally.size);
+                if share == Share::Healthy {
+                    one(&mut tally.healthy);
                 }
-            }
+            }),
         }
+        share
+    }
+
+    /// Counts a host in its environment, where it has a share in any group.
+    fn count(&mut self, host: &Host, anywhere: Share, one: impl Fn(&mut u32)) {
         match anywhere {
             Share::None => {}
             Share::Unhealthy | Share::Healthy => {

@@ -20,7 +20,7 @@ use fettle_model::counter::LogPosition;
 use fettle_model::id::IncidentId;
 use fettle_model::identity::Role;
 use fettle_model::name::PersonName;
-use fettle_model::record::{ActionRefused, Body, Kind, LogOpened, RoleGranted};
+use fettle_model::record::{ActionRefused, Body, LogOpened, RoleGranted};
 use people::{PersonCommand, PersonRefusal};
 
 /// What the control plane is asked to do. Signatures, HMACs and certificates have been verified.
@@ -194,40 +194,44 @@ impl Core {
     /// When it cannot be the next record; nothing is changed.
     pub fn apply(&mut self, now: Now, entry: &Entry<'_>) -> Result<(), ApplyError> {
         self.state.apply(entry)?;
-        match entry.record.body.kind() {
-            Kind::PermitGranted | Kind::PermitRejected | Kind::RunEnded | Kind::RunUnresolved => {
-                self.reclaims.follow(&self.state, now);
-            }
-            Kind::LogOpened
-            | Kind::RoleGranted
-            | Kind::PersonRevoked
-            | Kind::PersonKeySet
-            | Kind::TokenCreated
-            | Kind::HostEnrolled
-            | Kind::CertificateIssued
-            | Kind::HostStateSet
-            | Kind::HostDescribed
-            | Kind::PublisherTrusted
-            | Kind::PlaybookAdmitted
-            | Kind::ConfigurationSet
-            | Kind::TransitionSeen
-            | Kind::PermitRequested
-            | Kind::PermitRefused
-            | Kind::PlanMade
-            | Kind::BreakerOpened
-            | Kind::BreakerClosed
-            | Kind::BreakerEased
-            | Kind::AutomationStopped
-            | Kind::AutomationResumed
-            | Kind::DrillStarted
-            | Kind::DrillStagePassed
-            | Kind::DrillEnded
-            | Kind::EvidenceEarned
-            | Kind::IncidentOpened
-            | Kind::ActionRefused
-            | Kind::ForkSeen
-            | Kind::RunWished
-            | Kind::RequestWithheld => {}
+        let touched = match &entry.record.body {
+            Body::PermitGranted(permit) => Some(permit.permit),
+            Body::PermitRejected(rejected) => rejected.permit,
+            Body::RunEnded(ended) => Some(ended.permit),
+            Body::RunUnresolved(unresolved) => Some(unresolved.permit),
+            Body::LogOpened(_)
+            | Body::RoleGranted(_)
+            | Body::PersonRevoked(_)
+            | Body::PersonKeySet(_)
+            | Body::TokenCreated(_)
+            | Body::HostEnrolled(_)
+            | Body::CertificateIssued(_)
+            | Body::HostStateSet(_)
+            | Body::HostDescribed(_)
+            | Body::PublisherTrusted(_)
+            | Body::PlaybookAdmitted(_)
+            | Body::ConfigurationSet(_)
+            | Body::TransitionSeen(_)
+            | Body::PermitRequested(_)
+            | Body::PermitRefused(_)
+            | Body::PlanMade(_)
+            | Body::BreakerOpened(_)
+            | Body::BreakerClosed(_)
+            | Body::BreakerEased(_)
+            | Body::AutomationStopped(_)
+            | Body::AutomationResumed(_)
+            | Body::DrillStarted(_)
+            | Body::DrillStagePassed(_)
+            | Body::DrillEnded(_)
+            | Body::EvidenceEarned(_)
+            | Body::IncidentOpened(_)
+            | Body::ActionRefused(_)
+            | Body::ForkSeen(_)
+            | Body::RunWished(_)
+            | Body::RequestWithheld(_) => None,
+        };
+        if let Some(permit) = touched {
+            self.reclaims.follow(&self.state, now, permit);
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ fn host_row(state: &State, host: &Host) -> HostRow {
 
 fn check_rows(state: &State, host: &Host) -> Vec<CheckRow> {
     host.checks
-        .values()
+        .iter()
         .map(|known| CheckRow {
             check: known.transition.of.clone(),
             status: known.transition.to,
@@ -191,8 +191,8 @@ fn service_row(
     let mut checks = BTreeMap::new();
     for host in &members {
         for check in &service.checks {
-            let check = CheckRef { service: service.name.clone(), check: check.name.clone() };
-            let status = host.checks.get(&check).map_or(Status::Unknown, |known| known.transition.to);
+            let status =
+                host.checks.of(&service.name, &check.name).map_or(Status::Unknown, |known| known.transition.to);
             *checks.entry(status).or_insert(0) += 1;
         }
     }
