@@ -16,6 +16,7 @@ mod invariants;
 mod lost_runs;
 mod oracle;
 mod people;
+mod replays;
 mod revocation;
 mod rules;
 mod signing_keys;
