@@ -19,6 +19,9 @@ pub enum Build {
 /// The packages whose programs are shipped, the demo's service, and the bench's load.
 const PACKAGES: [&str; 5] = ["fettle-controlplane", "fettle-agent", "fettle-cli", "fettle-demo-service", "fettle-load"];
 
+/// The package of the governor's bench, which needs none of the others.
+const GOVERNOR: [&str; 1] = ["fettle-governor-bench"];
+
 /// Where the built programs are.
 #[derive(Debug, Clone)]
 pub struct Programs {
@@ -53,16 +56,22 @@ impl Programs {
                 let mut command = crate::test::on_hosts(workspace, &["build", "--bins", "--test", "service"]);
                 process::run(command.arg("--locked"))?;
             }
-            Build::Release => {
-                let mut command = Command::new(env!("CARGO"));
-                command.current_dir(&workspace.root).args(["build", "--release", "--bins", "--locked"]);
-                for package in PACKAGES {
-                    command.args(["--package", package]);
-                }
-                process::run(&mut command)?;
-            }
+            Build::Release => release(workspace, &PACKAGES)?,
         }
         Ok(Self::in_folder(workspace, build))
+    }
+
+    /// Builds the governor's bench as what it measures is shipped.
+    pub fn build_governor(workspace: &Workspace) -> anyhow::Result<Self> {
+        release(workspace, &GOVERNOR)?;
+        Ok(Self::in_folder(workspace, Build::Release))
+    }
+
+    /// The governor's bench that was built before, whatever has changed since.
+    pub fn governor_built_before(workspace: &Workspace) -> anyhow::Result<Self> {
+        let programs = Self::in_folder(workspace, Build::Release);
+        ensure!(programs.governor().is_file(), "{} was not built yet", programs.governor().display());
+        Ok(programs)
     }
 
     /// The control plane.
@@ -94,4 +103,19 @@ impl Programs {
     pub fn load(&self) -> PathBuf {
         self.folder.join("fettle-load")
     }
+
+    /// The load that the bench puts on core, leader and gateway.
+    #[must_use]
+    pub fn governor(&self) -> PathBuf {
+        self.folder.join("fettle-governor-bench")
+    }
+}
+
+fn release(workspace: &Workspace, packages: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(&workspace.root).args(["build", "--release", "--bins", "--locked"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    process::run(&mut command)
 }

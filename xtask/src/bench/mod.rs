@@ -5,6 +5,7 @@
 //! two cores the first time, and 1.5 GB. The measurements then take about five minutes. A machine that does
 //! something else meanwhile is what is measured then.
 
+mod governor;
 mod heal;
 mod idle;
 mod log;
@@ -29,8 +30,7 @@ pub struct Options {
     #[arg(long)]
     no_build: bool,
     /// Measure only this.
-    #[arg(long)]
-    only: Option<Subject>,
+    subject: Option<Subject>,
 }
 
 /// What can be measured by itself.
@@ -42,6 +42,8 @@ enum Subject {
     Idle,
     /// Appends to the log and its verification.
     Log,
+    /// The governor under a fleet: decisions, memory, a storm, an order to stop.
+    Governor,
 }
 
 /// What the numbers were measured on.
@@ -57,29 +59,40 @@ struct Report {
 pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     interrupt::listen()?;
     let mut steps = Steps::begin("bench");
-    let (components, programs) = if options.no_build {
-        (guests::built_before(workspace)?, Programs::built_before(workspace, Build::Release)?)
-    } else {
-        build(workspace, &mut steps)?
-    };
-    let wanted = |subject: Subject| options.only.is_none_or(|only| only == subject);
     let mut rows = Vec::new();
     // Shown as they come: a later part may fail.
     let mut keep = |measured: Vec<Row>| {
-        if options.only.is_none() {
+        if options.subject.is_none() {
             println!("{}", numbers::table(&measured));
         }
         rows.extend(measured);
     };
-    if wanted(Subject::Heal) {
-        let what = "kill a service and have it healed, 43 times; then without us";
-        keep(steps.run(what, || heal::measure(workspace, &programs, &components))?);
+    let wanted = |subject: Subject| options.subject.is_none_or(|only| only == subject);
+    if options.subject != Some(Subject::Governor) {
+        let (components, programs) = if options.no_build {
+            (guests::built_before(workspace)?, Programs::built_before(workspace, Build::Release)?)
+        } else {
+            build(workspace, &mut steps)?
+        };
+        if wanted(Subject::Heal) {
+            let what = "kill a service and have it healed, 43 times; then without us";
+            keep(steps.run(what, || heal::measure(workspace, &programs, &components))?);
+        }
+        if wanted(Subject::Idle) {
+            keep(steps.run("leave an agent alone for a minute", || idle::measure(workspace, &programs, &components))?);
+        }
+        if wanted(Subject::Log) {
+            keep(steps.run("append 100 000 records and verify them", || log::measure(workspace, &programs))?);
+        }
     }
-    if wanted(Subject::Idle) {
-        keep(steps.run("leave an agent alone for a minute", || idle::measure(workspace, &programs, &components))?);
-    }
-    if wanted(Subject::Log) {
-        keep(steps.run("append 100 000 records and verify them", || log::measure(workspace, &programs))?);
+    if wanted(Subject::Governor) {
+        let programs = if options.no_build {
+            Programs::governor_built_before(workspace)?
+        } else {
+            steps.run("build the governor's bench in the release profile", || Programs::build_governor(workspace))?
+        };
+        let what = "decide for 10 000 hosts, through a storm, and stop 1 000 agents";
+        keep(steps.run(what, || governor::measure(workspace, &programs))?);
     }
     let report = Report {
         profile: "release",

@@ -30,6 +30,7 @@ impl Samples {
 pub(super) enum Unit {
     Milliseconds,
     Seconds,
+    Kibibytes,
     Mebibytes,
     PerSecond,
 }
@@ -39,6 +40,7 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Seconds => "s",
+            Self::Kibibytes => "KiB",
             Self::Mebibytes => "MiB",
             Self::PerSecond => "/s",
         }
@@ -51,6 +53,8 @@ impl Unit {
 pub(super) enum Aim {
     /// At most so much.
     AtMost(f64),
+    /// At least so much.
+    AtLeast(f64),
     /// Nothing was said; it is only measured.
     None,
 }
@@ -84,6 +88,10 @@ impl Row {
         Self { aim: Aim::AtMost(aim), ..self }
     }
 
+    pub(super) fn aiming_at_least(self, aim: f64) -> Self {
+        Self { aim: Aim::AtLeast(aim), ..self }
+    }
+
     pub(super) fn beside(self, what: &'static str, value: f64) -> Self {
         let ratio = (value > 0.0).then_some(self.value / value);
         Self { baseline: Some(Baseline { what, value }), ratio, ..self }
@@ -94,15 +102,14 @@ impl Row {
         match self.aim {
             Aim::None => String::new(),
             Aim::AtMost(aim) if self.value <= aim => format!("aim {aim}: met"),
-            Aim::AtMost(aim) => {
-                format!(
-                    "aim {aim}: missed by {:.2} {} ({:.1} times)",
-                    self.value - aim,
-                    self.unit.short(),
-                    self.value / aim
-                )
-            }
+            Aim::AtMost(aim) => self.missed(aim, self.value - aim, self.value / aim),
+            Aim::AtLeast(aim) if self.value >= aim => format!("aim {aim}: met"),
+            Aim::AtLeast(aim) => self.missed(aim, aim - self.value, aim / self.value),
         }
+    }
+
+    fn missed(&self, aim: f64, by: f64, times: f64) -> String {
+        format!("aim {aim}: missed by {by:.2} {} ({times:.1} times)", self.unit.short())
     }
 
     fn line(&self) -> String {
@@ -145,6 +152,8 @@ mod tests {
         let line = row.line();
         assert!(line.contains("missed by 3.00 ms (1.6 times)") && line.contains("ratio 4.00"), "{line}");
         assert!(Row::new("x", 5.0, Unit::Milliseconds, 1).aiming_at_most(5.0).line().contains("met"));
+        let rate = |value| Row::new("x", value, Unit::PerSecond, 1).aiming_at_least(50.0).line();
+        assert!(rate(50.0).contains("met") && rate(40.0).contains("missed by 10.00 /s (1.2 times)"), "{}", rate(40.0));
         assert_eq!(Row::new("x", 1.0, Unit::PerSecond, 1).beside("nothing", 0.0).ratio, None);
     }
 }

@@ -41,6 +41,8 @@ fn may_depend(member: &Member, on: &str) -> Option<bool> {
         "fettle-tests" => true,
         // A client like the command line, whose connection it uses.
         "fettle-load" => on == "fettle-cli" || BELOW_THE_ENDS.contains(&on),
+        // Around the control plane's code, as its own tests are.
+        "fettle-governor-bench" => on == "fettle-controlplane" || BELOW_THE_ENDS.contains(&on),
         _ => return None,
     })
 }
