@@ -162,7 +162,7 @@ pub enum Earning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Obstacle {
-    /// Their owners do not allow drills.
+    /// Their owners do not allow drills, or none of the playbook's faults.
     Consent,
     /// They are quarantined.
     NotActive,

@@ -65,6 +65,8 @@ pub enum FaultKind {
     BadRelease,
     /// Turn the flag on.
     FlagOn,
+    /// Take the room in a folder of the service, for a while.
+    FillDisk,
 }
 
 impl FaultKind {
@@ -75,6 +77,17 @@ impl FaultKind {
             Self::StopService | Self::KillProcess => GrantKind::Service,
             Self::BadRelease => GrantKind::Release,
             Self::FlagOn => GrantKind::Flag,
+            // What the check looks at depends on it; no playbook is granted anything on it.
+            Self::FillDisk => GrantKind::Health,
+        }
+    }
+
+    /// Whose word the host's owner gives for it.
+    #[must_use]
+    pub const fn consent(self) -> FaultConsent {
+        match self {
+            Self::StopService | Self::KillProcess | Self::BadRelease | Self::FlagOn => FaultConsent::WithDrills,
+            Self::FillDisk => FaultConsent::ByName,
         }
     }
 
@@ -86,8 +99,18 @@ impl FaultKind {
             Self::KillProcess => "kill-process",
             Self::BadRelease => "bad-release",
             Self::FlagOn => "flag-on",
+            Self::FillDisk => "fill-disk",
         }
     }
+}
+
+/// What a host's owner has to say before a kind of fault may be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultConsent {
+    /// That drills are allowed: it hits a thing that is bound, in a way that a playbook could too.
+    WithDrills,
+    /// That drills are allowed, and the kind by name, with its bounds: it hits more than a bound thing.
+    ByName,
 }
 
 /// A fault on a bound thing.

@@ -1,8 +1,10 @@
 //! What an agent says of its host, and what the control plane holds of it.
 
+use crate::evidence::{FaultConsent, FaultKind};
 use crate::name::{EnvironmentName, HostName, Label, PlaybookName, ServiceName};
 use crate::permit::BoundTarget;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// An agent's description of its host: sent when it changed, kept as a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,27 @@ pub struct CarriedService {
     pub name: ServiceName,
     /// What manages it there.
     pub manager: ManagerKind,
+    /// Faults that its owner allows by name.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub faults: BTreeSet<FaultKind>,
+}
+
+impl HostDescription {
+    /// Whether the owner allows a kind of fault to be injected for a service.
+    #[must_use]
+    pub fn consents_to(&self, fault: FaultKind, service: &ServiceName) -> DrillConsent {
+        let named = || {
+            let carried = self.services.iter().find(|carried| &carried.name == service);
+            carried.is_some_and(|carried| carried.faults.contains(&fault))
+        };
+        match (self.drills, fault.consent()) {
+            (DrillConsent::Allowed, FaultConsent::WithDrills) => DrillConsent::Allowed,
+            (DrillConsent::Allowed, FaultConsent::ByName) if named() => DrillConsent::Allowed,
+            (DrillConsent::Allowed | DrillConsent::Refused, FaultConsent::WithDrills | FaultConsent::ByName) => {
+                DrillConsent::Refused
+            }
+        }
+    }
 }
 
 /// What manages a service on a host.

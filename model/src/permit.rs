@@ -296,7 +296,7 @@ pub enum PermitRejection {
         /// The action.
         action: Action,
     },
-    /// The owner does not allow drills.
+    /// The owner does not allow drills, or not this fault.
     DrillsRefused,
     /// Another run is in progress on this host.
     Busy,

@@ -4,6 +4,7 @@
 //! plain JSON. Nothing here does I/O.
 
 use super::hold::HoldChange;
+use super::injection::Injection;
 use super::process::ProcessRef;
 use fettle_model::id::BootId;
 use fettle_model::name::Label;
@@ -66,6 +67,17 @@ pub enum Deed {
         /// The revision that was observed.
         expect: Revision,
     },
+    /// Something is done to a service's surroundings for a while; a drill's fault only.
+    Inject {
+        /// The label that the fault names.
+        label: Label,
+        /// What.
+        #[serde(rename = "what")]
+        injection: Injection,
+        /// For how long at most.
+        #[serde(with = "millis", rename = "lasts_ms")]
+        lasts: Duration,
+    },
 }
 
 impl Deed {
@@ -103,31 +115,19 @@ impl Deed {
             | Self::Activate { label, .. }
             | Self::SetFlag { label, .. }
             | Self::PutFlagBack { label, .. }
-            | Self::Kill { label, .. } => label,
+            | Self::Kill { label, .. }
+            | Self::Inject { label, .. } => label,
         }
     }
 
-    /// The revision that it expects.
-    #[must_use]
-    pub const fn expect(&self) -> &Revision {
-        match self {
-            Self::Service { expect, .. }
-            | Self::Activate { expect, .. }
-            | Self::SetFlag { expect, .. }
-            | Self::PutFlagBack { expect, .. }
-            | Self::Kill { expect, .. } => expect,
-        }
-    }
-
-    /// The action for which permit and ceiling are asked; `None` for a kill, which only a drill's
-    /// fault makes.
+    /// The action for which permit and ceiling are asked; `None` for what only a drill's fault does.
     #[must_use]
     pub const fn action(&self) -> Option<Action> {
         match self {
             Self::Service { action, .. } => Some(*action),
             Self::Activate { .. } => Some(Action::Activate),
             Self::SetFlag { .. } | Self::PutFlagBack { .. } => Some(Action::Set),
-            Self::Kill { .. } => None,
+            Self::Kill { .. } | Self::Inject { .. } => None,
         }
     }
 
@@ -140,6 +140,9 @@ impl Deed {
             Self::SetFlag { value, hold, .. } => format!("{value} for {}", HumanDuration(*hold)),
             Self::PutFlagBack { value, .. } => format!("back to {value}"),
             Self::Kill { .. } => "SIGKILL to the main process".to_owned(),
+            Self::Inject { injection, lasts, .. } => {
+                format!("{} for at most {}", injection.in_words(), HumanDuration(*lasts))
+            }
         }
     }
 }
@@ -154,6 +157,11 @@ pub enum Before {
     Release(ReleaseBefore),
     /// A flag.
     Flag(FlagBefore),
+    /// The surroundings of a service: what is injected there is not there yet.
+    Surroundings {
+        /// When it is taken back at the latest, on the wall clock.
+        until: UnixMillis,
+    },
 }
 
 /// A service before a deed.
@@ -216,6 +224,11 @@ impl Done {
     #[must_use]
     pub const fn unneeded(undo: UndoClass) -> Self {
         Self { change: Change::Unneeded, undo, inverse: None, hold: HoldChange::Unchanged }
+    }
+
+    /// An injection is there. The ledger of injections takes it back, not the run.
+    pub(super) const fn of_injection() -> Self {
+        Self { change: Change::Made, undo: UndoClass::Expires, inverse: None, hold: HoldChange::Unchanged }
     }
 
     /// The receipt that the playbook gets.

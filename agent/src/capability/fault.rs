@@ -3,8 +3,10 @@
 //! Called by the effector under a permit whose purpose is to inject a fault, on a host whose owner
 //! allows drills. A fault is an ordinary deed from here on: looked before, journalled, looked after.
 
-use super::deed::{Deed, not_seen};
+use super::deed::{Deed, Done, not_seen};
+use super::injection::{Injection, fill, plan_fill};
 use super::open::OpenTargets;
+use crate::config::FaultSettings;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::name::Label;
 use fettle_model::playbook::Action;
@@ -12,12 +14,12 @@ use fettle_sandbox::call::{ActError, Revision};
 use std::time::Duration;
 
 impl OpenTargets {
-    /// The deed that injects a fault now. `hold` bounds how long a flag stays on when nothing heals
-    /// it: the time to the drill's deadline, or less where the host's owner allows less.
+    /// The deed that injects a fault now. `hold` bounds how long one lasts that does not end by itself when
+    /// nothing heals it: the time to the drill's deadline, or less where the host's owner allows less.
     ///
     /// # Errors
-    /// When there is nothing to inject it on: no release that is unproven, no variant that means
-    /// *on*. Nothing was done.
+    /// When there is nothing to inject it on: no release that is unproven, no variant that means *on*, a fault
+    /// that the owner does not name. Nothing was done.
     pub async fn fault(&self, fault: &Fault, hold: Duration) -> Result<Deed, ActError> {
         let label = &fault.on;
         match fault.kind {
@@ -44,7 +46,35 @@ impl OpenTargets {
                 let hold = hold.min(flag.longest_hold());
                 Ok(Deed::SetFlag { label: label.clone(), value, expect, hold })
             }
+            FaultKind::FillDisk => {
+                let settings = self.named(label, |faults| faults.fill_disk.as_ref())?;
+                let injection = plan_fill(settings)?;
+                Ok(Deed::Inject { label: label.clone(), injection, lasts: hold.min(settings.longest) })
+            }
         }
+    }
+
+    /// Injects what a deed says, within what the owner allows.
+    pub(super) async fn inject(&self, label: &Label, injection: &Injection) -> Result<Done, ActError> {
+        match injection {
+            Injection::FillDisk { folder, bytes } => {
+                let settings = self.named(label, |faults| faults.fill_disk.as_ref())?;
+                if settings.folder.as_str() != folder {
+                    return Err(ActError::Denied("the owner names another folder".to_owned()));
+                }
+                fill(settings, *bytes)
+            }
+        }
+    }
+
+    /// What the owner says of a fault by name, for the service that the label belongs to.
+    fn named<'a, T>(
+        &'a self,
+        label: &Label,
+        of: impl FnOnce(&'a FaultSettings) -> Option<&'a T>,
+    ) -> Result<&'a T, ActError> {
+        let denied = || ActError::Denied(format!("the owner does not name this fault for what is bound to {label}"));
+        self.faults.get(label).and_then(of).ok_or_else(denied)
     }
 
     async fn service_revision(&self, label: &Label) -> Result<Revision, ActError> {

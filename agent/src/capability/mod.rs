@@ -22,6 +22,7 @@ mod fault;
 mod flag;
 mod flag_file;
 mod hold;
+mod injection;
 mod open;
 mod perform;
 mod process;
@@ -35,6 +36,7 @@ pub use deed::{Before, Deed, Done, FlagBefore, Look, ReleaseBefore, ServiceBefor
 pub use facts::{Facts, FactsError};
 pub use flag::{PutBack, put_back};
 pub use hold::{Hold, HoldChange, Holds, MAX_HOLDS, TooManyHolds};
+pub use injection::{Injection, Injections, MAX_INJECTIONS, Pending, TooManyInjections};
 pub use open::{Capabilities, NotOpened, OpenTargets};
 pub use process::ProcessRef;
 

@@ -6,11 +6,12 @@
 
 use super::Facts;
 use super::flag::FlagHandle;
+use super::injection::Injection;
 use super::release::ReleaseHandle;
 use super::service::ServiceHandle;
 use super::service::command::CommandHandle;
 use super::service::systemd::SystemdLink;
-use crate::config::{AgentConfig, Manager, ServiceSettings};
+use crate::config::{AgentConfig, FaultSettings, Manager, ServiceSettings};
 use fettle_model::name::Label;
 use fettle_model::permit::{BoundTarget, Target};
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ pub enum NotOpened {
 #[derive(Debug)]
 pub struct OpenTargets {
     pub(super) handles: BTreeMap<Label, Handle>,
+    /// The faults that the owner names for the service of the label's thing.
+    pub(super) faults: BTreeMap<Label, FaultSettings>,
     pub(super) facts: Facts,
 }
 
@@ -87,6 +90,14 @@ impl Capabilities {
         &self.facts
     }
 
+    /// Takes back what a drill injected. Nothing to take back is success.
+    ///
+    /// # Errors
+    /// Why it could not be done now.
+    pub async fn take_back(&self, injection: &Injection) -> Result<(), String> {
+        injection.take_back().await
+    }
+
     /// Opens what a permit binds. Connects to systemd only when a unit is among it.
     ///
     /// # Errors
@@ -100,14 +111,15 @@ impl Capabilities {
         targets: &[BoundTarget],
         mut systemd: Option<SystemdLink>,
     ) -> Result<OpenTargets, NotOpened> {
-        let mut handles = BTreeMap::new();
+        let (mut handles, mut faults) = (BTreeMap::new(), BTreeMap::new());
         for BoundTarget { label, target } in targets {
             let handle = self.open_one(label, target, &mut systemd).await?;
+            faults.extend(self.config.service_of(target).map(|(_, settings)| (label.clone(), settings.faults.clone())));
             if handles.insert(label.clone(), handle).is_some() {
                 return Err(NotOpened::TwiceBound { label: label.clone() });
             }
         }
-        Ok(OpenTargets { handles, facts: self.facts.clone() })
+        Ok(OpenTargets { handles, faults, facts: self.facts.clone() })
     }
 
     async fn open_one(

@@ -4,6 +4,7 @@
 //! the text ([`Spanned`]). Services are one flat table rather than one shape per manager, because
 //! serde buffers tagged tables and the places would be lost.
 
+use super::faults::FaultsTable;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::host::DrillConsent;
 use fettle_model::identity::TrustDomain;
@@ -83,6 +84,7 @@ pub(super) struct ServiceTable {
     pub(super) flags: BTreeMap<Label, FlagTable>,
     #[serde(default)]
     pub(super) host_values: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) faults: Option<Spanned<FaultsTable>>,
 }
 
 #[derive(Deserialize)]

@@ -8,12 +8,14 @@
 //! [`AgentConfig::parse`] is pure; [`load`] reads the file and refuses one that others may write.
 
 mod document;
+mod faults;
 mod mistake;
 mod resolve;
 mod scalar;
 mod settings;
 mod source;
 
+pub use faults::{FaultSettings, FillDiskSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use scalar::{AbsolutePath, Argv, Endpoint, LogKeyPin, PublicKey, UnitName, WrongScalar};
 pub use settings::{

@@ -7,6 +7,7 @@ use super::document::{
     BindTable, BoundTo, CeilingTable, CommandTable, ControlPlaneTable, Document, FlagTable, HostTable, ManagerName,
     PublisherTable, ReleasesTable, ServiceTable,
 };
+use super::faults::resolve_faults;
 use super::mistake::Complaints;
 use super::scalar::{Argv, WrongScalar};
 use super::settings::{
@@ -66,6 +67,14 @@ pub(super) fn resolve(document: Document, complaints: &mut Complaints<'_>) -> Op
     for (name, table) in service {
         let at = name.span().start;
         let name = name.into_inner();
+        let refuses = host.as_ref().is_some_and(|host| host.drills == DrillConsent::Refused);
+        if let Some(faults) = table.faults.as_ref().filter(|_| refuses) {
+            complaints.note(
+                faults.span().start,
+                format!("the faults of {name} have no effect: drills are not allowed on this host"),
+                "remove the table, or, on a staging host, write drills = \"allowed\" under [host]",
+            );
+        }
         let Some(settings) = resolve_service(at, table, complaints) else {
             services.mistaken.insert(name);
             continue;
@@ -150,8 +159,20 @@ fn resolve_publishers(tables: Vec<PublisherTable>, complaints: &mut Complaints<'
 }
 
 fn resolve_service(at: usize, table: ServiceTable, complaints: &mut Complaints<'_>) -> Option<ServiceSettings> {
-    let ServiceTable { manager, unit, start, stop, reload, status, pid_file, log_file, releases, flags, host_values } =
-        table;
+    let ServiceTable {
+        manager,
+        unit,
+        start,
+        stop,
+        reload,
+        status,
+        pid_file,
+        log_file,
+        releases,
+        flags,
+        host_values,
+        faults,
+    } = table;
     let given = [
         ("unit", unit.as_ref().map(|v| v.span().start), ManagerName::Systemd),
         ("start", start.as_ref().map(|v| v.span().start), ManagerName::Command),
@@ -215,7 +236,8 @@ fn resolve_service(at: usize, table: ServiceTable, complaints: &mut Complaints<'
     let releases = releases.and_then(|table| resolve_releases(&table, complaints));
     let flags = flags.into_iter().filter_map(|(name, table)| Some((name, resolve_flag(table, complaints)?))).collect();
     let host_values = resolve_host_values(host_values, complaints);
-    Some(ServiceSettings { manager: manager?, releases, flags, host_values })
+    let faults = faults.map(|table| resolve_faults(table.into_inner(), complaints)).unwrap_or_default();
+    Some(ServiceSettings { manager: manager?, releases, flags, host_values, faults })
 }
 
 const fn manager_text(manager: ManagerName) -> &'static str {

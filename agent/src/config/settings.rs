@@ -4,10 +4,12 @@
 //! is; the daemon asks it for host values and registered commands.
 
 use super::document::Document;
+use super::faults::FaultSettings;
 use super::mistake::{Complaints, ConfigError, Mistake};
 use super::scalar::{AbsolutePath, Argv, Endpoint, LogKeyPin, PublicKey, UnitName};
 use fettle_model::check::CheckRef;
 use fettle_model::digest::DocumentDigest;
+use fettle_model::evidence::{FaultConsent, FaultKind};
 use fettle_model::host::{Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind};
 use fettle_model::identity::TrustDomain;
 use fettle_model::name::{CheckName, EnvironmentName, HostName, Label, PlaybookName, PublisherName, ServiceName};
@@ -88,6 +90,8 @@ pub struct ServiceSettings {
     pub flags: BTreeMap<Label, FlagSettings>,
     /// Values for `{host.x}` in checks.
     pub host_values: BTreeMap<String, String>,
+    /// The faults that drills may inject by name.
+    pub faults: FaultSettings,
 }
 
 /// What manages a service.
@@ -259,6 +263,30 @@ impl AgentConfig {
         self.services.iter().find(|(name, settings)| settings.targets(name).contains(target))
     }
 
+    /// The service that a thing is about: its owner, or the one whose check it is.
+    #[must_use]
+    pub fn service_of(&self, target: &Target) -> Option<(&ServiceName, &ServiceSettings)> {
+        match target {
+            Target::Health { check } => self.services.get_key_value(&check.service),
+            Target::SystemdUnit { .. }
+            | Target::CommandService { .. }
+            | Target::ReleaseRoot { .. }
+            | Target::Flag { .. }
+            | Target::Facts => self.owner_of(target),
+        }
+    }
+
+    /// Whether the owner allows a kind of fault on a thing.
+    #[must_use]
+    pub fn consents_to(&self, fault: FaultKind, target: &Target) -> DrillConsent {
+        let named = || self.service_of(target).is_some_and(|(_, service)| service.faults.kinds().contains(&fault));
+        match fault.consent() {
+            FaultConsent::WithDrills => self.host.drills,
+            FaultConsent::ByName if named() => self.host.drills,
+            FaultConsent::ByName => DrillConsent::Refused,
+        }
+    }
+
     /// The settings of a flag, for the end of a hold.
     #[must_use]
     pub fn flag(&self, file: &str, key: &str) -> Option<&FlagSettings> {
@@ -278,6 +306,7 @@ impl AgentConfig {
         let carried = |(name, settings): (&ServiceName, &ServiceSettings)| CarriedService {
             name: name.clone(),
             manager: settings.manager.kind(),
+            faults: settings.faults.kinds(),
         };
         HostDescription {
             name: self.host.name.clone(),

@@ -1,6 +1,7 @@
 //! Tests of `agent.toml`: the annotated example, and every kind of mistake with its words.
 
 use super::*;
+use fettle_model::evidence::FaultKind;
 use fettle_model::host::DrillConsent;
 use fettle_model::name::{CheckName, ServiceName};
 use fettle_model::permit::Target;
@@ -61,6 +62,25 @@ fn the_annotated_example_parses_to_what_it_says() {
     assert_eq!(config.bindings.len(), 1);
     assert_eq!(config.bindings.first().map(|binding| binding.targets.len()), Some(2));
     assert_eq!(config.commands.len(), 1);
+}
+
+#[test]
+fn a_fault_by_name_is_allowed_for_its_service_only_and_within_bounds() {
+    let config = parse(EXAMPLE).expect("the example has no mistake");
+    let health = |name: &str| Target::Health {
+        check: fettle_model::check::CheckRef { service: service(name), check: "http".parse().expect("a name") },
+    };
+    assert_eq!(config.consents_to(FaultKind::FillDisk, &health("worker")), DrillConsent::Allowed);
+    assert_eq!(config.consents_to(FaultKind::FillDisk, &health("web")), DrillConsent::Refused);
+    let staging = HEAD.replace("state-dir", "drills = \"allowed\"\nstate-dir");
+    let disk = "[service.web]\nmanager = \"none\"\n[service.web.faults.fill-disk]\nfolder = \"/srv\"\n";
+    let text = format!("{staging}{disk}at-most-mib = 0\nkeep-free-mib = 63\nlongest = \"31m\"\n");
+    let mistakes = parse(&text).expect_err("three of them").to_string();
+    for words in ["at-most-mib must be 1 to", "keep-free-mib must be 64 to", "longest must be 1s to 30m"] {
+        assert!(mistakes.contains(words), "{mistakes}");
+    }
+    let refused = complaints(&format!("{disk}at-most-mib = 1\nkeep-free-mib = 64\n"));
+    assert!(refused.contains("drills are not allowed on this host"), "{refused}");
 }
 
 #[test]
@@ -183,7 +203,7 @@ fn one_of_two_flags_is_not_chosen_by_chance() {
 #[test]
 fn unknown_and_missing_keys_are_named_with_their_line() {
     insta::assert_snapshot!(complaints("[hosts]\n"), @r#"agent.toml:10: unknown field `hosts`, expected one of `host`, `control-plane`, `publisher`, `service`, `bind`, `ceiling`, `commands`; remedy: compare it with agent.toml.example, which shows every key"#);
-    insta::assert_snapshot!(complaints("[service.web]\nmanager = \"none\"\ncolour = \"red\"\n"), @r#"agent.toml:12: unknown field `colour`, expected one of `manager`, `unit`, `start`, `stop`, `reload`, `status`, `pid-file`, `log-file`, `releases`, `flags`, `host-values`; remedy: compare it with agent.toml.example, which shows every key"#);
+    insta::assert_snapshot!(complaints("[service.web]\nmanager = \"none\"\ncolour = \"red\"\n"), @r#"agent.toml:12: unknown field `colour`, expected one of `manager`, `unit`, `start`, `stop`, `reload`, `status`, `pid-file`, `log-file`, `releases`, `flags`, `host-values`, `faults`; remedy: compare it with agent.toml.example, which shows every key"#);
     insta::assert_snapshot!(complaints("[service.web]\nunit = \"a.service\"\n"), @r#"agent.toml:10: missing field `manager`; remedy: compare it with agent.toml.example, which shows every key"#);
     insta::assert_snapshot!(complaints_with("name = \"web-1\"\n", ""), @r#"agent.toml:1: missing field `name`; remedy: compare it with agent.toml.example, which shows every key"#);
     insta::assert_snapshot!(complaints("[service.web\n"), @r#"agent.toml:10: unclosed table, expected `]`; remedy: compare it with agent.toml.example, which shows every key"#);

@@ -3,16 +3,18 @@
 use super::admission::{Occupation, PlaybookTrust, Situation, admit, in_scope};
 use super::run::{FromHands, Hands, Outcome, Watching};
 use super::serve::{Active, Effector, EffectorError, Written};
-use super::store::{Opening, StoreError};
+use super::store::{Opening, StoreError, Value};
 use crate::capability::{Deed, Done, NotOpened};
 use fettle_audit::published::Published;
 use fettle_model::digest::EnvelopeDigest;
+use fettle_model::host::DrillConsent;
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, Purpose};
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::run::{Ending, RunRecord};
 use fettle_sandbox::call::ActError;
 use fettle_sandbox::journal::{Durability, Entry};
 use fettle_sandbox::machine::{Action, Broken, Charter, Event, Machine};
+use std::time::Duration;
 
 impl Effector {
     /// A permit that is proven to be in the log.
@@ -109,7 +111,14 @@ impl Effector {
             playbook,
             bound: &bound,
             ceiling: &config.ceiling,
-            drills: config.host.drills,
+            drills: match &permit.purpose {
+                Purpose::InjectFault { fault, .. } => bound
+                    .iter()
+                    .map(|target| config.consents_to(fault.kind, &target.target))
+                    .find(|consent| *consent == DrillConsent::Refused)
+                    .unwrap_or(config.host.drills),
+                Purpose::Remediate { .. } | Purpose::Repeat { .. } => config.host.drills,
+            },
             drill: self.drill.as_ref(),
             occupation: if self.active.is_some() { Occupation::Busy } else { Occupation::Free },
             log: self.log,
@@ -138,7 +147,19 @@ impl Effector {
             .map(|target| BoundTarget { label: target.label.clone(), target: target.target.clone() })
             .collect();
         let opened = self.capabilities.open(&targets).await?;
-        Ok(Hands::new(opened, permit.run, permit.effect_within, permit.run_within, self.channels.outcomes.clone()))
+        Ok(Hands::new(
+            opened,
+            permit.run,
+            permit.effect_within,
+            self.longest_fault(permit),
+            self.channels.outcomes.clone(),
+        ))
+    }
+
+    /// How long a fault lasts that does not end by itself, when nothing heals it: to the end of its drill.
+    fn longest_fault(&self, permit: &Permit) -> Duration {
+        let drill = self.drill.as_ref().filter(|drill| permit.drill == Some(drill.drill));
+        drill.map_or(permit.run_within, |drill| drill.deadline.since(self.clocks.now().wall))
     }
 
     /// Takes up what a crash interrupted.
@@ -232,20 +253,15 @@ impl Effector {
 
     fn look_before(&self, deed: Deed) {
         let now = self.clocks.now().wall;
-        match (&deed, self.holds.room()) {
-            (Deed::SetFlag { .. }, Err(full)) => {
-                let full = ActError::Exhausted(full.to_string());
-                self.with_hands(|hands| hands.tell(Outcome::Prepared(Err(full))));
-            }
-            (
-                Deed::SetFlag { .. }
-                | Deed::Service { .. }
-                | Deed::Kill { .. }
-                | Deed::Activate { .. }
-                | Deed::PutFlagBack { .. },
-                Ok(()) | Err(_),
-            ) => self.with_hands(|hands| hands.before(deed, now)),
-        }
+        let room = match &deed {
+            Deed::SetFlag { .. } => self.holds.room().map_err(|full| full.to_string()),
+            Deed::Inject { .. } => self.injections.room().map_err(|full| full.to_string()),
+            Deed::Service { .. } | Deed::Kill { .. } | Deed::Activate { .. } | Deed::PutFlagBack { .. } => Ok(()),
+        };
+        self.with_hands(|hands| match room {
+            Ok(()) => hands.before(deed, now),
+            Err(full) => hands.tell(Outcome::Prepared(Err(ActError::Exhausted(full)))),
+        });
     }
 
     pub(super) fn with_hands(&self, act: impl FnOnce(&Hands)) {
@@ -259,11 +275,19 @@ impl Effector {
         let text = serde_json::to_string(entry).map_err(EffectorError::Json)?;
         let (run, number) = (active.permit.run, active.written.entries);
         active.written = active.written.and(text.len());
+        if let Some(pending) = self.injected_by(entry) {
+            // With the intent, so that no crash leaves a fault that nobody takes back.
+            self.injections.begin(pending);
+            let injections = serde_json::to_string(&self.injections).map_err(EffectorError::Json)?;
+            self.store.journal_with(run, number, &text, (Value::Injections, &injections))?;
+            hold_point();
+            return Ok(());
+        }
         match done_by(entry) {
             Some(done) => {
                 self.holds.apply(done.hold.clone());
                 let holds = serde_json::to_string(&self.holds).map_err(EffectorError::Json)?;
-                self.store.journal_with_holds(run, number, &text, &holds)?;
+                self.store.journal_with(run, number, &text, (Value::Holds, &holds))?;
             }
             None => match entry.durability() {
                 Durability::AtOnce => self.store.journal(run, number, &text)?,
@@ -275,7 +299,7 @@ impl Effector {
     }
 
     async fn end(&mut self, record: RunRecord) -> Result<(), EffectorError> {
-        let run = record.run;
+        let (run, ending) = (record.run, record.ending);
         tracing::info!(%run, ending = record.ending.as_str(), summary = record.summary, "a run has ended");
         let healed = match (&record.purpose, record.ending) {
             (Purpose::Remediate { check, .. }, Ending::Succeeded | Ending::Superseded) => Some(check.clone()),
@@ -297,7 +321,9 @@ impl Effector {
             Ok(())
         })
         .await?;
-        self.active = None;
+        if let Some(ended) = self.active.take() {
+            self.injections_after(&ended.permit, ending)?;
+        }
         if let Some(check) = healed {
             self.let_settle(check);
         }
@@ -328,7 +354,7 @@ impl Effector {
 }
 
 /// Where a test stops the effector after a journal record; nothing in a production build.
-fn hold_point() {
+pub(super) fn hold_point() {
     #[cfg(feature = "hold-points")]
     super::hold_point::reached();
 }

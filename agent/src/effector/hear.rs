@@ -266,6 +266,7 @@ impl Effector {
     async fn stopped(&mut self, order: fettle_model::breaker::StopOrder) -> Result<(), EffectorError> {
         self.stops.stop(order);
         self.keep(Value::StopOrders, &self.stops)?;
+        self.end_all_injections()?;
         // A run that has been told so already is told once more, which changes nothing.
         match self.active.as_ref().and_then(|active| self.stop_of(&active.permit)) {
             Some(why) => self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await,

@@ -15,6 +15,7 @@ mod folders;
 mod hear;
 #[cfg(feature = "hold-points")]
 mod hold_point;
+mod injections;
 pub mod keys;
 pub mod library;
 mod outbox;

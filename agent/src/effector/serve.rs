@@ -24,7 +24,7 @@ use super::service_manager::ServiceManager;
 use super::store::{CheckHead, Store, StoreError, Value};
 use super::trust::{Head, InvalidPins, Pins, Stops};
 use super::withhold::Withheld;
-use crate::capability::{Capabilities, Deed, FactsError, Holds};
+use crate::capability::{Capabilities, Deed, FactsError, Holds, Injections};
 use crate::config::{AgentConfig, ConfigError};
 use crate::ipc::daemon::{Ask, ToDaemon, ToEffector};
 use crate::ipc::frame::{FrameError, MAX_DAEMON_FRAME, TAKEN_WITHIN, in_time, receive, send};
@@ -249,6 +249,7 @@ pub(super) struct Effector {
     pub(super) plans_wanted: VecDeque<PermitRequest>,
     pub(super) planning: Option<Planning>,
     pub(super) holds: Holds,
+    pub(super) injections: Injections,
     pub(super) active: Option<Active>,
     pub(super) spare: Option<Worker>,
     pub(super) compiling: Option<Compiling>,
@@ -371,6 +372,7 @@ impl Effector {
             stops: document(store.value(Value::StopOrders)?, "stop orders")?.unwrap_or_default(),
             configuration: document(store.value(Value::Configuration)?, "configuration")?.unwrap_or_default(),
             holds: document(store.value(Value::Holds)?, "holds")?.unwrap_or_default(),
+            injections: document(store.value(Value::Injections)?, "injections")?.unwrap_or_default(),
             drill: document(store.value(Value::Drill)?, "drill")?,
             withheld: document(store.value(Value::Withheld)?, "requests that were not made")?.unwrap_or_default(),
             heads: store.check_heads()?.into_iter().map(|head| (head.check.clone(), head)).collect(),
@@ -427,6 +429,9 @@ impl Effector {
             Event::Timer => self.timer().await?,
             Event::Watched => {}
             Event::Terminate => {
+                // While the agent is down nothing would take them back.
+                self.end_all_injections()?;
+                self.take_back_due().await?;
                 self.tell_daemon(&ToDaemon::Stop).await;
                 return Ok(Flow::End);
             }
@@ -447,6 +452,7 @@ impl Effector {
         ];
         let on_wall = [
             self.holds.next_end(),
+            self.injections.next_end(),
             match self.link {
                 LinkState::Up => self.retry_at.values().min().copied(),
                 LinkState::Down => None,

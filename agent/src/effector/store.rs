@@ -98,6 +98,8 @@ pub enum Value {
     Fork,
     /// What must be put back at a time, as JSON.
     Holds,
+    /// What drills injected and must be taken back, as JSON.
+    Injections,
     /// The published drill that runs here.
     Drill,
     /// What was said of requests that were not made, as JSON.
@@ -116,6 +118,7 @@ impl Value {
             Self::Description => "description",
             Self::Fork => "fork",
             Self::Holds => "holds",
+            Self::Injections => "injections",
             Self::Drill => "drill",
             Self::Withheld => "withheld",
         }
@@ -427,16 +430,22 @@ impl Store {
         Ok(())
     }
 
-    /// [`Self::journal`], with the holds that follow from the entry, in one transaction.
+    /// [`Self::journal`], with the value that follows from the entry, in one transaction.
     ///
     /// # Errors
     /// As [`Self::journal`].
-    pub fn journal_with_holds(&mut self, run: RunId, number: u32, entry: &str, holds: &str) -> Result<(), StoreError> {
+    pub fn journal_with(
+        &mut self,
+        run: RunId,
+        number: u32,
+        entry: &str,
+        (value, text): (Value, &str),
+    ) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         transaction
             .prepare_cached("INSERT INTO journal (run, number, entry) VALUES (?1, ?2, ?3)")?
             .execute(params![run.to_string(), number, entry])?;
-        set_value(&transaction, Value::Holds, holds)?;
+        set_value(&transaction, value, text)?;
         Ok(transaction.commit()?)
     }
 

@@ -1,5 +1,5 @@
 //! What comes due by itself: the daemon's restart, the machine's deadline, the next question about a
-//! check, the end of a hold, and the next request.
+//! check, the end of a hold or of an injection, and the next request.
 
 use super::run::Watching;
 use super::serve::{Effector, EffectorError};
@@ -28,6 +28,7 @@ impl Effector {
             self.ask_daemon().await;
         }
         self.put_back_due()?;
+        self.take_back_due().await?;
         if self.planning.as_ref().is_some_and(|planning| planning.until <= now.on_boot) {
             self.give_up_plan("it took longer than it may");
         }

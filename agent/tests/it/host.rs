@@ -110,6 +110,12 @@ impl Host {
         rustix::process::kill_process(id, rustix::process::Signal::STOP).expect("it can be stopped");
     }
 
+    /// Asks the agent to end.
+    pub(crate) fn terminate(&self) {
+        let id = self.agent.id().and_then(|id| rustix::process::Pid::from_raw(id.try_into().ok()?)).expect("it runs");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it can be told");
+    }
+
     /// Kills the agent and opens what it left.
     pub(crate) async fn state_after_kill(&mut self) -> Store {
         self.agent.kill().await.expect("it can be killed");

@@ -5,6 +5,7 @@ mod asking;
 mod control_plane;
 mod enrolment;
 mod host;
+mod injections;
 mod log;
 mod outbox;
 mod permits;

@@ -276,13 +276,18 @@ impl Stand {
 
     /// Starts a drill that turns the flag on.
     pub(crate) async fn start_drill(&mut self) {
+        self.start_drill_of(Fault { kind: FaultKind::FlagOn, on: parsed("flag") }).await;
+    }
+
+    /// Starts a drill.
+    pub(crate) async fn start_drill_of(&mut self, fault: Fault) {
         let drill = Drill {
             drill: id(9),
             playbook: self.version(),
             host: id(1),
             service: parsed("web"),
             check: parsed("probe"),
-            fault: Fault { kind: FaultKind::FlagOn, on: parsed("flag") },
+            fault,
             by: parsed("alice"),
             deadline: UnixMillis(u64::MAX >> 12),
         };

@@ -77,7 +77,9 @@ fn earned_by(row: &Coverage) -> String {
             let hosts = hosts.join(", ");
             let sentence = match by {
                 Obstacle::Consent => {
-                    format!("{hosts} in staging would do, once the owner sets drills = \"allowed\" in agent.toml.")
+                    format!(
+                        "{hosts} in staging would do, once its agent.toml allows drills and one of the playbook's faults."
+                    )
                 }
                 Obstacle::NotActive => {
                     format!("{hosts} in staging would do, but the host is quarantined: see `fettle host reinstate`.")

@@ -134,7 +134,11 @@ mod tests {
             agent_version: "0.1.0".to_owned(),
             os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
             architecture: "x86_64".to_owned(),
-            services: vec![CarriedService { name: parsed("web"), manager: ManagerKind::Systemd }],
+            services: vec![CarriedService {
+                name: parsed("web"),
+                manager: ManagerKind::Systemd,
+                faults: std::collections::BTreeSet::new(),
+            }],
             drills: DrillConsent::Refused,
             isolation: Isolation::Weaker { missing: vec!["not started as root".to_owned()] },
             bindings: vec![Binding {

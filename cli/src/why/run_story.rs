@@ -152,7 +152,7 @@ pub(crate) fn rejection(because: &PermitRejection) -> String {
         PermitRejection::AboveCeiling { label, action } => {
             format!("The host's owner does not allow {} on {label}.", action.as_str())
         }
-        PermitRejection::DrillsRefused => "The host's owner does not allow drills.".to_owned(),
+        PermitRejection::DrillsRefused => "The host's owner does not allow drills, or not this fault.".to_owned(),
         PermitRejection::Busy => "Another run was in progress on the host.".to_owned(),
         PermitRejection::LogForked => {
             "The agent saw two logs that contradict each other, and only observes.".to_owned()

@@ -8,6 +8,7 @@ use fettle_model::coverage::{Coverage, Difference, Earning, Finding, MAX_HOSTS_N
 use fettle_model::evidence::{Evidence, ProvedGrant};
 use fettle_model::host::{DrillConsent, HostState};
 use fettle_model::name::{HostName, Label};
+use fettle_model::playbook::DrillDeclaration;
 use fettle_model::remediation::{Mode, Remediation};
 use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
@@ -130,34 +131,38 @@ fn earning(
     admitted: &Admitted,
     needed: &Needed,
 ) -> Earning {
-    if admitted.admission.manifest.drills.is_empty() {
+    let drills = &admitted.admission.manifest.drills;
+    if drills.is_empty() {
         return Earning::NoDrill;
     }
     let staging = state.hosts().filter(|host| host.state != HostState::Revoked && host.environment.is_staging());
-    let mut fitting: Vec<&Host> =
-        staging.filter(|host| needed_by(host, remediation, service, admitted).as_ref() == Some(needed)).collect();
-    fitting.sort_unstable_by(|a, b| (obstacle(a, remediation), &a.name).cmp(&(obstacle(b, remediation), &b.name)));
-    let named = || fitting.iter().take(MAX_HOSTS_NAMED).map(|host| host.name.clone()).collect();
-    match fitting.first() {
+    let fitting = staging.filter(|host| needed_by(host, remediation, service, admitted).as_ref() == Some(needed));
+    let mut outlooks: Vec<(Result<u32, Obstacle>, &HostName)> =
+        fitting.map(|host| (outlook(host, remediation, drills), &host.name)).collect();
+    outlooks.sort_unstable();
+    match outlooks.first() {
         None => Earning::NoHost,
-        Some(host) => match obstacle(host, remediation) {
-            None => Earning::Drill { host: host.name.clone(), drill: 0 },
-            Some(by) => Earning::Blocked { hosts: named(), by },
-        },
+        Some((Ok(drill), host)) => Earning::Drill { host: (*host).clone(), drill: *drill },
+        Some((Err(by), _)) => {
+            let hosts = outlooks.iter().take(MAX_HOSTS_NAMED).map(|(_, name)| (*name).clone()).collect();
+            Earning::Blocked { hosts, by: *by }
+        }
     }
 }
 
-/// What keeps a drill from running on a staging host.
-fn obstacle(host: &Host, remediation: &Remediation) -> Option<Obstacle> {
+/// The first of the playbook's drills that a staging host can run, or what is in its way.
+fn outlook(host: &Host, remediation: &Remediation, drills: &[DrillDeclaration]) -> Result<u32, Obstacle> {
     if !host.may_act() {
-        return Some(Obstacle::NotActive);
+        return Err(Obstacle::NotActive);
     }
-    match host.description.as_ref().map(|description| description.drills) {
-        Some(DrillConsent::Allowed) => {}
-        Some(DrillConsent::Refused) | None => return Some(Obstacle::Consent),
-    }
+    let description = host.description.as_ref().ok_or(Obstacle::Consent)?;
+    let allowed = drills.iter().position(|drill| match description.consents_to(drill.fault, &remediation.service) {
+        DrillConsent::Allowed => true,
+        DrillConsent::Refused => false,
+    });
+    let drill = allowed.and_then(|index| u32::try_from(index).ok()).ok_or(Obstacle::Consent)?;
     match remediation.mode_in(&host.environment) {
-        Mode::Auto => None,
-        mode @ (Mode::Observe | Mode::Approve) => Some(Obstacle::Mode { mode }),
+        Mode::Auto => Ok(drill),
+        mode @ (Mode::Observe | Mode::Approve) => Err(Obstacle::Mode { mode }),
     }
 }

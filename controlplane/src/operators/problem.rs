@@ -112,6 +112,10 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         Refusal::DrillsRefused(_) => {
             (ProblemCode::Refused, "drill a staging host that carries the service and whose agent.toml allows drills")
         }
+        Refusal::FaultRefused { .. } => (
+            ProblemCode::Refused,
+            "choose another drill of the playbook, or let the owner add [service.NAME.faults] to agent.toml",
+        ),
         Refusal::DrillMode(_) => (ProblemCode::Refused, "set the remediation's mode in staging to auto"),
         Refusal::UndeclaredFault => (ProblemCode::NotFound, "see the playbook's drills: fettle playbook show"),
         Refusal::DrillRuns(_) => (ProblemCode::Refused, "wait until the drill that runs has ended"),

@@ -4,12 +4,14 @@ use crate::world::{World, admit, description, fault, version};
 use fettle_controlplane::core::{EVIDENCE_VALID_FOR, PersonRequest, coverage};
 use fettle_model::check::Status;
 use fettle_model::coverage::{Coverage, Difference, Earning, Finding, Obstacle};
+use fettle_model::evidence::FaultKind;
 use fettle_model::host::{DrillConsent, HostDescription, HostState};
 use fettle_model::id::HostId;
 use fettle_model::permit::Target;
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
+use std::collections::BTreeSet;
 
 fn shown(world: &World) -> Vec<Coverage> {
     coverage(world.core.state(), world.now.wall)
@@ -125,8 +127,13 @@ fn what_would_earn_evidence_is_a_drill_or_what_is_in_its_way() {
     world.host("p0", "production");
     assert_eq!((only(&world).finding, only(&world).earning), (Finding::Nothing, Earning::NoHost));
     let staging = world.host("s0", "staging");
-    assert_eq!(only(&world).earning, Earning::Drill { host: "s0".parse().expect("a name"), drill: 0 });
+    assert_eq!(only(&world).earning, Earning::Drill { host: "s0".parse().expect("a name"), drill: 1 });
     let blocked = |by| Earning::Blocked { hosts: vec!["s0".parse().expect("a name")], by };
+    described(&mut world, "s0", "staging", |said| {
+        said.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+    });
+    let named = Earning::Drill { host: "s0".parse().expect("a name"), drill: 0 };
+    assert_eq!(only(&world).earning, named, "the first of the manifest's drills that the owner allows");
     world.modes.insert("staging", Mode::Observe);
     world.configure();
     assert_eq!(only(&world).earning, blocked(Obstacle::Mode { mode: Mode::Observe }));
@@ -138,7 +145,7 @@ fn what_would_earn_evidence_is_a_drill_or_what_is_in_its_way() {
     world.host("s1", "staging");
     world.modes.insert("staging", Mode::Auto);
     world.configure();
-    assert_eq!(only(&world).earning, Earning::Drill { host: "s1".parse().expect("a name"), drill: 0 });
+    assert_eq!(only(&world).earning, Earning::Drill { host: "s1".parse().expect("a name"), drill: 1 });
     described(&mut world, "s1", "staging", |said| unit(said, "other.service"));
     assert_eq!(only(&world).earning, blocked(Obstacle::NotActive), "a host that binds something else earns nothing");
 }

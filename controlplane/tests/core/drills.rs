@@ -371,6 +371,38 @@ fn drills_start_only_where_they_can_be_healed_and_are_allowed() {
 }
 
 #[test]
+fn a_fault_that_needs_the_owners_word_by_name_is_drilled_only_where_it_is_given() {
+    let (mut world, host) = staging();
+    let disk = Fault { kind: FaultKind::FillDisk, on: "check".parse().expect("a label") };
+    let start = |world: &mut World| {
+        let drill = DrillId::from_uuid(world.mint());
+        let request = PersonRequest::StartDrill { drill, host, check: web(), fault: disk.clone() };
+        (drill, world.person(request))
+    };
+    let refused = PersonRefusal::FaultRefused { host, fault: FaultKind::FillDisk };
+    assert_eq!(start(&mut world).1, Outcome::PersonRefused(refused));
+    let mut described = description("s0", "staging");
+    described.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+    world.say(host, Body::HostDescribed(Box::new(described)));
+    let (drill, outcome) = start(&mut world);
+    assert_eq!(outcome, Outcome::Done);
+    let ask = |world: &mut World| {
+        world.ask_with(host, |request| {
+            request.purpose = Purpose::InjectFault { drill, fault: disk.clone() };
+            request.playbook = None;
+            request.targets.retain(|target| target.label == disk.on);
+        })
+    };
+    world.say(host, Body::HostDescribed(Box::new(description("s0", "staging"))));
+    assert_eq!(ask(&mut world).expect_err("the owner changed their mind").reasons, [Reason::NoSuchDrill]);
+    let mut described = description("s0", "staging");
+    described.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+    world.say(host, Body::HostDescribed(Box::new(described)));
+    let permit = ask(&mut world).expect("a permit");
+    assert_eq!(permit.targets.iter().map(|target| &target.label).collect::<Vec<_>>(), [&disk.on]);
+}
+
+#[test]
 fn the_view_shows_what_production_still_lacks() {
     let (mut world, host) = staging();
     world.host("p0", "production");

@@ -67,6 +67,10 @@ undo = "leave"
 why = "a restart cannot be undone"
 
 [[drill]]
+fault = "fill-disk"
+on = "check"
+
+[[drill]]
 fault = "stop-service"
 on = "worker"
 "#;
@@ -522,7 +526,11 @@ pub(crate) fn description(name: &str, environment: &str) -> HostDescription {
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService { name: web().service, manager: ManagerKind::Systemd }],
+        services: vec![CarriedService {
+            name: web().service,
+            manager: ManagerKind::Systemd,
+            faults: std::collections::BTreeSet::new(),
+        }],
         drills: DrillConsent::Allowed,
         isolation: Isolation::Full,
         bindings: vec![Binding {

@@ -211,7 +211,11 @@ pub(crate) fn description(host: &str, environment: &str) -> Body {
         agent_version: "test".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService { name: name("web"), manager: ManagerKind::Command }],
+        services: vec![CarriedService {
+            name: name("web"),
+            manager: ManagerKind::Command,
+            faults: std::collections::BTreeSet::new(),
+        }],
         drills: DrillConsent::Allowed,
         isolation: Isolation::Full,
         bindings: Vec::new(),

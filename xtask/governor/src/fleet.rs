@@ -156,7 +156,11 @@ pub(crate) fn description(host: u32, services: u32) -> anyhow::Result<HostDescri
     let mut bindings = Vec::new();
     for number in 0..services {
         let service = check(number)?.service;
-        carried.push(CarriedService { name: service.clone(), manager: ManagerKind::Systemd });
+        carried.push(CarriedService {
+            name: service.clone(),
+            manager: ManagerKind::Systemd,
+            faults: std::collections::BTreeSet::new(),
+        });
         bindings.push(Binding { playbook: version()?.name, service, targets: targets(number)? });
     }
     Ok(HostDescription {

@@ -4,6 +4,7 @@ mod commands;
 mod faults;
 mod flags;
 mod releases;
+mod surroundings;
 
 use super::*;
 use crate::config::AgentConfig;

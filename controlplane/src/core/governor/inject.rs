@@ -57,9 +57,11 @@ pub(super) fn judge(case: &Case<'_>, drill: DrillId, fault: &Fault) -> Result<Pe
 }
 
 fn may_inject(case: &Case<'_>, running: &RunningDrill, fault: &Fault) -> bool {
-    let consents = case.host.description.as_ref().is_some_and(|description| match description.drills {
-        DrillConsent::Allowed => true,
-        DrillConsent::Refused => false,
+    let consents = case.host.description.as_ref().is_some_and(|description| {
+        match description.consents_to(fault.kind, &running.drill.service) {
+            DrillConsent::Allowed => true,
+            DrillConsent::Refused => false,
+        }
     });
     running.drill.host == case.host.id
         && &running.drill.fault == fault

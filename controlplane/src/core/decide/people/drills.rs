@@ -58,6 +58,10 @@ pub(super) fn start(
     if !manifest.drills.contains(&DrillDeclaration { fault: fault.kind, on: fault.on.clone() }) {
         return Err(PersonRefusal::UndeclaredFault);
     }
+    match known.description.as_ref().map(|description| description.consents_to(fault.kind, &check.service)) {
+        Some(DrillConsent::Allowed) => {}
+        Some(DrillConsent::Refused) | None => return Err(PersonRefusal::FaultRefused { host, fault: fault.kind }),
+    }
     if let Some(running) = state.drills.on_host(host).or_else(|| state.drills.get(drill)) {
         return Err(PersonRefusal::DrillRuns(running.drill.drill));
     }

@@ -6,6 +6,7 @@ use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::evidence::FaultKind;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
@@ -112,6 +113,14 @@ pub enum PersonRefusal {
     /// Drills run in staging, on hosts that carry the service and whose owner allows them.
     #[error("the host {0} is not in staging, does not carry the service, or its owner refuses drills")]
     DrillsRefused(HostId),
+    /// The host's owner allows drills, but not this fault for this service.
+    #[error("the owner of the host {host} does not name the fault {} for this service", .fault.as_str())]
+    FaultRefused {
+        /// The host.
+        host: HostId,
+        /// The fault.
+        fault: FaultKind,
+    },
     /// The remediation does not act by itself in staging, so nothing would heal the fault.
     #[error("the remediation is in mode {} in staging, so nothing would heal the fault", .0.as_str())]
     DrillMode(Mode),

@@ -1,0 +1,138 @@
+//! What drills inject into a service's surroundings, on real things, and that it is taken back.
+
+use super::*;
+use fettle_model::check::CheckRef;
+use fettle_model::evidence::{Fault, FaultKind};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::process::Command;
+
+const HOUR: Duration = Duration::from_hours(1);
+const MIB: u64 = 1024 * 1024;
+
+/// The owner's word on a fault of the service `app`.
+fn named(table: &str) -> Capabilities {
+    capabilities(&format!("manager = \"none\"\n[service.app.faults.{table}"))
+}
+
+async fn checked(capabilities: &Capabilities) -> OpenTargets {
+    let check = CheckRef { service: "app".parse().expect("a name"), check: "http".parse().expect("a name") };
+    open(capabilities, Target::Health { check }).await
+}
+
+async fn planned(open: &OpenTargets, kind: FaultKind) -> Result<Deed, ActError> {
+    open.fault(&Fault { kind, on: label("it") }, HOUR).await
+}
+
+fn injection(deed: &Deed) -> Injection {
+    let Deed::Inject { injection, .. } = deed else { unreachable!("{deed:?}") };
+    injection.clone()
+}
+
+/// A file system of its own, of 100 MiB, in memory. Mounting one takes root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m", "tmpfs"])
+            .arg(real(&dir))
+            .status()
+            .expect("the program mount, from the package mount");
+        assert!(mounted.success(), "this test mounts a small file system and needs root for it");
+        Self(dir)
+    }
+
+    fn path(&self) -> PathBuf {
+        real(&self.0)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join(".fettle-drill")
+    }
+
+    fn free(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.path()).expect("a file system");
+        stat.f_bavail * stat.f_frsize
+    }
+
+    fn filled(&self, at_most_mib: u64, keep_free_mib: u64) -> Capabilities {
+        named(&format!(
+            "fill-disk]\nfolder = \"{}\"\nat-most-mib = {at_most_mib}\nkeep-free-mib = {keep_free_mib}\nlongest = \"2m\"",
+            self.path().display()
+        ))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the small file system stays mounted");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_is_filled_up_to_the_owners_bound_and_never_below_the_owners_floor() {
+    let disk = SmallDisk::new();
+    let before = disk.free();
+    for (at_most, keep_free, taken) in [(10, 64, 10 * MIB), (1_000, 64, before - 64 * MIB)] {
+        let capabilities = disk.filled(at_most, keep_free);
+        let open = checked(&capabilities).await;
+        let deed = planned(&open, FaultKind::FillDisk).await.expect("planned");
+        let (seen, done) = carry_out(&open, &deed).await.expect("injected");
+        assert_eq!(
+            seen,
+            Before::Surroundings { until: NOW.plus(Duration::from_mins(2)) },
+            "no longer than the owner says"
+        );
+        assert_eq!(done.undo, fettle_model::run::UndoClass::Expires);
+        assert_eq!(fs::metadata(disk.filler()).expect("the file").size(), taken);
+        assert!(disk.free() >= keep_free * MIB && disk.free() <= before - taken, "{} of {before}", disk.free());
+        assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
+        capabilities.take_back(&injection(&deed)).await.expect("taken back");
+        assert_eq!(disk.free(), before);
+        assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
+        capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_without_room_above_the_floor_is_left_alone() {
+    let disk = SmallDisk::new();
+    let (capabilities, roomy) = (disk.filled(10, 200), disk.filled(50, 64));
+    let refused = planned(&checked(&capabilities).await, FaultKind::FillDisk).await;
+    assert!(matches!(refused, Err(ActError::Failed(_))), "{refused:?}");
+    // The room goes between the plan and the deed.
+    let open = checked(&roomy).await;
+    let deed = planned(&open, FaultKind::FillDisk).await.expect("planned");
+    fs::write(disk.path().join("other"), vec![1; 5 * 1024 * 1024]).expect("written");
+    let refused = carry_out(&open, &deed).await;
+    assert!(matches!(refused, Err(ActError::Failed(_))), "{refused:?}");
+    assert!(!disk.filler().exists());
+}
+
+#[tokio::test]
+async fn a_fault_that_the_owner_does_not_name_is_not_planned_and_not_injected() {
+    let disk = SmallDisk::new();
+    let named = disk.filled(10, 64);
+    let deed = planned(&checked(&named).await, FaultKind::FillDisk).await.expect("planned");
+    let silent = capabilities("manager = \"none\"");
+    let open = checked(&silent).await;
+    assert!(matches!(planned(&open, FaultKind::FillDisk).await, Err(ActError::Denied(_))));
+    assert!(matches!(carry_out(&open, &deed).await, Err(ActError::Denied(_))));
+    let smaller = disk.filled(1, 64);
+    assert!(matches!(carry_out(&checked(&smaller).await, &deed).await, Err(ActError::Denied(_))));
+    assert!(!disk.filler().exists());
+}
+
+#[tokio::test]
+async fn no_symbolic_link_leads_a_filled_disk_elsewhere() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (aim, link) = (real(&dir).join("aim"), real(&dir).join("link"));
+    fs::create_dir(&aim).expect("a folder");
+    symlink(&aim, &link).expect("a link");
+    let table = format!("fill-disk]\nfolder = \"{}\"\nat-most-mib = 1\nkeep-free-mib = 64", link.display());
+    let refused = planned(&checked(&named(&table)).await, FaultKind::FillDisk).await;
+    assert!(matches!(refused, Err(ActError::Failed(_))), "{refused:?}");
+}

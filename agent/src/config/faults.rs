@@ -1,0 +1,110 @@
+//! `[service.NAME.faults]`: the faults that the owner allows by name, each with its bounds.
+//!
+//! The shape in the file, and its settings. Read by [`super::resolve`]; the effector asks the settings
+//! before it injects anything.
+
+use super::mistake::Complaints;
+use super::scalar::AbsolutePath;
+use fettle_model::evidence::FaultKind;
+use fettle_model::time::HumanDuration;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use toml::Spanned;
+
+/// How long a fault lasts when `longest` is not given: a check of a minute's pace fails three times, and a playbook
+/// has two minutes.
+const DEFAULT_LONGEST: Duration = Duration::from_mins(5);
+/// Longest that a fault may last: the longest manifest.
+const MAX_LONGEST: Duration = Duration::from_mins(30);
+/// Largest file that fills a disk, in MiB: a tebibyte.
+const MAX_FILL_MIB: u64 = 1024 * 1024;
+/// Least room that is left on a disk, in MiB: the journals of this agent and of the host go on being written.
+const MIN_KEEP_FREE_MIB: u64 = 64;
+
+const MIB: u64 = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct FaultsTable {
+    fill_disk: Option<FillDiskTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FillDiskTable {
+    folder: Spanned<String>,
+    at_most_mib: Spanned<u64>,
+    keep_free_mib: Spanned<u64>,
+    longest: Option<Spanned<HumanDuration>>,
+}
+
+/// The faults that an owner allows by name for one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FaultSettings {
+    /// A folder may be filled.
+    pub fill_disk: Option<FillDiskSettings>,
+}
+
+/// Within what a folder may be filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FillDiskSettings {
+    /// The folder.
+    pub folder: AbsolutePath,
+    /// Largest file, in bytes.
+    pub at_most: u64,
+    /// Room that stays, in bytes.
+    pub keep_free: u64,
+    /// For how long.
+    pub longest: Duration,
+}
+
+impl FaultSettings {
+    /// The kinds that are named.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeSet<FaultKind> {
+        self.fill_disk.as_ref().map(|_| FaultKind::FillDisk).into_iter().collect()
+    }
+}
+
+pub(super) fn resolve_faults(table: FaultsTable, complaints: &mut Complaints<'_>) -> FaultSettings {
+    let FaultsTable { fill_disk } = table;
+    FaultSettings { fill_disk: fill_disk.and_then(|table| fill_disk_settings(table, complaints)) }
+}
+
+fn fill_disk_settings(table: FillDiskTable, complaints: &mut Complaints<'_>) -> Option<FillDiskSettings> {
+    let FillDiskTable { folder, at_most_mib, keep_free_mib, longest } = table;
+    if !(1..=MAX_FILL_MIB).contains(at_most_mib.get_ref()) {
+        complaints.note(
+            at_most_mib.span().start,
+            format!("fill-disk.at-most-mib must be 1 to {MAX_FILL_MIB}, not {}", at_most_mib.get_ref()),
+            "choose the size of the file that makes the check critical",
+        );
+    }
+    if !(MIN_KEEP_FREE_MIB..=MAX_FILL_MIB).contains(keep_free_mib.get_ref()) {
+        complaints.note(
+            keep_free_mib.span().start,
+            format!(
+                "fill-disk.keep-free-mib must be {MIN_KEEP_FREE_MIB} to {MAX_FILL_MIB}, not {}",
+                keep_free_mib.get_ref()
+            ),
+            "leave room for the journals of the agent and of the host",
+        );
+    }
+    let longest = longest_of("fill-disk", longest, complaints);
+    let folder = complaints.accept(folder.span().start, "fill-disk.folder", folder.get_ref().parse::<AbsolutePath>());
+    let bytes = |mib: Spanned<u64>| mib.into_inner().saturating_mul(MIB);
+    Some(FillDiskSettings { folder: folder?, at_most: bytes(at_most_mib), keep_free: bytes(keep_free_mib), longest })
+}
+
+fn longest_of(fault: &str, longest: Option<Spanned<HumanDuration>>, complaints: &mut Complaints<'_>) -> Duration {
+    let Some(longest) = longest else { return DEFAULT_LONGEST };
+    if !(Duration::from_secs(1)..=MAX_LONGEST).contains(&longest.get_ref().0) {
+        complaints.note(
+            longest.span().start,
+            format!("{fault}.longest must be 1s to {}, not {}", HumanDuration(MAX_LONGEST), longest.get_ref()),
+            "choose how long the fault may last when nothing ends it",
+        );
+    }
+    longest.into_inner().0
+}
