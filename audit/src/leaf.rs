@@ -114,6 +114,8 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::RoleGranted(_)
         | Body::PersonRevoked(_)
         | Body::PersonKeySet(_)
+        | Body::IdentityRegistered(_)
+        | Body::PersonLoggedIn(_)
         | Body::TokenCreated(_)
         | Body::HostEnrolled(_)
         | Body::CertificateIssued(_)

@@ -47,6 +47,9 @@ impl Life {
     /// 24 hours: what everybody gets unless the operator wants less.
     pub const DAY: Self = Self(Duration::from_secs(24 * 60 * 60));
 
+    /// 8 hours: what a login gives. Whom the provider does not know any more is out by the evening.
+    pub const WORKING_DAY: Self = Self(Duration::from_secs(8 * 60 * 60));
+
     /// A life of this length.
     ///
     /// # Errors

@@ -87,6 +87,13 @@ impl ProvenKey {
         self.csr
     }
 
+    /// The public key, as its SubjectPublicKeyInfo in DER.
+    #[must_use]
+    pub fn public_key_info(&self) -> Vec<u8> {
+        use rcgen::PublicKeyData as _;
+        self.key.subject_public_key_info()
+    }
+
     pub(crate) const fn public_key(&self) -> &rcgen::SubjectPublicKeyInfo {
         &self.key
     }

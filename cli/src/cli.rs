@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::{self, HostCommand};
 use crate::log::{self, LogCommand};
+use crate::login::{self, Login};
 use crate::person::{self, PersonCommand};
 use crate::playbook::{self, PlaybookCommand};
 use crate::publisher::{self, PublisherCommand};
@@ -67,6 +68,10 @@ A first host:
   fettle token create --environment staging --host web-1      then start its agent with the token
   fettle apply services.toml remediations.toml                 what is watched, and what answers it
   fettle host list
+
+A person, identified by the OpenID provider of [oidc] in controlplane.toml:
+  fettle person add bob --role operator --oidc-subject SUB     by an administrator, once
+  fettle login --control-plane cp.example:7444 --ca-pin PIN    by bob; from then on: fettle login
 
 A first playbook, from component to evidence:
   fettle playbook keygen --out publisher.key
@@ -130,6 +135,8 @@ enum Noun {
     /// People: add, renew one's own certificate, grant a role, revoke
     #[command(subcommand)]
     Person(PersonCommand),
+    /// Log in at the OpenID provider: a certificate for a working day
+    Login(Login),
     /// Completions for a shell
     Completions(Completions),
 }
@@ -183,6 +190,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Log(command) => log::run(command, context).await,
         Noun::Token(command) => token::run(command, context).await,
         Noun::Person(command) => person::run(command, context).await,
+        Noun::Login(command) => login::run(command, context).await,
         Noun::Completions(command) => completions::run(&command),
     }
 }

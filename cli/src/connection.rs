@@ -2,6 +2,10 @@
 //!
 //! Carries documents and knows none of them; every failure gets its exit code and remedy here.
 
+mod door;
+
+pub use door::Door;
+
 use crate::answer::Answer;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};

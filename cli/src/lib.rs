@@ -17,6 +17,7 @@ pub mod failure;
 pub mod file;
 mod host;
 pub mod log;
+mod login;
 mod person;
 mod plain;
 mod playbook;

@@ -21,6 +21,7 @@ use fettle_certs::identity::Identity;
 use fettle_certs::key::PrivateKey;
 use fettle_certs::root::Root;
 use fettle_model::identity::{HeldRole, Principal, Role};
+use fettle_model::login::OidcSubject;
 use fettle_model::name::{PersonName, TeamName};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::time::UnixMillis;
@@ -31,7 +32,8 @@ use std::path::{Path, PathBuf};
 /// What to do with people.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PersonCommand {
-    /// Give a person a role and a profile: keys and certificate in a new folder that you hand over.
+    /// Give a person a role, and a profile (keys and certificate in a new folder that you hand over) or an OpenID
+    /// identity, with which they log in themselves.
     ///
     /// For somebody who has a profile, the new one's signing key takes the place of the old one's.
     Add(Add),
@@ -67,8 +69,12 @@ pub(crate) struct Add {
     #[command(flatten)]
     held: Held,
     /// The new profile's folder; it must not exist yet.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "oidc_subject", conflicts_with = "oidc_subject")]
+    out: Option<PathBuf>,
+    /// What the OpenID provider of the control plane calls them (the claim `sub`): they log in themselves, with
+    /// `fettle login`, and no key is made here.
+    #[arg(long, value_name = "SUB")]
+    oidc_subject: Option<OidcSubject>,
 }
 
 /// A role as it is written on the command line.
@@ -154,9 +160,21 @@ pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Ans
 }
 
 async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
-    let Add { person, held, out } = add;
+    let Add { person, held, out, oidc_subject } = add;
     let held = HeldRole::from(held);
     let HeldRole { role, team } = held.clone();
+    let out = match (out, oidc_subject) {
+        (_, Some(subject)) => {
+            let text = format!("{person} is {held}, and logs in as {subject}: fettle login");
+            let command = Command::RegisterPerson { person, role, team, subject };
+            return context.connect().await?.carry_out(&command, &text).await;
+        }
+        (Some(out), None) => out,
+        (None, None) => {
+            let message = "neither a folder for a profile nor a subject is given";
+            return Err(Failure::new(Exit::Usage, message, "give --out DIR or --oidc-subject SUB"));
+        }
+    };
     file::must_be_new(&out)?;
     let profile = context.load_profile()?;
     let signing = Seed::fresh()?;

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! <folder>/profile.toml   address = "controlplane.example:7445"
+//!                         login = "controlplane.example:7444", where `fettle login` made it
 //! <folder>/current -> …   the identity, as fettle_certs::store lays it out; its key never leaves
 //! <folder>/signing.key    the key that this person signs with; it never leaves either
 //! ```
 //!
-//! `fettle-controlplane init` makes the first one, `fettle person add` the others; `fettle person renew` renews one.
-//! One from the control plane's console has no signing key until `fettle person key`.
+//! `fettle-controlplane init` makes the first one, `fettle person add` and `fettle login` the others; `fettle person
+//! renew` renews one, where it did not come from a login. One from a login or from the control plane's console has no
+//! signing key until `fettle person key`.
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Warning};
@@ -45,14 +47,20 @@ pub struct Profile {
     pub folder: PathBuf,
     /// Where the control plane serves operators, `host:port`.
     pub address: String,
+    /// Where the control plane lets people log in, `host:port`; `None` where the identity is from an administrator or
+    /// the console.
+    pub login: Option<String>,
     /// Who this is.
     pub identity: Identity,
 }
 
+/// Where a control plane is found.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProfileFile {
     address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
 }
 
 impl Profile {
@@ -70,13 +78,17 @@ impl Profile {
             return Err(Failure::new(Exit::NotFound, message, remedy));
         }
         let text = file::read_text(&path, MAX_FILE_BYTES)?;
-        let ProfileFile { address } = toml::from_str(&text).map_err(|error| {
+        let ProfileFile { address, login } = toml::from_str(&text).map_err(|error| {
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let message = format!("{}:{line}: {}", path.display(), error.message());
-            Failure::new(Exit::Invalid, message, "write address = \"HOST:PORT\" and nothing else")
+            Failure::new(
+                Exit::Invalid,
+                message,
+                "write address = \"HOST:PORT\"; login = \"HOST:PORT\" where `fettle login` is used; and nothing else",
+            )
         })?;
-        if !is_address(&address) {
+        if let Some(address) = [Some(&address), login.as_ref()].into_iter().flatten().find(|it| !is_address(it)) {
             let message = format!("{}: the address {address:?} is not HOST:PORT", path.display());
             return Err(Failure::new(Exit::Invalid, message, "write address = \"HOST:PORT\""));
         }
@@ -84,7 +96,7 @@ impl Profile {
             let message = format!("the profile in {} has no identity", folder.display());
             Failure::new(Exit::NotFound, message, RENEW)
         })?;
-        Ok(Self { folder: folder.to_owned(), address, identity })
+        Ok(Self { folder: folder.to_owned(), address, login, identity })
     }
 
     /// Writes a new profile with a signing key.
@@ -107,9 +119,17 @@ impl Profile {
     /// When it cannot be written.
     pub fn create(folder: &Path, address: &str, identity: &Identity) -> Result<(), Failure> {
         IdentityStore::at(folder).install(identity).map_err(|error| file::stored(&error))?;
-        let text = toml::to_string(&ProfileFile { address: address.to_owned() })
-            .map_err(|error| Failure::internal(format!("no profile file: {error}")))?;
-        file::write_new_secret(&folder.join(FILE), text.as_bytes())
+        file::write_new_secret(&folder.join(FILE), profile_file(address, None)?.as_bytes())
+    }
+
+    /// Writes a profile whose identity came from a login, in place of the one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn log_in(folder: &Path, address: &str, login: &str, identity: &Identity) -> Result<(), Failure> {
+        let store = IdentityStore::at(folder);
+        store.install(identity).and_then(|()| store.retire_previous()).map_err(|error| file::stored(&error))?;
+        file::write(&folder.join(FILE), profile_file(address, Some(login))?.as_bytes())
     }
 
     /// Puts a renewed identity in the place of the one in use, which stays until the new one is whole.
@@ -153,7 +173,8 @@ impl Profile {
     /// # Errors
     /// When the certificate is not valid now.
     pub fn check_validity(&self, now: UnixMillis) -> Result<Option<Warning>, Failure> {
-        check_validity(&self.holder(), &self.identity.holder().validity, now)
+        let renewal = if self.login.is_some() { Renewal::Login } else { Renewal::Renew };
+        check_validity(&self.holder(), &self.identity.holder().validity, renewal, now)
     }
 }
 
@@ -167,20 +188,55 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-fn check_validity(holder: &str, validity: &Validity, now: UnixMillis) -> Result<Option<Warning>, Failure> {
+fn profile_file(address: &str, login: Option<&str>) -> Result<String, Failure> {
+    let file = ProfileFile { address: address.to_owned(), login: login.map(ToOwned::to_owned) };
+    toml::to_string(&file).map_err(|error| Failure::internal(format!("no profile file: {error}")))
+}
+
+/// How the holder gets the next certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    /// With this one, while it is good.
+    Renew,
+    /// At the OpenID provider.
+    Login,
+}
+
+impl Renewal {
+    const fn before_the_end(self) -> &'static str {
+        match self {
+            Self::Renew => "renew it while it is good: fettle person renew",
+            Self::Login => "log in again: fettle login",
+        }
+    }
+
+    const fn after_the_end(self) -> &'static str {
+        match self {
+            Self::Renew => RENEW,
+            Self::Login => "log in again: fettle login",
+        }
+    }
+}
+
+fn check_validity(
+    holder: &str,
+    validity: &Validity,
+    renewal: Renewal,
+    now: UnixMillis,
+) -> Result<Option<Warning>, Failure> {
     match validity.check(now) {
         Ok(()) => {
             let left = validity.not_after.since(now);
             Ok((left < soon(validity)).then(|| Warning {
                 message: format!("the certificate of {holder} ends in {}", span(left)),
-                remedy: "renew it while it is good: fettle person renew".to_owned(),
+                remedy: renewal.before_the_end().to_owned(),
             }))
         }
         Err(OutsideValidity::Late { since }) => {
             let ended = instant(validity.not_after);
             let message =
                 format!("the certificate of {holder} ended {} ago, at {ended}, or the clock here is fast", span(since));
-            Err(Failure::new(Exit::Denied, message, RENEW))
+            Err(Failure::new(Exit::Denied, message, renewal.after_the_end()))
         }
         Err(OutsideValidity::Early { wait }) => {
             let message = format!("the certificate of {holder} is not valid for another {}", span(wait));
@@ -201,9 +257,22 @@ mod tests {
 
     const DAY: u64 = 86_400_000;
 
-    fn check(now: u64) -> Result<Option<Warning>, Failure> {
+    fn check_with(renewal: Renewal, now: u64) -> Result<Option<Warning>, Failure> {
         let validity = Validity { not_before: UnixMillis(10 * DAY), not_after: UnixMillis(20 * DAY) };
-        check_validity("alice", &validity, UnixMillis(now))
+        check_validity("alice", &validity, renewal, UnixMillis(now))
+    }
+
+    fn check(now: u64) -> Result<Option<Warning>, Failure> {
+        check_with(Renewal::Renew, now)
+    }
+
+    #[test]
+    fn who_logged_in_is_told_to_log_in_again() {
+        let warning = check_with(Renewal::Login, 19 * DAY).expect("valid").expect("a warning");
+        let late = check_with(Renewal::Login, 21 * DAY).expect_err("it ended");
+        for remedy in [warning.remedy, late.remedy] {
+            assert_eq!(remedy, "log in again: fettle login");
+        }
     }
 
     #[test]

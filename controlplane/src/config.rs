@@ -2,6 +2,10 @@
 //!
 //! Written by [`crate::init`], read at every start. A key that is not known does not parse.
 
+mod oidc;
+
+pub use oidc::{InvalidOidcText, Oidc, OidcText};
+
 use fettle_model::identity::TrustDomain;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
@@ -23,6 +27,9 @@ pub struct Config {
     /// What agents and people are told, where that is another address.
     #[serde(default)]
     pub advertise: Advertise,
+    /// Who identifies people, beside their certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
 }
 
 /// Where to listen.
@@ -164,6 +171,7 @@ mod tests {
         let config = Config {
             trust_domain: "fettle.test".parse().expect("a trust domain"),
             listen: Listen::default(),
+            oidc: None,
             advertise: Advertise { enrol: Some("cp.test:7444".parse().expect("an address")), ..Advertise::default() },
         };
         let text = config.to_toml().expect("TOML");

@@ -139,7 +139,8 @@ pub async fn init(plan: &Plan, clocks: &Clocks) -> Result<Made, InitError> {
     let address = advertise.operators.as_ref().map_or_else(|| listen.operators.to_string(), ToString::to_string);
     let holder = profile(&authority, operator, &address, &state.operator(), now)?;
     let (log_key, permit_key) = open_log(state, trust_domain, operator, clocks).await?;
-    let config = Config { trust_domain: trust_domain.clone(), listen: listen.clone(), advertise: advertise.clone() };
+    let (trust_domain, listen, advertise) = (trust_domain.clone(), listen.clone(), advertise.clone());
+    let config = Config { trust_domain, listen, advertise, oidc: None };
     let text = config.to_toml().map_err(InitError::Config)?;
     write_private(&state.config(), text.as_bytes()).map_err(InitError::Store)?;
     Ok(Made { ca_pin: authority.ca_pin(), log_key, permit_key, operator: holder })

@@ -10,6 +10,7 @@
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
 //! | [`check`], [`service`], [`guard`], [`remediation`], [`breaker_limits`], [`configuration`] | what operators write |
+//! | [`login`] | a person as an OpenID provider knows them |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
@@ -30,6 +31,7 @@ pub mod host;
 pub mod id;
 pub mod identity;
 pub mod incident;
+pub mod login;
 pub mod name;
 pub mod permit;
 pub mod person_key;

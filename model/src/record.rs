@@ -14,6 +14,7 @@ use crate::host::{HostDescription, HostState};
 use crate::id::{HostId, PermitId, RunId, TokenId};
 use crate::identity::{Role, SpiffeId, TrustDomain};
 use crate::incident::IncidentOpened;
+use crate::login::{IdentityRegistered, PersonLoggedIn};
 use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName};
 use crate::permit::{Permit, PermitRejection, PermitRequest};
 use crate::person_key::PersonKeySet;
@@ -190,6 +191,10 @@ bodies! {
     BreakerEased(BreakerEased) = 36, "breaker-eased";
     /// A person's signing key was registered.
     PersonKeySet(PersonKeySet) = 40, "person-key-set";
+    /// An administrator said which OpenID identity is a person's.
+    IdentityRegistered(IdentityRegistered) = 44, "identity-registered";
+    /// A person logged in at an OpenID provider.
+    PersonLoggedIn(PersonLoggedIn) = 45, "person-logged-in";
     /// A drill passed a stage.
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
 }
@@ -473,7 +478,9 @@ impl Kind {
             | Self::RunWished
             | Self::RequestWithheld
             | Self::PersonRevoked
-            | Self::PersonKeySet => RetentionClass::Regulated,
+            | Self::PersonKeySet
+            | Self::IdentityRegistered
+            | Self::PersonLoggedIn => RetentionClass::Regulated,
         }
     }
 }

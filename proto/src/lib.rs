@@ -1,10 +1,11 @@
 //! gRPC between agent, control plane and operator.
 //!
 //! Thin by design: messages carry signed documents (`fettle-audit`) or JSON documents
-//! ([`enrolment`], [`operator`]) and a few routing fields. This crate makes no decision and opens no
+//! ([`enrolment`], [`login`], [`operator`]) and a few routing fields. This crate makes no decision and opens no
 //! connection.
 
 pub mod enrolment;
+pub mod login;
 pub mod operator;
 pub mod session;
 

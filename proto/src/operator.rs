@@ -20,6 +20,7 @@ use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::incident::IncidentCause;
+use fettle_model::login::OidcSubject;
 use fettle_model::name::{
     CheckName, EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName,
     TeamName,
@@ -128,6 +129,19 @@ pub enum Command {
     SetSigningKey {
         /// The key.
         signing_key: SigningKeyProof,
+    },
+    /// Gives a person a role, and lets in whom the control plane's OpenID provider knows by this subject as them.
+    /// Answers [`CommandReply::Done`].
+    RegisterPerson {
+        /// Who.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+        /// The team whose services it is about; `None`: the whole installation.
+        #[serde(default)]
+        team: Option<TeamName>,
+        /// What the provider calls them (`sub`).
+        subject: OidcSubject,
     },
     /// Gives whoever asks their next certificate, as long as the one in use is good. Answers
     /// [`CommandReply::Person`].

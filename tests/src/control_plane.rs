@@ -143,6 +143,13 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Adds a table to its configuration, which it reads when it starts.
+    pub fn configure(&self, table: &str) -> anyhow::Result<()> {
+        let path = self.state.join("controlplane.toml");
+        let text = fs::read_to_string(&path).context("read the configuration")?;
+        fs::write(&path, text + table).context("write the configuration")
+    }
+
     /// Whether it has stopped itself at its hold point.
     pub fn is_held(&self) -> anyhow::Result<bool> {
         self.beat.is_held()

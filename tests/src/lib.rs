@@ -21,6 +21,7 @@ pub mod network;
 pub mod operator;
 mod prerequisites;
 pub mod programs;
+pub mod provider;
 pub mod remedy;
 mod seed;
 pub mod shop;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 use xtask::process::wait_until;
 
@@ -239,10 +239,58 @@ impl Operator {
         Ok(())
     }
 
+    /// Starts a login, and gives the address that a person has to open.
+    pub fn log_in(&self, arguments: &[&str]) -> anyhow::Result<Login> {
+        let mut command = self.command(&[&["--json", "login"], arguments].concat())?;
+        let (stdout, stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+        let process = command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?).spawn()?;
+        Ok(Login { process, stdout, stderr })
+    }
+
     fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.place.command(&programs::program(programs::CLI)?);
         command.arg("--profile").arg(&self.profile).args(arguments);
         Ok(command)
+    }
+}
+
+/// A login that waits for a person at the provider.
+#[derive(Debug)]
+pub struct Login {
+    process: Child,
+    stdout: File,
+    stderr: File,
+}
+
+impl Login {
+    /// The address that it prints.
+    pub fn address(&mut self) -> anyhow::Result<String> {
+        #[derive(Deserialize)]
+        struct Open {
+            open: String,
+        }
+        wait_until("fettle login prints an address", PATIENCE, || {
+            let said = contents(&mut self.stderr)?;
+            if let Some(status) = self.process.try_wait()? {
+                bail!("fettle login ended with {status}: {}", String::from_utf8_lossy(&said));
+            }
+            Ok(serde_json::from_slice::<Open>(&said).ok().map(|told| told.open))
+        })
+    }
+
+    /// How it ended, and what it said on standard error.
+    pub fn end(mut self) -> anyhow::Result<(i32, String)> {
+        let status = wait_until("fettle login ends", PATIENCE, || Ok(self.process.try_wait()?))?;
+        let said = String::from_utf8_lossy(&contents(&mut self.stderr)?).into_owned();
+        let printed = String::from_utf8_lossy(&contents(&mut self.stdout)?).into_owned();
+        Ok((status.code().context("fettle login ends by itself")?, format!("{printed}{said}")))
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 

@@ -1,4 +1,5 @@
-//! Whether throw-away hosts can be had here. Called at the beginning of every test that wants one.
+//! Whether throw-away hosts, and the OpenID provider's runtime, can be had here. Called at the beginning of every
+//! test that wants one.
 
 use anyhow::bail;
 use std::path::Path;
@@ -20,6 +21,15 @@ pub fn on_hosts(test: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()>
             test()
         }
     }
+}
+
+/// Fails with what is missing when no OpenID provider can be started here.
+pub(crate) fn require_node() -> anyhow::Result<()> {
+    let missing: Vec<_> = ["node", "npm"].into_iter().filter(|program| !in_search_path(program)).collect();
+    if !missing.is_empty() {
+        bail!("no OpenID provider here; missing the programs {}: install Node.js 20 or newer", missing.join(", "));
+    }
+    Ok(())
 }
 
 fn require() -> anyhow::Result<()> {

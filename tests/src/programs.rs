@@ -30,8 +30,7 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 
 /// A standard playbook's component.
 pub fn component(playbook: &str) -> anyhow::Result<PathBuf> {
-    let target = built()?.parent().context("the programs are in a folder of the target folder")?.to_owned();
-    let path = target.join("playbooks").join(format!("{playbook}.wasm"));
+    let path = target()?.join("playbooks").join(format!("{playbook}.wasm"));
     if !path.is_file() {
         bail!("{} is not built; `cargo xtask test` builds it", path.display());
     }
@@ -42,6 +41,11 @@ pub fn component(playbook: &str) -> anyhow::Result<PathBuf> {
 #[must_use]
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The target folder.
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
+    Ok(built()?.parent().context("the programs are in a folder of the target folder")?.to_owned())
 }
 
 /// The folder of the profile: the test itself is in `deps` below it.

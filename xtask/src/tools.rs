@@ -24,6 +24,9 @@ struct Program {
 /// What every build needs.
 const BUILD: &[Program] = &[Program { name: "cc", package: "gcc" }];
 
+/// What the OpenID provider of the tests needs; Node.js of version 20 or newer.
+const PROVIDER: &[Program] = &[Program { name: "node", package: "nodejs" }, Program { name: "npm", package: "npm" }];
+
 /// What the throw-away hosts need.
 const HOSTS: &[Program] = &[
     Program { name: "/lib/systemd/systemd", package: "systemd" },
@@ -59,10 +62,10 @@ impl HostTests {
 /// Makes sure that everything is there.
 pub fn ensure(steps: &Steps, hosts: HostTests) -> anyhow::Result<()> {
     let needed = match hosts {
-        HostTests::Wanted => [BUILD, HOSTS].concat(),
+        HostTests::Wanted => [BUILD, PROVIDER, HOSTS].concat(),
         HostTests::LeftOut => {
             steps.note(&format!("{SKIP_HOST_TESTS}=1: the tests on throw-away hosts are left out"));
-            BUILD.to_vec()
+            [BUILD, PROVIDER].concat()
         }
     };
     ensure_programs(steps, &missing(&needed))?;

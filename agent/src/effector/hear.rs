@@ -232,6 +232,8 @@ impl Effector {
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
+            | Body::IdentityRegistered(_)
+            | Body::PersonLoggedIn(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

@@ -160,6 +160,8 @@ impl Records {
             )
             | (
                 Body::RoleGranted(_)
+                | Body::IdentityRegistered(_)
+                | Body::PersonLoggedIn(_)
                 | Body::PlanMade(_)
                 | Body::IncidentOpened(_)
                 | Body::RunWished(_)
@@ -218,6 +220,8 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::RoleGranted
         | Kind::PersonRevoked
         | Kind::PersonKeySet
+        | Kind::IdentityRegistered
+        | Kind::PersonLoggedIn
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

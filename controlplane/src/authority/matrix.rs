@@ -44,6 +44,7 @@ fn questions() -> Vec<Question> {
             | PersonAction::TrustPublisher
             | PersonAction::RenewCertificate
             | PersonAction::SetSigningKey
+            | PersonAction::LogIn
             | PersonAction::SetHostState => vec![("installation", Resource::Installation)],
         };
         questions.extend(on.into_iter().map(|(words, on)| Question::Do(action, words, on)));
@@ -130,8 +131,10 @@ fn a_teams_role_counts_for_its_services_and_only_where_a_role_may_have_a_team() 
     for held in holdings().into_iter().filter(|held| held.team.is_some()) {
         for question in questions() {
             let own_service = matches!(&question, Question::Do(_, _, on) if *on == service_of("own"));
-            let own_keys =
-                matches!(&question, Question::Do(PersonAction::RenewCertificate | PersonAction::SetSigningKey, ..));
+            let own_keys = matches!(
+                &question,
+                Question::Do(PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey, ..)
+            );
             if allowed(&authority, std::slice::from_ref(&held), &question) {
                 assert!(own_keys || (own_service && held.role.reach() == Reach::Team), "{held}");
             }
@@ -152,7 +155,7 @@ fn floors_hold_for_every_role_on_its_own() {
                     &[Role::Administrator]
                 }
                 PersonAction::AdmitPlaybook => &[Role::Author, Role::Operator],
-                PersonAction::RenewCertificate | PersonAction::SetSigningKey => &Role::ALL,
+                PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey => &Role::ALL,
                 PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],
                 PersonAction::Resume
                 | PersonAction::StartDrill

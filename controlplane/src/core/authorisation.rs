@@ -50,6 +50,8 @@ pub enum PersonAction {
     RenewCertificate,
     /// Register one's own signing key.
     SetSigningKey,
+    /// Get a certificate by the word of the OpenID provider.
+    LogIn,
     /// Stop automation.
     Stop,
     /// Let it go on.
@@ -64,7 +66,7 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -73,6 +75,7 @@ impl PersonAction {
         Self::RevokePerson,
         Self::RenewCertificate,
         Self::SetSigningKey,
+        Self::LogIn,
         Self::Stop,
         Self::Resume,
         Self::StartDrill,
@@ -92,6 +95,7 @@ impl PersonAction {
             Self::RevokePerson => "person.revoke",
             Self::RenewCertificate => "certificate.renew",
             Self::SetSigningKey => "signing-key.set",
+            Self::LogIn => "person.log-in",
             Self::Stop => "automation.stop",
             Self::Resume => "automation.resume",
             Self::StartDrill => "drill.start",

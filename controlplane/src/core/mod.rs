@@ -30,6 +30,7 @@ mod entry;
 mod governor;
 mod groups;
 mod hosts;
+mod identities;
 mod incidents;
 mod now;
 mod people;
@@ -61,7 +62,7 @@ pub use decide::enrolment::{
 };
 pub use decide::people::{
     MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonCommand, PersonRefusal,
-    PersonRequest,
+    PersonRequest, VerifiedLogin,
 };
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
@@ -69,6 +70,7 @@ pub use entry::{ApplyError, Entry, Stamp};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
 pub use hosts::{Certificates, ChainHead, Host, Place};
+pub use identities::{KnownIdentity, MAX_CLOCK_LEAD, MAX_TOKEN_AGE};
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;

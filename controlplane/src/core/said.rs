@@ -36,6 +36,8 @@ impl<'a> Said<'a> {
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
+            | Body::IdentityRegistered(_)
+            | Body::PersonLoggedIn(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

@@ -10,6 +10,7 @@ use super::budgets::Budgets;
 use super::drills::Drills;
 use super::entry::{ApplyError, Entry, Stamp};
 use super::hosts::{Host, Place, Seen};
+use super::identities::Identities;
 use super::incidents::Incidents;
 use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
@@ -51,6 +52,7 @@ pub struct State {
     pub(in crate::core) budgets: Budgets,
     pub(in crate::core) ramps: Ramps,
     pub(in crate::core) people: People,
+    pub(in crate::core) identities: Identities,
     pub(in crate::core) playbooks: Playbooks,
     pub(in crate::core) runs: Runs,
     pub(in crate::core) breakers: Breakers,
@@ -218,6 +220,8 @@ impl State {
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
+            | Body::IdentityRegistered(_)
+            | Body::PersonLoggedIn(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -255,8 +259,13 @@ impl State {
         match body {
             Body::LogOpened(opened) => self.log = Some((**opened).clone()),
             Body::RoleGranted(granted) => self.people.grant(granted),
-            Body::PersonRevoked(revoked) => self.people.revoke(&revoked.person),
             Body::PersonKeySet(set) => self.people.set_key(set),
+            Body::PersonRevoked(revoked) => {
+                self.people.revoke(&revoked.person);
+                self.identities.withdraw(&revoked.person);
+            }
+            Body::IdentityRegistered(registered) => self.identities.register(registered),
+            Body::PersonLoggedIn(login) => self.identities.logged_in(login, stamp),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
             Body::HostEnrolled(enrolled) => self.enrol(enrolled, stamp),
             Body::CertificateIssued(issued) => self.certify(issued, stamp),

@@ -25,7 +25,7 @@ use fettle_proto::v1::{EnrolReply, EnrolRequest as EnrolMessage};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tonic::{Request, Response, Status};
 
-/// The enrolment port's only service.
+/// The enrolment port's service for hosts.
 #[derive(Debug)]
 pub struct EnrolmentService {
     shared: Shared,

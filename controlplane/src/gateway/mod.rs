@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `enrolment` | the enrolment port: a join token becomes an identity |
-//! | `pace` | how many enrolments of one address may fail |
+//! | `pace` | how many enrolments, or logins, of one address may fail |
 //! | `allowance` | how much one host may add to the log |
 //! | `admission` | whose certificate it is, whether it is live, and whether Cedar lets it |
 //! | `agents` | the agents' service: sessions, packages, rotation |
@@ -23,11 +23,13 @@ pub mod switchboard;
 
 pub use agents::AgentsService;
 pub use enrolment::EnrolmentService;
+pub(crate) use pace::Pace;
 
 use crate::authority::Authority as Policies;
 use crate::core::NewCertificate;
 use crate::leader::{Clocks, Gone, Leader, View};
 use crate::mint::{self, NoRandomness};
+use crate::operators::LoginProvider;
 use crate::packages::Packages;
 use crate::vault::Vault;
 use fettle_audit::published::PublishedError;
@@ -55,6 +57,8 @@ pub struct Shared {
     pub packages: Packages,
     /// Who is connected.
     pub switchboard: Switchboard,
+    /// Who identifies people, where one is configured.
+    pub provider: Option<Arc<LoginProvider>>,
     /// The clocks.
     pub clocks: Clocks,
     /// What others are told about where it listens.
@@ -97,8 +101,21 @@ impl Shared {
     /// # Errors
     /// [`CertifyError`].
     pub fn certify(&self, key: &ProvenKey, subject: Subject) -> Result<IssuedCertificate, CertifyError> {
+        self.certify_for(key, subject, Life::DAY)
+    }
+
+    /// Issues a certificate from the server's template, for so long.
+    ///
+    /// # Errors
+    /// [`CertifyError`].
+    pub fn certify_for(
+        &self,
+        key: &ProvenKey,
+        subject: Subject,
+        life: Life,
+    ) -> Result<IssuedCertificate, CertifyError> {
         let serial = mint::serial().map_err(CertifyError::Random)?;
-        let template = Template { subject, life: Life::DAY };
+        let template = Template { subject, life };
         self.authority.issue(key, &template, self.wall(), serial).map_err(CertifyError::Issue)
     }
 }

@@ -1,4 +1,4 @@
-//! How many enrolments may fail from one address before it has to wait.
+//! How many enrolments may fail from one address before it has to wait; the same for logins, counted apart.
 //!
 //! Guessing a token of 256 bits is hopeless; this bounds what the attempts cost: work on a port that asks for
 //! no certificate, and lines of the log. Who proves its token is not counted, so that a fleet behind one
@@ -35,27 +35,27 @@ impl Failures {
 
 /// The failures by address.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     failures: HashMap<IpAddr, Failures>,
 }
 
 /// The address has to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many enrolments from this address have failed; wait {REFILL:?}")]
-pub(super) struct TooMany;
+#[error("too many attempts from this address have failed; wait {REFILL:?}")]
+pub(crate) struct TooMany;
 
 impl Pace {
     /// Whether an address may try.
     ///
     /// # Errors
     /// When it has to wait.
-    pub(super) fn may_try(&self, address: IpAddr, now: Monotonic) -> Result<(), TooMany> {
+    pub(crate) fn may_try(&self, address: IpAddr, now: Monotonic) -> Result<(), TooMany> {
         let count = self.failures.get(&address).map_or(0, |failures| failures.by(now).count);
         if count < BURST { Ok(()) } else { Err(TooMany) }
     }
 
     /// An address failed.
-    pub(super) fn failed(&mut self, address: IpAddr, now: Monotonic) {
+    pub(crate) fn failed(&mut self, address: IpAddr, now: Monotonic) {
         if self.failures.len() >= MAX_ADDRESSES && !self.failures.contains_key(&address) {
             self.forget(now);
         }

@@ -218,6 +218,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
+            | Body::IdentityRegistered(_)
+            | Body::PersonLoggedIn(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

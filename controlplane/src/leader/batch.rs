@@ -96,6 +96,8 @@ impl Haste {
                 | Kind::RoleGranted
                 | Kind::PersonRevoked
                 | Kind::PersonKeySet
+                | Kind::IdentityRegistered
+                | Kind::PersonLoggedIn
                 | Kind::TokenCreated
                 | Kind::HostEnrolled
                 | Kind::CertificateIssued

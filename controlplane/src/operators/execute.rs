@@ -1,9 +1,9 @@
 //! Commands: names become ids, secrets are minted, and the leader is asked.
 
-use super::problem::{invalid, not_found, refused, unavailable};
+use super::problem::{invalid, no_provider, not_found, refused, unavailable};
 use super::{Asked, Caller};
 use crate::core::{NewCertificate, OWN_CERTIFICATE, OWN_SIGNING_KEY, Outcome, PersonAction, PersonRequest, Subject};
-use crate::gateway::{as_new, gone, internal};
+use crate::gateway::{Shared, as_new, gone, internal};
 use crate::leader::Done;
 use crate::mint;
 use crate::vault::VaultError;
@@ -21,6 +21,7 @@ use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
+use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::Body;
@@ -59,7 +60,9 @@ pub(super) fn asked(command: &Command) -> Asked {
         }
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
         Command::SetSigningKey { .. } => (PersonAction::SetSigningKey, Installation, OWN_SIGNING_KEY.to_owned()),
-        Command::AddPerson { person, role, team, .. } | Command::GrantRole { person, role, team } => {
+        Command::AddPerson { person, role, team, .. }
+        | Command::RegisterPerson { person, role, team, .. }
+        | Command::GrantRole { person, role, team } => {
             let held = HeldRole { role: *role, team: team.clone() };
             (PersonAction::GrantRole, Person(person.clone()), format!("person:{person}/{held}"))
         }
@@ -107,6 +110,11 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             })
             .await
         }
+        Command::RegisterPerson { person, role, team, subject } => {
+            let provider = caller.shared.provider.as_deref().ok_or_else(no_provider)?;
+            let identity = OidcIdentity { issuer: provider.issuer().clone(), subject };
+            ask(caller, PersonRequest::RegisterPerson { person, role: HeldRole { role, team }, identity }).await
+        }
         Command::RenewCertificate { csr } => {
             certified(caller, caller.person.clone(), &csr, |certificate| PersonRequest::RenewCertificate {
                 shown: caller.serial.clone(),
@@ -140,7 +148,12 @@ async fn ask(caller: &Caller<'_>, request: PersonRequest) -> Result<CommandReply
 
 /// Asks the leader.
 pub(super) async fn decided(caller: &Caller<'_>, request: PersonRequest) -> Result<Done, Status> {
-    let done = caller.shared.leader.person(caller.person.clone(), request).await.map_err(gone)?;
+    decided_for(caller.shared, caller.person.clone(), request).await
+}
+
+/// Asks the leader for somebody who is known by something else than a certificate.
+pub(super) async fn decided_for(shared: &Shared, person: PersonName, request: PersonRequest) -> Result<Done, Status> {
+    let done = shared.leader.person(person, request).await.map_err(gone)?;
     match &done.outcome {
         Outcome::Done | Outcome::Unchanged => Ok(done),
         Outcome::PersonRefused(refusal) => Err(refused(refusal)),
@@ -237,12 +250,7 @@ async fn certified(
     csr: &str,
     request: impl FnOnce(NewCertificate) -> PersonRequest,
 ) -> Result<CommandReply, Status> {
-    /// Base64 writes four characters for three bytes, the last group padded.
-    const MAX_CSR_CHARS: usize = MAX_CSR_BYTES.div_ceil(3) * 4;
-    let wrong = |what: String| invalid(what, "let `fettle person` make the certificate request");
-    let csr = Some(csr).filter(|csr| csr.len() <= MAX_CSR_CHARS).and_then(|csr| STANDARD.decode(csr).ok());
-    let csr = csr.ok_or_else(|| wrong("the certificate request is not base64, or too long".to_owned()))?;
-    let key = ProvenKey::from_csr(&csr).map_err(|error| wrong(error.to_string()))?;
+    let key = proven_key(csr)?;
     let issued = caller.shared.certify(&key, Holder::Person(person)).map_err(internal)?;
     decided(caller, request(as_new(&issued))).await?;
     Ok(CommandReply::Person { chain: issued.chain_pem(), root: caller.shared.authority.root().to_pem() })
@@ -254,6 +262,16 @@ fn proven(caller: &Caller<'_>, person: &PersonName, given: &SigningKeyProof) -> 
     person_key::check(given, trust_domain, person).map(drop).map_err(|error| {
         invalid(format!("{:#}", anyhow::Error::from(error)), "let `fettle person` make the signing key")
     })
+}
+
+/// The key of a certificate request in base64.
+pub(super) fn proven_key(csr: &str) -> Result<ProvenKey, Status> {
+    /// Base64 writes four characters for three bytes, the last group padded.
+    const MAX_CSR_CHARS: usize = MAX_CSR_BYTES.div_ceil(3) * 4;
+    let wrong = |what: String| invalid(what, "let `fettle` make the certificate request");
+    let csr = Some(csr).filter(|csr| csr.len() <= MAX_CSR_CHARS).and_then(|csr| STANDARD.decode(csr).ok());
+    let csr = csr.ok_or_else(|| wrong("the certificate request is not base64, or too long".to_owned()))?;
+    ProvenKey::from_csr(&csr).map_err(|error| wrong(error.to_string()))
 }
 
 /// The host of this name that is not revoked; a revoked one, where there is no other.

@@ -8,17 +8,21 @@
 //! | `summary` | one line about a record |
 //! | `publish` | a playbook's admission |
 //! | `export` | the whole log as a bundle |
+//! | `login` | people without a certificate, by the word of an OpenID provider |
 //! | `problem` | why something was not done, for a person |
 //!
 //! Every call is authorised by Cedar, and a denial is a record. Decides nothing: the leader does.
 
 mod execute;
 mod export;
+mod login;
 mod problem;
 mod publish;
 mod query;
 mod rows;
 mod summary;
+
+pub use login::{LoginProvider, LoginService, OidcProblem};
 
 use crate::authority::{Petition, Reading};
 use crate::core::{Authorisation, Command, PersonAction, Resource, Subject};

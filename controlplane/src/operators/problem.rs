@@ -2,7 +2,9 @@
 
 use crate::core::PersonRefusal;
 use crate::time_text::utc;
+use fettle_model::login::OidcIdentity;
 use fettle_model::name::PersonName;
+use fettle_oidc::token::TokenRefused;
 use fettle_proto::operator::{Problem, ProblemCode};
 use tonic::{Code, Status};
 
@@ -59,11 +61,63 @@ pub(super) fn denied(by: &PersonName, action: &str, policies: &[String]) -> Prob
     }
 }
 
+/// No provider is configured.
+pub(super) fn no_provider() -> Status {
+    status(Problem {
+        code: ProblemCode::Refused,
+        message: "this control plane has no OpenID provider".to_owned(),
+        remedy: "name one in [oidc] in its controlplane.toml and start it again; until then people get in by \
+                 certificate: fettle person add NAME --role ROLE --out DIR"
+            .to_owned(),
+    })
+}
+
+/// Nobody is let in by this identity.
+pub(super) fn unknown_identity(identity: &OidcIdentity) -> Problem {
+    Problem {
+        code: ProblemCode::Denied,
+        message: format!("nobody is let in as {identity}"),
+        remedy: format!(
+            "an administrator registers it: fettle person add NAME --role ROLE --oidc-subject {}",
+            identity.subject
+        ),
+    }
+}
+
+/// A token does not prove what is wanted.
+pub(super) fn token_refused(refused: &TokenRefused) -> Problem {
+    let (code, remedy) = match refused {
+        TokenRefused::TooLong { .. } | TokenRefused::Malformed | TokenRefused::Other { .. } => {
+            (ProblemCode::Invalid, "let `fettle login` ask for the token; have the provider put less into it")
+        }
+        TokenRefused::UnknownKey | TokenRefused::Signature | TokenRefused::Subject(_) => {
+            (ProblemCode::Denied, "see that [oidc] in controlplane.toml names the provider that people log in at")
+        }
+        TokenRefused::Issuer { .. } | TokenRefused::Audience { .. } => {
+            (ProblemCode::Denied, "see issuer and client-id in [oidc] in controlplane.toml, and log in again")
+        }
+        TokenRefused::OtherKey => (ProblemCode::Denied, "log in again: a token is good for one key only"),
+        TokenRefused::Expired => {
+            (ProblemCode::Denied, "log in again; compare the clocks of the provider and the control plane")
+        }
+        TokenRefused::Context { .. } => {
+            (ProblemCode::Denied, "log in with what the provider asks for then, such as a second factor")
+        }
+        TokenRefused::AuthenticationAge { .. } => {
+            (ProblemCode::Denied, "log out at the provider, and log in again with your credentials")
+        }
+    };
+    Problem { code, message: format!("{:#}", anyhow::Error::from(refused.clone())), remedy: remedy.to_owned() }
+}
+
 /// The leader's refusal.
 pub(super) fn refused(refusal: &PersonRefusal) -> Status {
     use PersonRefusal as Refusal;
     if let Refusal::NotAuthorised { by, action, policies } = refusal {
         return status(denied(by, action.as_str(), policies));
+    }
+    if let Refusal::IdentityUnknown(identity) = refusal {
+        return status(unknown_identity(identity));
     }
     if let Refusal::TokensOpen { clears_at } = refusal {
         let remedy = format!(
@@ -81,6 +135,18 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
             "use the profile that has the key; where it is lost, an administrator adds you anew: fettle person add",
         ),
         Refusal::SigningKeyKnown => (ProblemCode::Conflict, "let `fettle person` make a new key"),
+        Refusal::IdentityUnknown(_) => (ProblemCode::Denied, "ask an administrator"),
+        Refusal::LogInAgain(_) => (ProblemCode::Refused, "log in again: fettle login"),
+        Refusal::IdentityTaken { .. } => {
+            (ProblemCode::Conflict, "register the person's own identity, or revoke the other person first")
+        }
+        Refusal::PersonHasIdentity { .. } => {
+            (ProblemCode::Conflict, "revoke the person first, which ends the other identity: fettle person revoke")
+        }
+        Refusal::TokenUsed => (ProblemCode::Denied, "log in again: a token logs in once"),
+        Refusal::TokenAge { .. } => {
+            (ProblemCode::Denied, "log in again; compare the clocks of the provider and the control plane")
+        }
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
         Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,

@@ -40,6 +40,8 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         }
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
         Body::PersonKeySet(set) => format!("a signing key of {} was registered by {}", set.person, set.by),
+        Body::IdentityRegistered(it) => format!("{} is {} by {}", it.person, it.identity, it.by),
+        Body::PersonLoggedIn(login) => format!("{} logged in as {}", login.person, login.identity),
         Body::TokenCreated(created) => match &created.host {
             Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
             None => format!("a token for {} by {}", created.environment, created.by),

@@ -18,7 +18,7 @@ use crate::gateway::switchboard::Switchboard;
 use crate::gateway::{AgentsService, EnrolmentService, Shared};
 use crate::init::InitError;
 use crate::leader::{self, Clocks, LeaderError, Opened, StartError};
-use crate::operators::OperatorsService;
+use crate::operators::{LoginProvider, LoginService, OidcProblem, OperatorsService};
 use crate::packages::Packages;
 use crate::state_dir::{Lock, StateDir, StateError};
 use crate::vault::{Vault, VaultError};
@@ -76,6 +76,9 @@ pub enum ServeError {
     /// The vault.
     #[error("the vault cannot be opened")]
     Vault(#[source] VaultError),
+    /// The OpenID provider.
+    #[error("the OpenID provider cannot be used")]
+    Oidc(#[source] OidcProblem),
     /// A port.
     #[error("{address} cannot be listened on")]
     Bind {
@@ -139,6 +142,7 @@ pub async fn start(state: StateDir, clocks: Clocks, stop: CancellationToken) -> 
         .spawn(move || drop(tell.send(thread.join())))
         .map_err(ServeError::Watch)?;
     let vault = Vault::open(&state.vault()).map_err(ServeError::Vault)?;
+    let provider = config.oidc.as_ref().map(LoginProvider::new).transpose().map_err(ServeError::Oidc)?;
     let bound = Bound::bind(&config).await?;
     let listening = bound.listening()?;
     let addresses = Arc::new(listening.advertised(&config));
@@ -149,6 +153,7 @@ pub async fn start(state: StateDir, clocks: Clocks, stop: CancellationToken) -> 
         policies: Arc::new(policies()?),
         packages: Packages::at(state.playbooks()),
         switchboard: Switchboard::default(),
+        provider: provider.map(Arc::new),
         clocks,
         addresses: Arc::clone(&addresses),
         stop: stop.clone(),
@@ -253,7 +258,8 @@ impl Bound {
         ports.spawn(port().add_service(service).serve_with_incoming_shutdown(agents, stop.clone().cancelled_owned()));
         let enrol = listener::serve(self.enrol, certificates.enrolment(), MAX_ENROL_CONNECTIONS, stop.clone());
         let service = EnrolmentService::server(shared.clone());
-        ports.spawn(port().add_service(service).serve_with_incoming_shutdown(enrol, stop.clone().cancelled_owned()));
+        let served = port().add_service(service).add_service(LoginService::server(shared.clone()));
+        ports.spawn(served.serve_with_incoming_shutdown(enrol, stop.clone().cancelled_owned()));
         let operators = listener::serve(self.operators, certificates.mutual(), MAX_OPERATOR_CONNECTIONS, stop.clone());
         let service = OperatorsService::server(shared.clone());
         let served = port().add_service(service);

@@ -13,6 +13,7 @@ mod conditions;
 mod coverage;
 mod drills;
 mod invariants;
+mod logins;
 mod lost_runs;
 mod oracle;
 mod people;

@@ -5,6 +5,7 @@ mod configuration;
 mod control_plane_crashes;
 mod healing;
 mod hostile;
+mod login;
 mod outage;
 mod real_host;
 mod roles;

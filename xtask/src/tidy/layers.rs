@@ -1,12 +1,13 @@
 //! Dependencies between our crates run one way: agent, control plane and command line on sandbox,
-//! certs and proto; those on audit; that on model. The two ends, agent and control plane, never meet.
+//! certs, oidc and proto; those on audit; that on model. The two ends, agent and control plane, never meet.
 
 use super::Finding;
 use crate::workspace::{EdgeKind, Member};
 
 /// The crates below the ends.
-const BELOW_THE_ENDS: &[&str] = &["fettle-sandbox", "fettle-certs", "fettle-proto", "fettle-audit", "fettle-model"];
-/// The crates below sandbox, certs and proto.
+const BELOW_THE_ENDS: &[&str] =
+    &["fettle-sandbox", "fettle-certs", "fettle-oidc", "fettle-proto", "fettle-audit", "fettle-model"];
+/// The crates below sandbox, certs, oidc and proto.
 const BELOW_THE_MIDDLE: &[&str] = &["fettle-audit", "fettle-model"];
 /// What the two pure crates may not be built with: whatever reads a clock, draws a random number or
 /// talks to the world.
@@ -35,7 +36,7 @@ fn may_depend(member: &Member, on: &str) -> Option<bool> {
         "fettle-permit-model" | "fettle-model" | "fettle-sdk-macro" | "fettle-demo-service" | "xtask" => false,
         "fettle-sdk" => on == "fettle-sdk-macro",
         "fettle-audit" => on == "fettle-model",
-        "fettle-sandbox" | "fettle-certs" | "fettle-proto" => BELOW_THE_MIDDLE.contains(&on),
+        "fettle-sandbox" | "fettle-certs" | "fettle-oidc" | "fettle-proto" => BELOW_THE_MIDDLE.contains(&on),
         "fettle-agent" | "fettle-controlplane" | "fettle-cli" => BELOW_THE_ENDS.contains(&on),
         // End to end means all of it.
         "fettle-tests" => true,

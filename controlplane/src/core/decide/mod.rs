@@ -203,6 +203,8 @@ impl Core {
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
+            | Body::IdentityRegistered(_)
+            | Body::PersonLoggedIn(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

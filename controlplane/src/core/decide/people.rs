@@ -7,6 +7,7 @@ mod configuration;
 mod drills;
 mod hosts;
 mod keys;
+mod login;
 mod orders;
 mod publication;
 mod refusal;
@@ -16,7 +17,7 @@ mod roles;
 mod tokens;
 
 pub use refusal::PersonRefusal;
-pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest};
+pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};
 pub(super) use roles::certified;
 pub use tokens::{MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY};
 
@@ -78,6 +79,8 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             roles::add(state, by, person, role, certificate, signing_key)
         }
         PersonRequest::SetSigningKey { shown, signing_key } => keys::set_own(state, by, shown, signing_key),
+        PersonRequest::RegisterPerson { person, role, identity } => login::register(state, by, person, role, identity),
+        PersonRequest::LogIn { login, certificate } => login::log_in(state, now, by, login, certificate),
         PersonRequest::RenewCertificate { shown, certificate } => roles::renew(state, by, shown, certificate),
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),

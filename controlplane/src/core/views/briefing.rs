@@ -131,6 +131,8 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::RoleGranted
         | Kind::PersonRevoked
         | Kind::PersonKeySet
+        | Kind::IdentityRegistered
+        | Kind::PersonLoggedIn
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

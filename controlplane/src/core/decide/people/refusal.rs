@@ -2,6 +2,7 @@
 
 use super::{MAX_OPEN_TOKENS, MAX_WHY_BYTES};
 use crate::core::authorisation::PersonAction;
+use crate::core::identities::MAX_TOKEN_AGE;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::InconsistentConfiguration;
@@ -9,9 +10,10 @@ use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::Role;
+use fettle_model::login::OidcIdentity;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::remediation::{Mode, PlaybookVersion};
-use fettle_model::time::UnixMillis;
+use fettle_model::time::{HumanDuration, UnixMillis};
 
 /// Why a person is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,37 @@ pub enum PersonRefusal {
     /// A key belongs to one person for ever, and is registered once.
     #[error("this signing key was registered before")]
     SigningKeyKnown,
+    /// The certificate came from a login and is not renewed: the provider has to be asked again.
+    #[error("the certificate of {0} came from a login, and is not renewed")]
+    LogInAgain(PersonName),
+    /// The identity is nobody's, or was the person's only until they were revoked.
+    #[error("{0} lets nobody in")]
+    IdentityUnknown(OidcIdentity),
+    /// The identity is somebody else's.
+    #[error("{identity} is {person} already")]
+    IdentityTaken {
+        /// The identity.
+        identity: OidcIdentity,
+        /// Whose it is.
+        person: PersonName,
+    },
+    /// The person has another identity.
+    #[error("{person} is {identity} already")]
+    PersonHasIdentity {
+        /// Who.
+        person: PersonName,
+        /// Their identity.
+        identity: OidcIdentity,
+    },
+    /// The token has logged somebody in before.
+    #[error("the token was used before")]
+    TokenUsed,
+    /// The token was issued too long ago, or in the future.
+    #[error("the token is older than {}, or from the future", HumanDuration(MAX_TOKEN_AGE))]
+    TokenAge {
+        /// When, on the provider's clock.
+        issued_at: UnixMillis,
+    },
     /// The person has no role and was never revoked.
     #[error("the log knows no person {0} with a role")]
     UnknownPerson(PersonName),

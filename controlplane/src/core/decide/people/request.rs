@@ -8,20 +8,38 @@ use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
+use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::PlaybookAdmitted;
+use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
-/// What a renewal is about, for the record of a refusal: who asked stands beside it.
+/// What a renewal or a login is about, for the record of a refusal: who asked stands beside it.
 pub const OWN_CERTIFICATE: &str = "own certificate";
 
 /// What the registration of a key is about, likewise.
 pub const OWN_SIGNING_KEY: &str = "own signing key";
+/// What a provider's token says of a person: signature, issuer, audience, expiry and the key that it is bound to are
+/// verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedLogin {
+    /// Who, as the provider names them.
+    pub identity: OidcIdentity,
+    /// SHA-256 of what the provider signed.
+    pub token: DocumentDigest,
+    /// When the provider issued it.
+    pub issued_at: UnixMillis,
+    /// When the provider last authenticated them, where it says so.
+    pub authenticated_at: Option<UnixMillis>,
+    /// How, where it says so.
+    pub context: Option<String>,
+}
 
 /// What a person asks for.
 #[derive(Debug, Clone)]
@@ -82,6 +100,23 @@ pub enum PersonRequest {
         shown: String,
         /// The key, whose proof the rim has checked.
         signing_key: SigningKeyProof,
+    },
+    /// Give a person a role, and let in whoever the provider says has this identity as them.
+    RegisterPerson {
+        /// Who gets them.
+        person: PersonName,
+        /// Which role, and where.
+        role: HeldRole,
+        /// What the provider calls them.
+        identity: OidcIdentity,
+    },
+    /// Give whoever the provider identified as the person who asks a certificate, for the key to which the
+    /// provider's token is bound.
+    LogIn {
+        /// What the rim has verified.
+        login: Box<VerifiedLogin>,
+        /// What the rim would issue.
+        certificate: NewCertificate,
     },
     /// Give whoever asks the next certificate for a key that they have proven. No role changes, and nobody
     /// else can be named.
@@ -150,7 +185,8 @@ impl PersonRequest {
             Self::SetConfiguration { .. } => PersonAction::SetConfiguration,
             Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
             Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
-            Self::GrantRole { .. } | Self::AddPerson { .. } => PersonAction::GrantRole,
+            Self::GrantRole { .. } | Self::AddPerson { .. } | Self::RegisterPerson { .. } => PersonAction::GrantRole,
+            Self::LogIn { .. } => PersonAction::LogIn,
             Self::RevokePerson { .. } => PersonAction::RevokePerson,
             Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
             Self::SetSigningKey { .. } => PersonAction::SetSigningKey,
@@ -170,9 +206,10 @@ impl PersonRequest {
                 Subject::Service(service.clone())
             }
             Self::StartDrill { check, .. } | Self::WishRun { check, .. } => Subject::Service(check.service.clone()),
-            Self::GrantRole { person, .. } | Self::AddPerson { person, .. } | Self::RevokePerson { person, .. } => {
-                Subject::Person(person.clone())
-            }
+            Self::GrantRole { person, .. }
+            | Self::AddPerson { person, .. }
+            | Self::RegisterPerson { person, .. }
+            | Self::RevokePerson { person, .. } => Subject::Person(person.clone()),
             Self::Stop { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::Resume { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::CreateToken { .. }
@@ -181,6 +218,7 @@ impl PersonRequest {
             | Self::TrustPublisher { .. }
             | Self::RenewCertificate { .. }
             | Self::SetSigningKey { .. }
+            | Self::LogIn { .. }
             | Self::SetHostState { .. } => Subject::Installation,
         }
     }
@@ -195,12 +233,14 @@ impl PersonRequest {
                 format!("playbook:{}@{}", admission.manifest.playbook.name, admission.digest)
             }
             Self::TrustPublisher { publisher, .. } => format!("publisher:{publisher}"),
-            Self::GrantRole { person, role } | Self::AddPerson { person, role, .. } => {
+            Self::GrantRole { person, role }
+            | Self::AddPerson { person, role, .. }
+            | Self::RegisterPerson { person, role, .. } => {
                 format!("person:{person}/{role}")
             }
             Self::RevokePerson { person, .. } => format!("person:{person}"),
-            Self::RenewCertificate { .. } => OWN_CERTIFICATE.to_owned(),
             Self::SetSigningKey { .. } => OWN_SIGNING_KEY.to_owned(),
+            Self::RenewCertificate { .. } | Self::LogIn { .. } => OWN_CERTIFICATE.to_owned(),
             Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),

@@ -32,7 +32,7 @@ pub(super) fn add(
     Ok([granted, key].into_iter().chain(certified(state, person, certificate)).collect())
 }
 
-fn granted(by: &PersonName, person: &PersonName, held: &HeldRole) -> Result<Body, PersonRefusal> {
+pub(super) fn granted(by: &PersonName, person: &PersonName, held: &HeldRole) -> Result<Body, PersonRefusal> {
     match (held.role.reach(), &held.team) {
         (Reach::Installation, Some(_)) => Err(PersonRefusal::RoleHasNoTeam(held.role)),
         (Reach::Installation, None) | (Reach::Team, None | Some(_)) => {
@@ -51,6 +51,10 @@ pub(super) fn renew(
 ) -> Result<Vec<Body>, PersonRefusal> {
     if state.is_withdrawn(by, shown) {
         return Err(PersonRefusal::CertificateWithdrawn(by.clone()));
+    }
+    // Or whoever the provider no longer knows would stay in by renewing.
+    if state.identities.came_from_login(shown) {
+        return Err(PersonRefusal::LogInAgain(by.clone()));
     }
     Ok(certified(state, by, certificate).into_iter().collect())
 }
