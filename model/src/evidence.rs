@@ -67,6 +67,8 @@ pub enum FaultKind {
     FlagOn,
     /// Take the room in a folder of the service, for a while.
     FillDisk,
+    /// Have a TCP port of the host refuse connections, for a while.
+    RefusePort,
 }
 
 impl FaultKind {
@@ -78,7 +80,7 @@ impl FaultKind {
             Self::BadRelease => GrantKind::Release,
             Self::FlagOn => GrantKind::Flag,
             // What the check looks at depends on it; no playbook is granted anything on it.
-            Self::FillDisk => GrantKind::Health,
+            Self::FillDisk | Self::RefusePort => GrantKind::Health,
         }
     }
 
@@ -87,7 +89,7 @@ impl FaultKind {
     pub const fn consent(self) -> FaultConsent {
         match self {
             Self::StopService | Self::KillProcess | Self::BadRelease | Self::FlagOn => FaultConsent::WithDrills,
-            Self::FillDisk => FaultConsent::ByName,
+            Self::FillDisk | Self::RefusePort => FaultConsent::ByName,
         }
     }
 
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::BadRelease => "bad-release",
             Self::FlagOn => "flag-on",
             Self::FillDisk => "fill-disk",
+            Self::RefusePort => "refuse-port",
         }
     }
 }

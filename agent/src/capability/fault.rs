@@ -4,7 +4,7 @@
 //! allows drills. A fault is an ordinary deed from here on: looked before, journalled, looked after.
 
 use super::deed::{Deed, Done, not_seen};
-use super::injection::{Injection, fill, plan_fill};
+use super::injection::{Injection, fill, plan_fill, refuse};
 use super::open::OpenTargets;
 use crate::config::FaultSettings;
 use fettle_model::evidence::{Fault, FaultKind};
@@ -51,6 +51,11 @@ impl OpenTargets {
                 let injection = plan_fill(settings)?;
                 Ok(Deed::Inject { label: label.clone(), injection, lasts: hold.min(settings.longest) })
             }
+            FaultKind::RefusePort => {
+                let settings = self.named(label, |faults| faults.refuse_port.as_ref())?;
+                let injection = Injection::RefusePort { port: settings.port.get() };
+                Ok(Deed::Inject { label: label.clone(), injection, lasts: hold.min(settings.longest) })
+            }
         }
     }
 
@@ -63,6 +68,13 @@ impl OpenTargets {
                     return Err(ActError::Denied("the owner names another folder".to_owned()));
                 }
                 fill(settings, *bytes)
+            }
+            Injection::RefusePort { port } => {
+                let settings = self.named(label, |faults| faults.refuse_port.as_ref())?;
+                if settings.port.get() != *port {
+                    return Err(ActError::Denied("the owner names another port".to_owned()));
+                }
+                refuse(*port).await
             }
         }
     }

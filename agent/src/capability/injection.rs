@@ -7,8 +7,10 @@
 //! the injection happened, so it is never a question whether it did.
 
 mod disk;
+mod port;
 
 pub(super) use disk::{fill, plan_fill};
+pub(super) use port::refuse;
 
 use super::deed::Look;
 use fettle_model::id::DrillId;
@@ -29,6 +31,11 @@ pub enum Injection {
         /// Size of the file in it.
         bytes: u64,
     },
+    /// A TCP port of this host refuses connections.
+    RefusePort {
+        /// Which.
+        port: u16,
+    },
 }
 
 impl Injection {
@@ -37,6 +44,7 @@ impl Injection {
     pub fn in_words(&self) -> String {
         match self {
             Self::FillDisk { folder, bytes } => format!("a file of {bytes} bytes in {folder}"),
+            Self::RefusePort { port } => format!("TCP port {port} refused"),
         }
     }
 
@@ -47,6 +55,7 @@ impl Injection {
     pub(super) async fn take_back(&self) -> Result<(), String> {
         match self {
             Self::FillDisk { folder, .. } => disk::remove(folder),
+            Self::RefusePort { port } => port::accept(*port).await,
         }
     }
 
@@ -54,6 +63,7 @@ impl Injection {
     pub(super) async fn look(&self) -> Look {
         match self {
             Self::FillDisk { folder, bytes } => disk::look(folder, *bytes),
+            Self::RefusePort { port } => port::look(*port).await,
         }
     }
 }

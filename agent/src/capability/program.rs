@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 /// The whole environment of a program.
@@ -63,6 +63,19 @@ pub(super) async fn run(argv: &Argv, within: Duration) -> Ran {
         Ok(mut child) => wait(&mut child, within).await,
         Err(error) => Ran::NotStarted(error.to_string()),
     }
+}
+
+/// Runs a program to its end with a text of a few kibibytes on its standard input. Its output goes nowhere.
+pub(super) async fn feed(argv: &Argv, input: &[u8], within: Duration) -> Ran {
+    let mut child = match command(argv).stdin(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => return Ran::NotStarted(error.to_string()),
+    };
+    if let Some(mut stdin) = child.stdin.take() {
+        // What does not read its input says so by its end.
+        let _written = tokio::time::timeout(within, stdin.write_all(input)).await;
+    }
+    wait(&mut child, within).await
 }
 
 /// Runs a program that only looks, and returns at most `limit` bytes of what it writes. When there

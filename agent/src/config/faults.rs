@@ -9,6 +9,7 @@ use fettle_model::evidence::FaultKind;
 use fettle_model::time::HumanDuration;
 use serde::Deserialize;
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -28,6 +29,7 @@ const MIB: u64 = 1024 * 1024;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct FaultsTable {
     fill_disk: Option<FillDiskTable>,
+    refuse_port: Option<RefusePortTable>,
 }
 
 #[derive(Deserialize)]
@@ -39,11 +41,29 @@ struct FillDiskTable {
     longest: Option<Spanned<HumanDuration>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RefusePortTable {
+    port: NonZeroU16,
+    longest: Option<Spanned<HumanDuration>>,
+}
+
 /// The faults that an owner allows by name for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FaultSettings {
     /// A folder may be filled.
     pub fill_disk: Option<FillDiskSettings>,
+    /// A port may be refused.
+    pub refuse_port: Option<RefusePortSettings>,
+}
+
+/// Which TCP port of this host may refuse connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusePortSettings {
+    /// The port.
+    pub port: NonZeroU16,
+    /// For how long.
+    pub longest: Duration,
 }
 
 /// Within what a folder may be filled.
@@ -63,13 +83,21 @@ impl FaultSettings {
     /// The kinds that are named.
     #[must_use]
     pub fn kinds(&self) -> BTreeSet<FaultKind> {
-        self.fill_disk.as_ref().map(|_| FaultKind::FillDisk).into_iter().collect()
+        let fill_disk = self.fill_disk.as_ref().map(|_| FaultKind::FillDisk);
+        let refuse_port = self.refuse_port.as_ref().map(|_| FaultKind::RefusePort);
+        [fill_disk, refuse_port].into_iter().flatten().collect()
     }
 }
 
 pub(super) fn resolve_faults(table: FaultsTable, complaints: &mut Complaints<'_>) -> FaultSettings {
-    let FaultsTable { fill_disk } = table;
-    FaultSettings { fill_disk: fill_disk.and_then(|table| fill_disk_settings(table, complaints)) }
+    let FaultsTable { fill_disk, refuse_port } = table;
+    FaultSettings {
+        fill_disk: fill_disk.and_then(|table| fill_disk_settings(table, complaints)),
+        refuse_port: refuse_port.map(|RefusePortTable { port, longest }| RefusePortSettings {
+            port,
+            longest: longest_of("refuse-port", longest, complaints),
+        }),
+    }
 }
 
 fn fill_disk_settings(table: FillDiskTable, complaints: &mut Complaints<'_>) -> Option<FillDiskSettings> {

@@ -136,3 +136,76 @@ async fn no_symbolic_link_leads_a_filled_disk_elsewhere() {
     let refused = planned(&checked(&named(&table)).await, FaultKind::FillDisk).await;
     assert!(matches!(refused, Err(ActError::Failed(_))), "{refused:?}");
 }
+
+/// A network namespace of its own, which lives as long as the process that holds it.
+struct Network(std::process::Child);
+
+impl Network {
+    fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 600"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program unshare");
+        let mut said = String::new();
+        let stdout = holder.stdout.take().expect("its output");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut said).expect("it says something");
+        assert_eq!(said, "up\n", "this test makes a network namespace and needs root and iproute2 for it");
+        Self(holder)
+    }
+
+    /// Does something on a thread inside of it; its programs and sockets are inside too.
+    fn inside<F: Future<Output = ()>>(&self, work: impl FnOnce() -> F + Send) {
+        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.0.id())).expect("the namespace");
+        let inside = || {
+            let kind = rustix::thread::LinkNameSpaceType::Network;
+            let fd = std::os::fd::AsFd::as_fd(&namespace);
+            rustix::thread::move_into_link_name_space(fd, Some(kind)).expect("root may");
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(work());
+        };
+        std::thread::scope(|scope| scope.spawn(inside).join()).expect("it holds");
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.0.kill().expect("our own child");
+        self.0.wait().expect("reaped");
+    }
+}
+
+fn connects(port: u16) -> bool {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    match std::net::TcpStream::connect_timeout(&address, SOON) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_port_refuses_connections_until_it_is_taken_back_and_no_other_port_does() {
+    let network = Network::new();
+    network.inside(|| async {
+        let listen = |port| std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port in a fresh network");
+        let _listeners = [listen(5432), listen(5433)];
+        let capabilities = named("refuse-port]\nport = 5432\nlongest = \"2m\"");
+        let open = checked(&capabilities).await;
+        let deed = planned(&open, FaultKind::RefusePort).await.expect("planned");
+        assert_eq!((connects(5432), connects(5433)), (true, true));
+        let (seen, _) = carry_out(&open, &deed).await.expect("injected");
+        assert_eq!((connects(5432), connects(5433)), (false, true));
+        assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
+        assert!(matches!(carry_out(&open, &deed).await, Err(ActError::Failed(_))), "it is there already");
+        capabilities.take_back(&injection(&deed)).await.expect("taken back");
+        assert_eq!((connects(5432), connects(5433)), (true, true));
+        assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
+        capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
+        let other = named("refuse-port]\nport = 5433");
+        assert!(matches!(carry_out(&checked(&other).await, &deed).await, Err(ActError::Denied(_))));
+        assert_eq!((connects(5432), connects(5433)), (true, true));
+    });
+}
