@@ -128,6 +128,8 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::BreakerOpened(_)
         | Body::BreakerClosed(_)
         | Body::BreakerEased(_)
+        | Body::FreezeDeclared(_)
+        | Body::FreezeLifted(_)
         | Body::AutomationStopped(_)
         | Body::AutomationResumed(_)
         | Body::DrillStarted(_)

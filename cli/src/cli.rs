@@ -7,6 +7,7 @@ use crate::context::{Context, wall_clock};
 use crate::evidence::{self, EvidenceCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::freeze::{self, FreezeCommand};
 use crate::host::{self, HostCommand};
 use crate::log::{self, LogCommand};
 use crate::login::{self, Login};
@@ -106,6 +107,9 @@ enum Noun {
     Stop(Order),
     /// Let stopped automation go on; also closes a breaker that failures opened
     Resume(Order),
+    /// Freezes: hold automation back for a while, list, lift
+    #[command(subcommand)]
+    Freeze(FreezeCommand),
     /// Hosts: list, show, quarantine, revoke, reinstate
     #[command(subcommand)]
     Host(HostCommand),
@@ -180,6 +184,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Why(command) => why::run(command, context).await,
         Noun::Stop(order) => switch::stop(order, context).await,
         Noun::Resume(order) => switch::resume(order, context).await,
+        Noun::Freeze(command) => freeze::run(command, context).await,
         Noun::Host(command) => host::run(command, context).await,
         Noun::Service(command) => service::run(command, context).await,
         Noun::Apply(command) => apply::run(command, context).await,

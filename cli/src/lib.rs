@@ -15,6 +15,7 @@ mod evidence;
 pub mod exit;
 pub mod failure;
 pub mod file;
+mod freeze;
 mod host;
 pub mod log;
 mod login;

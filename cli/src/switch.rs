@@ -8,9 +8,10 @@ use crate::answer::Answer;
 use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::freeze::freezes;
 use clap::Args;
 use fettle_model::breaker::Scope;
-use fettle_proto::operator::{BreakerRow, Command, HostRow, IncidentRow, Query, QueryReply};
+use fettle_proto::operator::{BreakerRow, Command, FreezeRow, FreezeStanding, HostRow, IncidentRow, Query, QueryReply};
 use serde::Serialize;
 
 /// A scope, and why.
@@ -27,6 +28,7 @@ pub(crate) struct Order {
 #[derive(Debug, Serialize)]
 struct Standing {
     breakers: Vec<BreakerRow>,
+    frozen: Vec<FreezeRow>,
     incidents: Vec<IncidentRow>,
     hosts: Vec<HostRow>,
 }
@@ -51,7 +53,7 @@ pub(crate) async fn resume(order: Order, context: &Context) -> Result<Answer, Fa
     context.connect().await?.carry_out(&Command::Resume { scope, why }, &text).await
 }
 
-/// Shows breakers, stop orders, incidents and a count of hosts.
+/// Shows breakers, stop orders, freezes that hold, incidents and a count of hosts.
 ///
 /// # Errors
 /// As the control plane and the connection say.
@@ -60,10 +62,12 @@ pub(crate) async fn status(context: &Context) -> Result<Answer, Failure> {
     let QueryReply::Breakers { breakers } = connection.query(&Query::Breakers).await? else {
         return unexpected("breakers");
     };
+    let mut frozen = freezes(&mut connection).await?;
+    frozen.retain(|row| row.standing != FreezeStanding::Open);
     let incidents = incidents(&mut connection).await?;
     let QueryReply::Hosts { hosts } = connection.query(&Query::Hosts).await? else { return unexpected("hosts") };
-    let text = show::status(&breakers, &incidents, &hosts, context.now);
-    Answer::new(&Standing { breakers, incidents, hosts }, text)
+    let text = show::status(&breakers, &frozen, &incidents, &hosts, context.now);
+    Answer::new(&Standing { breakers, frozen, incidents, hosts }, text)
 }
 
 async fn incidents(connection: &mut Connection) -> Result<Vec<IncidentRow>, Failure> {

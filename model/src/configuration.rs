@@ -3,10 +3,12 @@
 //! It is replaced whole, never patched: an agent that holds generation 7 knows everything that
 //! generation 7 says. Agents refuse a lower generation than they hold.
 
+use crate::breaker::Scope;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::CheckRef;
 use crate::counter::ConfigurationGeneration;
-use crate::name::{PlaybookName, RemediationName, ServiceName};
+use crate::freeze::{Freeze, MAX_FREEZES};
+use crate::name::{FreezeName, PlaybookName, RemediationName, ServiceName};
 use crate::remediation::Remediation;
 use crate::service::Service;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,9 @@ pub struct Declared {
     /// The limits of breakers that no single remediation owns.
     #[serde(default)]
     pub breakers: BreakerLimits,
+    /// The freezes by calendar.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
 }
 
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
@@ -41,6 +46,7 @@ pub struct Configuration {
     services: Vec<Service>,
     remediations: Vec<Remediation>,
     breakers: BreakerLimits,
+    freezes: Vec<Freeze>,
 }
 
 /// Why a set of services and remediations is no configuration.
@@ -73,6 +79,17 @@ pub enum InconsistentConfiguration {
         /// What it names.
         check: CheckRef,
     },
+    /// Two freezes have one name.
+    #[error("two freezes are named {0}")]
+    DuplicateFreeze(FreezeName),
+    /// A freeze is about a service that is not there, and would hold nothing back.
+    #[error("freeze {freeze} is about the service {service}, which is not there")]
+    FrozenNothing {
+        /// The freeze.
+        freeze: FreezeName,
+        /// What it names.
+        service: ServiceName,
+    },
     /// More than the named bound.
     #[error("{what}: {count} is more than the {limit} that a configuration may have")]
     TooMany {
@@ -92,7 +109,7 @@ impl Configuration {
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
     pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
-        let Declared { services, remediations, breakers } = declared;
+        let Declared { services, remediations, breakers, freezes } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -107,6 +124,21 @@ impl Configuration {
                 if let Some(duplicate) = checks.replace(check) {
                     return Err(InconsistentConfiguration::DuplicateCheck(duplicate));
                 }
+            }
+        }
+        bound("freezes", freezes.len(), MAX_FREEZES)?;
+        let mut frozen = BTreeSet::new();
+        for freeze in &freezes {
+            if !frozen.insert(&freeze.name) {
+                return Err(InconsistentConfiguration::DuplicateFreeze(freeze.name.clone()));
+            }
+            if let Scope::Service(service) = &freeze.scope
+                && !names.contains(service)
+            {
+                return Err(InconsistentConfiguration::FrozenNothing {
+                    freeze: freeze.name.clone(),
+                    service: service.clone(),
+                });
             }
         }
         let mut answered: std::collections::BTreeMap<CheckRef, &RemediationName> = std::collections::BTreeMap::new();
@@ -127,7 +159,7 @@ impl Configuration {
                 });
             }
         }
-        Ok(Self { generation, services, remediations, breakers })
+        Ok(Self { generation, services, remediations, breakers, freezes })
     }
 
     /// Its generation.
@@ -139,15 +171,23 @@ impl Configuration {
     /// What was declared.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        let Self { generation: _, services, remediations, breakers } = self;
-        Declared { services: services.clone(), remediations: remediations.clone(), breakers: breakers.clone() }
+        let Self { generation: _, services, remediations, breakers, freezes } = self;
+        Declared {
+            services: services.clone(),
+            remediations: remediations.clone(),
+            breakers: breakers.clone(),
+            freezes: freezes.clone(),
+        }
     }
 
     /// Whether exactly this was declared.
     #[must_use]
     pub fn declares(&self, declared: &Declared) -> bool {
-        let Declared { services, remediations, breakers } = declared;
-        &self.services == services && &self.remediations == remediations && &self.breakers == breakers
+        let Declared { services, remediations, breakers, freezes } = declared;
+        &self.services == services
+            && &self.remediations == remediations
+            && &self.breakers == breakers
+            && &self.freezes == freezes
     }
 
     /// All services.
@@ -166,6 +206,12 @@ impl Configuration {
     #[must_use]
     pub const fn breakers(&self) -> &BreakerLimits {
         &self.breakers
+    }
+
+    /// The freezes by calendar.
+    #[must_use]
+    pub fn freezes(&self) -> &[Freeze] {
+        &self.freezes
     }
 
     /// The service of this name.
@@ -205,13 +251,15 @@ struct RawConfiguration {
     remediations: Vec<Remediation>,
     #[serde(default)]
     breakers: BreakerLimits,
+    #[serde(default)]
+    freezes: Vec<Freeze>,
 }
 
 impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        let RawConfiguration { generation, services, remediations, breakers } = raw;
-        Self::new(generation, Declared { services, remediations, breakers })
+        let RawConfiguration { generation, services, remediations, breakers, freezes } = raw;
+        Self::new(generation, Declared { services, remediations, breakers, freezes })
     }
 }

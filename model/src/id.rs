@@ -75,6 +75,8 @@ ids! {
     DrillId, "a drill id";
     /// A proposal that waits for a person.
     ProposalId, "a proposal id";
+    /// A freeze that a person declared.
+    FreezeId, "a freeze id";
     /// An incident that people were called to.
     IncidentId, "an incident id";
     /// A join token's public name; the secret is never a value of this type.

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
-//! | [`check`], [`service`], [`guard`], [`remediation`], [`breaker_limits`], [`configuration`] | what operators write |
+//! | [`check`], [`service`], [`guard`], [`remediation`], [`breaker_limits`], [`freeze`], [`calendar`], [`configuration`] | what operators write |
 //! | [`login`] | a person as an OpenID provider knows them |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
@@ -19,6 +19,7 @@
 
 pub mod breaker;
 pub mod breaker_limits;
+pub mod calendar;
 pub mod check;
 pub mod config_file;
 pub mod configuration;
@@ -26,6 +27,7 @@ pub mod counter;
 pub mod coverage;
 pub mod digest;
 pub mod evidence;
+pub mod freeze;
 pub mod guard;
 pub mod host;
 pub mod id;

@@ -94,6 +94,8 @@ names! {
     ServiceName, "a service", One;
     /// A check of a service; unique within the service.
     CheckName, "a check", One;
+    /// A freeze by calendar; unique in the configuration.
+    FreezeName, "a freeze", One;
     /// A remediation; unique in the configuration.
     RemediationName, "a remediation", One;
     /// A playbook, `name` or `publisher/name`.

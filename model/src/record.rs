@@ -10,6 +10,7 @@ use crate::configuration::Configuration;
 use crate::counter::{AgentSequence, CertificateGeneration};
 use crate::digest::{EnvelopeDigest, KeyId, PlaybookDigest};
 use crate::evidence::{Drill, DrillEnding, DrillStagePassed, Evidence};
+use crate::freeze::{FreezeDeclared, FreezeLifted};
 use crate::host::{HostDescription, HostState};
 use crate::id::{HostId, PermitId, RunId, TokenId};
 use crate::identity::{Role, SpiffeId, TrustDomain};
@@ -187,6 +188,10 @@ bodies! {
     RequestWithheld(RequestWithheld) = 30, "request-withheld";
     /// A person was revoked: their roles and all certificates until here.
     PersonRevoked(PersonRevoked) = 31, "person-revoked";
+    /// A person froze a scope for a while.
+    FreezeDeclared(FreezeDeclared) = 32, "freeze-declared";
+    /// A person ended a freeze before its time.
+    FreezeLifted(FreezeLifted) = 33, "freeze-lifted";
     /// A reason for which a breaker is open has ended.
     BreakerEased(BreakerEased) = 36, "breaker-eased";
     /// A person's signing key was registered.
@@ -466,6 +471,8 @@ impl Kind {
             | Self::BreakerOpened
             | Self::BreakerClosed
             | Self::BreakerEased
+            | Self::FreezeDeclared
+            | Self::FreezeLifted
             | Self::AutomationStopped
             | Self::AutomationResumed
             | Self::DrillStarted

@@ -7,6 +7,7 @@ use crate::breaker::{OpenReason, Scope};
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
 use crate::evidence::HostClass;
+use crate::freeze::FrozenBy;
 use crate::id::{HostId, ProposalId, RequestId, RunId};
 use crate::name::Label;
 use crate::remediation::Mode;
@@ -107,6 +108,17 @@ pub enum Reason {
         /// The stop order.
         epoch: StopEpoch,
     },
+    /// A freeze is in force.
+    Frozen {
+        /// In which scope.
+        scope: Scope,
+        /// Which one.
+        freeze: FrozenBy,
+        /// Why it is there.
+        why: String,
+        /// When it ends by itself; `None` where no end is known.
+        clears_at: Option<UnixMillis>,
+    },
     /// `max_in_flight` is reached.
     MaxInFlight {
         /// The limit for this group.
@@ -195,6 +207,7 @@ impl Reason {
             Self::BreakerOpen { .. } => "breaker-open",
             Self::ProbeTaken { .. } => "probe-taken",
             Self::Stopped { .. } => "stopped",
+            Self::Frozen { .. } => "frozen",
             Self::MaxInFlight { .. } => "max-in-flight",
             Self::Ramp { .. } => "ramp",
             Self::MaxPerWindow { .. } => "max-per-window",
@@ -214,6 +227,7 @@ impl Reason {
     pub const fn clears_at(&self) -> Option<UnixMillis> {
         match self {
             Self::BreakerOpen { clears_at, .. }
+            | Self::Frozen { clears_at, .. }
             | Self::MaxInFlight { clears_at, .. }
             | Self::MaxPerWindow { clears_at, .. }
             | Self::MaxIrreversible { clears_at, .. } => *clears_at,

@@ -4,26 +4,29 @@
 //! and, later, the web speak exactly these.
 
 mod drill;
+mod freeze;
 mod problem;
+mod service;
 
 pub use drill::{DrillStageRow, DrillView};
+pub use freeze::{FreezeRow, FreezeStanding};
 pub use problem::{Problem, ProblemCode};
+pub use service::{CheckRow, ServiceRow};
 
 use fettle_model::breaker::{OpenReason, Scope};
-use fettle_model::check::{CheckRef, Status};
+use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
-use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TransitionEpoch};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
 use fettle_model::coverage::Coverage;
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::Evidence;
 use fettle_model::host::{HostDescription, HostState};
-use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, IncidentId, PermitId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::incident::IncidentCause;
 use fettle_model::login::OidcSubject;
 use fettle_model::name::{
-    CheckName, EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName,
-    TeamName,
+    EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, TeamName,
 };
 use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::person_key::SigningKeyProof;
@@ -98,6 +101,24 @@ pub enum Command {
     /// Lets it go on. Answers [`CommandReply::Done`].
     Resume {
         /// Where.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
+    /// Freezes a scope for a while. Answers [`CommandReply::Done`].
+    Freeze {
+        /// Where.
+        scope: Scope,
+        /// How long; at most [`fettle_model::freeze::MAX_FREEZE`].
+        lasts_ms: u64,
+        /// Why.
+        why: String,
+    },
+    /// Ends a freeze before its time. Answers [`CommandReply::Done`].
+    LiftFreeze {
+        /// Which.
+        freeze: FreezeId,
+        /// Where it is in force: who may lift it depends on that.
         scope: Scope,
         /// Why.
         why: String,
@@ -242,6 +263,8 @@ pub enum Query {
         /// The host.
         host: HostName,
     },
+    /// Freezes. Answers [`QueryReply::Freezes`].
+    Freezes,
     /// Breakers and stop orders. Answers [`QueryReply::Breakers`].
     Breakers,
     /// Records of the log. Answers [`QueryReply::Log`].
@@ -310,6 +333,11 @@ pub enum QueryReply {
     Why {
         /// Everything known of the check on that host.
         why: Box<WhyCheck>,
+    },
+    /// Freezes by hand that are in force, and all by calendar.
+    Freezes {
+        /// The calendars' first.
+        freezes: Vec<FreezeRow>,
     },
     /// Breakers that are not closed.
     Breakers {
@@ -387,36 +415,6 @@ pub enum Connection {
     },
     /// Not since the control plane started.
     NotSinceStart,
-}
-
-/// A service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceRow {
-    /// Its name.
-    pub service: ServiceName,
-    /// Its checks on each host that carries it.
-    pub checks: Vec<CheckRow>,
-}
-
-/// A check on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CheckRow {
-    /// The host.
-    pub host: HostName,
-    /// Its environment.
-    pub environment: EnvironmentName,
-    /// The check.
-    pub check: CheckName,
-    /// Its status; `None`: never reported.
-    pub status: Option<Status>,
-    /// Of which transition.
-    pub epoch: TransitionEpoch,
-    /// Since when.
-    pub since: Option<UnixMillis>,
-    /// Why, in the probe's words.
-    pub reason: String,
 }
 
 /// A playbook's version.

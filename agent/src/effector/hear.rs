@@ -249,6 +249,8 @@ impl Effector {
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
+            | Body::FreezeDeclared(_)
+            | Body::FreezeLifted(_)
             | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)

@@ -91,6 +91,8 @@ rules! {
     Mode = "mode", Invalid;
     /// A stop order stood, or was newer than the permit says.
     Stop = "stop", Invalid;
+    /// A freeze was in force, or another than one in force was lifted.
+    Freeze = "freeze", Invalid;
     /// A breaker was open.
     Breaker = "breaker", Invalid;
     /// More permits in flight than the guard allows.

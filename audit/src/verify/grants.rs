@@ -356,7 +356,7 @@ fn running_drill<'s>(drill: DrillId, standing: &'s mut Standing, at: &mut At<'_>
     running
 }
 
-/// Stop orders and breakers bind every permit. A drill's injection and its second run are no probes: their success
+/// Stop orders, freezes and breakers bind every permit. A drill's injection and its second run are no probes: their success
 /// shows nothing.
 fn check_switches(
     permit: &Permit,
@@ -373,6 +373,9 @@ fn check_switches(
         }
         if standing.is_stopped(&scope) {
             at.flag(Rule::Stop, format!("automation is stopped for {scope}"));
+        }
+        for freeze in standing.frozen(&scope, now) {
+            at.flag(Rule::Freeze, format!("{scope} is frozen by {freeze}"));
         }
         let Some(breaker) = standing.breaker_mut(&scope) else { continue };
         match (breaker.passage(now), &permit.purpose) {

@@ -135,6 +135,8 @@ impl Records {
             (Body::BreakerOpened(opened), _) => standing.open_breaker(opened),
             (Body::BreakerClosed(closed), _) => standing.close_breaker(closed),
             (Body::BreakerEased(eased), _) => standing.ease_breaker(eased),
+            (Body::FreezeDeclared(declared), _) => standing.freeze(declared),
+            (Body::FreezeLifted(lifted), _) => standing.lift(lifted, at),
             (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
             (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, at),
             (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
@@ -235,6 +237,8 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::BreakerOpened
         | Kind::BreakerClosed
         | Kind::BreakerEased
+        | Kind::FreezeDeclared
+        | Kind::FreezeLifted
         | Kind::AutomationStopped
         | Kind::AutomationResumed
         | Kind::DrillStarted

@@ -12,8 +12,9 @@ use fettle_model::configuration::Configuration;
 use fettle_model::counter::StopEpoch;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, Evidence, HostClass, ProvedGrant};
+use fettle_model::freeze::{FreezeDeclared, FreezeLifted, FrozenBy, Standing as FreezeStanding};
 use fettle_model::host::DrillConsent;
-use fettle_model::id::{DrillId, PermitId, RunId};
+use fettle_model::id::{DrillId, FreezeId, PermitId, RunId};
 use fettle_model::name::PublisherName;
 use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{ConfigurationSet, PlaybookAdmitted, PublisherTrusted};
@@ -33,6 +34,7 @@ pub(super) struct Standing {
     newest_stop: BTreeMap<Scope, StopEpoch>,
     stopped: BTreeSet<Scope>,
     highest_stop: StopEpoch,
+    freezes: BTreeMap<FreezeId, FreezeDeclared>,
     breakers: BTreeMap<Scope, Breaker>,
 }
 
@@ -179,6 +181,27 @@ impl Standing {
                 self.breakers.remove(&order.scope);
             }
         }
+    }
+
+    pub(super) fn freeze(&mut self, declared: &FreezeDeclared) {
+        self.freezes.insert(declared.freeze, declared.clone());
+    }
+
+    pub(super) fn lift(&mut self, lifted: &FreezeLifted, at: &mut At<'_>) {
+        if self.freezes.remove(&lifted.freeze).is_none() {
+            at.flag(Rule::Freeze, format!("the freeze {} was not in force", lifted.freeze));
+        }
+    }
+
+    /// What freezes exactly this scope.
+    pub(super) fn frozen(&self, scope: &Scope, now: UnixMillis) -> Vec<FrozenBy> {
+        let calendars = self.configuration().into_iter().flat_map(Configuration::freezes);
+        let calendars = calendars.filter(|freeze| &freeze.scope == scope && freeze.at(now) != FreezeStanding::Open);
+        let by_hand = self.freezes.values().filter(|declared| &declared.scope == scope && declared.until > now);
+        calendars
+            .map(|freeze| FrozenBy::Calendar { name: freeze.name.clone() })
+            .chain(by_hand.map(|hand| FrozenBy::Person { freeze: hand.freeze, by: hand.by.clone() }))
+            .collect()
     }
 
     pub(super) fn open_breaker(&mut self, opened: &BreakerOpened) {

@@ -11,8 +11,9 @@ use fettle_audit::verify::Rule;
 use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
 use fettle_model::check::Status;
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
+use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
 use fettle_model::host::{DrillConsent, HostState};
-use fettle_model::id::{BootId, PermitId, RequestId};
+use fettle_model::id::{BootId, FreezeId, PermitId, RequestId};
 use fettle_model::permit::Purpose;
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
@@ -209,6 +210,33 @@ fn nothing_is_granted_against_a_stop_order() {
     let mut not_counted = story();
     not_counted.control_plane(order(Scope::Global, 1));
     check(&not_counted, Rule::Stop);
+}
+
+#[test]
+fn nothing_is_granted_within_a_freeze() {
+    let freeze = |scope: &str, until| {
+        let freeze = FreezeId::from_uuid(Uuid::from_u128(7));
+        let (scope, by) = (parsed(scope), parsed("alice"));
+        Body::FreezeDeclared(Box::new(FreezeDeclared { freeze, scope, until, by, why: "a move".to_owned() }))
+    };
+    let lifted = |freeze: u128| {
+        let freeze = FreezeId::from_uuid(Uuid::from_u128(freeze));
+        Body::FreezeLifted(Box::new(FreezeLifted { freeze, by: parsed("alice"), why: "moved".to_owned() }))
+    };
+    let (ever, over) = (UnixMillis(u64::MAX), UnixMillis(1));
+    for scope in ["global", "environment:production", "service:web", "playbook:restart-service"] {
+        check(&granted_again(|log| log.control_plane(freeze(scope, ever)), |_| {}), Rule::Freeze);
+        check_valid(&granted_again(|log| log.control_plane(freeze(scope, over)), |_| {}));
+        let ended = |log: &mut Log| {
+            log.control_plane(freeze(scope, ever));
+            log.control_plane(lifted(7));
+        };
+        check_valid(&granted_again(ended, |_| {}));
+    }
+    check_valid(&granted_again(|log| log.control_plane(freeze("service:db", ever)), |_| {}));
+    let mut nothing_there = story();
+    nothing_there.control_plane(lifted(8));
+    check(&nothing_there, Rule::Freeze);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::configuration::Declared;
+use fettle_model::freeze::Freeze;
 use fettle_model::remediation::Remediation;
 use fettle_model::service::Service;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use std::fmt;
 pub(super) struct Difference {
     services: Vec<Item>,
     remediations: Vec<Item>,
+    freezes: Vec<Item>,
     breakers: Vec<&'static str>,
 }
 
@@ -34,7 +36,7 @@ enum Change {
 
 impl Difference {
     pub(super) const fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.remediations.is_empty() && self.breakers.is_empty()
+        self.services.is_empty() && self.remediations.is_empty() && self.freezes.is_empty() && self.breakers.is_empty()
     }
 }
 
@@ -60,11 +62,12 @@ impl fmt::Display for Difference {
 
 pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
     // Destructured, so that a new part cannot be forgotten here.
-    let Declared { services, remediations, breakers } = new;
+    let Declared { services, remediations, breakers, freezes } = new;
     let named = |answer: &Remediation| answer.name.to_string();
     Difference {
         services: items(&old.services, services, |service| service.name.to_string(), changed_service),
         remediations: items(&old.remediations, remediations, named, changed_remediation),
+        freezes: items(&old.freezes, freezes, |freeze| freeze.name.to_string(), changed_freeze),
         breakers: changed_limits(&old.breakers, breakers),
     }
 }
@@ -111,6 +114,18 @@ fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
         ("parameters", *parameters != old.parameters),
         ("modes", *modes != old.modes),
         ("guard", *guard != old.guard),
+    ];
+    listed(&parts)
+}
+
+fn changed_freeze(old: &Freeze, new: &Freeze) -> String {
+    let Freeze { name: _, scope, windows, calendar, why } = new;
+    let parts = [
+        ("scope", *scope != old.scope),
+        ("default", *windows != old.windows),
+        ("time-zone", calendar.zone() != old.calendar.zone()),
+        ("windows", calendar.windows() != old.calendar.windows()),
+        ("why", *why != old.why),
     ];
     listed(&parts)
 }

@@ -6,19 +6,33 @@ use fettle_model::breaker::OpenReason;
 use fettle_model::host::HostState;
 use fettle_model::incident::IncidentCause;
 use fettle_model::time::UnixMillis;
-use fettle_proto::operator::{BreakerRow, Connection, HostRow, IncidentRow};
+use fettle_proto::operator::{BreakerRow, Connection, FreezeRow, FreezeStanding, HostRow, IncidentRow};
 
-pub(super) fn status(breakers: &[BreakerRow], incidents: &[IncidentRow], hosts: &[HostRow], now: UnixMillis) -> String {
+pub(super) fn status(
+    breakers: &[BreakerRow],
+    frozen: &[FreezeRow],
+    incidents: &[IncidentRow],
+    hosts: &[HostRow],
+    now: UnixMillis,
+) -> String {
     let mut text = hosts_line(hosts);
     text.push('\n');
-    let rows = breakers.iter().map(|row| {
+    let open = breakers.iter().map(|row| {
         let because: Vec<String> = row.because.iter().map(open_reason).collect();
         [row.scope.to_string(), because.join("; "), distance(row.opened_at, now), clears(row, now)]
     });
+    let frozen = frozen.iter().map(|row| {
+        let ends = match row.standing {
+            FreezeStanding::Open | FreezeStanding::Frozen { until: None } => "no end is known".to_owned(),
+            FreezeStanding::Frozen { until: Some(until) } => distance(until, now),
+        };
+        [row.scope.to_string(), format!("frozen by {}: {}", row.freeze, row.why), "-".to_owned(), ends]
+    });
+    let rows = open.chain(frozen);
     text.push_str(&table(
         ["HELD BACK", "BECAUSE", "SINCE", "CLEARS"],
         rows.collect(),
-        "automation is not held back anywhere: no breaker is open, nothing is stopped",
+        "automation is not held back anywhere: no breaker is open, nothing is stopped or frozen",
     ));
     text.push('\n');
     let rows = incidents.iter().map(|row| {
@@ -46,6 +60,9 @@ fn clears(row: &BreakerRow, now: UnixMillis) -> String {
         (Some(run), _) => format!("half-open: its probe is {run}"),
         (None, Some(at)) if at <= now => "half-open: the next request is the probe".to_owned(),
         (None, Some(at)) => format!("half-open {}", distance(at, now)),
+        (None, None) if row.because.iter().all(|reason| reason.kind().passes()) => {
+            "by itself, once that is over for a while".to_owned()
+        }
         (None, None) => format!("by `fettle resume {}`", row.scope),
     }
 }
@@ -122,7 +139,7 @@ mod tests {
             cause: IncidentCause::AttemptsExhausted { attempts: 3 },
             opened_at: UnixMillis(990_000),
         }];
-        insta::assert_snapshot!(status(&breakers, &incidents, &[], now), @r"
+        insta::assert_snapshot!(status(&breakers, &[], &incidents, &[], now), @r"
         0 hosts: 0 connected, 0 with a run in progress, 0 quarantined or revoked
 
         HELD BACK    BECAUSE                              SINCE    CLEARS
@@ -136,7 +153,7 @@ mod tests {
 
     #[test]
     fn nothing_held_back_is_said_in_words() {
-        let text = status(&[], &[], &[], UnixMillis(0));
+        let text = status(&[], &[], &[], &[], UnixMillis(0));
         assert!(text.contains("automation is not held back anywhere") && text.ends_with("no incidents\n"), "{text}");
     }
 

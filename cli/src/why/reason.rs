@@ -56,6 +56,7 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
             format!("the breaker {scope} is half-open, and its one probe is run {run}.")
         }
         Reason::Stopped { scope, epoch } => format!("automation is stopped in {scope} (stop order {epoch})."),
+        Reason::Frozen { scope, freeze, why, .. } => format!("{scope} is frozen by {freeze}: {why}."),
         Reason::MaxInFlight { limit, value, .. } => format!(
             "{} of this group may still have effects in progress; the limit is {limit}.",
             count(u64::from(*value), "permit")
@@ -108,9 +109,13 @@ fn cleared_by(reason: &Reason) -> String {
             "Cleared by a drill on a staging host of this class: `fettle playbook drill`.".to_owned()
         }
         Reason::NotAuthorised { .. } => "Cleared by a change of the policies.".to_owned(),
+        Reason::BreakerOpen { because, .. } if because.iter().all(|reason| reason.kind().passes()) => {
+            "Clears by itself once that is over for a while.".to_owned()
+        }
         Reason::BreakerOpen { scope, .. } => format!("Cleared by a person: `fettle resume {scope} --why …`."),
         Reason::ProbeTaken { .. } => "Clears when the probe has ended and succeeded.".to_owned(),
         Reason::Stopped { scope, .. } => format!("Cleared by a person: `fettle resume {scope} --why …`."),
+        Reason::Frozen { .. } => "No end is known: see `fettle freeze list`.".to_owned(),
         Reason::MaxInFlight { .. } | Reason::Ramp { .. } => "Clears when one of them ends.".to_owned(),
         Reason::MaxPerWindow { .. } | Reason::MaxIrreversible { .. } => {
             "Cleared by a higher limit in the guard: `fettle apply`.".to_owned()

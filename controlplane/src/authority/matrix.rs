@@ -30,7 +30,12 @@ fn questions() -> Vec<Question> {
     let mut questions: Vec<Question> = [Reading::State, Reading::Log, Reading::ExportLog].map(Question::See).into();
     for action in PersonAction::ALL {
         let on = match action {
-            PersonAction::Stop | PersonAction::Resume | PersonAction::StartDrill | PersonAction::WishRun => vec![
+            PersonAction::Stop
+            | PersonAction::Resume
+            | PersonAction::Freeze
+            | PersonAction::LiftFreeze
+            | PersonAction::StartDrill
+            | PersonAction::WishRun => vec![
                 ("installation", Resource::Installation),
                 ("own team's service", service_of("own")),
                 ("other team's service", service_of("other")),
@@ -158,6 +163,8 @@ fn floors_hold_for_every_role_on_its_own() {
                 PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey => &Role::ALL,
                 PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],
                 PersonAction::Resume
+                | PersonAction::Freeze
+                | PersonAction::LiftFreeze
                 | PersonAction::StartDrill
                 | PersonAction::WishRun
                 | PersonAction::CreateToken

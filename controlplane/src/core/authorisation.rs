@@ -56,6 +56,10 @@ pub enum PersonAction {
     Stop,
     /// Let it go on.
     Resume,
+    /// Freeze a scope for a while.
+    Freeze,
+    /// End a freeze before its time.
+    LiftFreeze,
     /// Start a drill.
     StartDrill,
     /// Ask for a run by hand.
@@ -66,7 +70,7 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -78,6 +82,8 @@ impl PersonAction {
         Self::LogIn,
         Self::Stop,
         Self::Resume,
+        Self::Freeze,
+        Self::LiftFreeze,
         Self::StartDrill,
         Self::WishRun,
         Self::SetHostState,
@@ -98,6 +104,8 @@ impl PersonAction {
             Self::LogIn => "person.log-in",
             Self::Stop => "automation.stop",
             Self::Resume => "automation.resume",
+            Self::Freeze => "freeze.declare",
+            Self::LiftFreeze => "freeze.lift",
             Self::StartDrill => "drill.start",
             Self::WishRun => "run.wish",
             Self::SetHostState => "host.set-state",

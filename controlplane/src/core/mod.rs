@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -27,6 +27,7 @@ mod coverage;
 mod decide;
 mod drills;
 mod entry;
+mod freezes;
 mod governor;
 mod groups;
 mod hosts;

@@ -51,6 +51,8 @@ impl<'a> Said<'a> {
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
+            | Body::FreezeDeclared(_)
+            | Body::FreezeLifted(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)

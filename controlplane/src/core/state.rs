@@ -9,6 +9,7 @@ use super::breakers::Breakers;
 use super::budgets::Budgets;
 use super::drills::Drills;
 use super::entry::{ApplyError, Entry, Stamp};
+use super::freezes::Freezes;
 use super::hosts::{Host, Place, Seen};
 use super::identities::Identities;
 use super::incidents::Incidents;
@@ -57,6 +58,7 @@ pub struct State {
     pub(in crate::core) runs: Runs,
     pub(in crate::core) breakers: Breakers,
     pub(in crate::core) stops: Stops,
+    pub(in crate::core) freezes: Freezes,
     pub(in crate::core) drills: Drills,
     pub(in crate::core) incidents: Incidents,
     pub(in crate::core) answers: Answers,
@@ -238,6 +240,8 @@ impl State {
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
+            | Body::FreezeDeclared(_)
+            | Body::FreezeLifted(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillEnded(_)
@@ -285,6 +289,8 @@ impl State {
             Body::BreakerOpened(opened) => self.breakers.on_opened(opened, stamp),
             Body::BreakerClosed(closed) => self.breakers.on_closed(closed, stamp),
             Body::BreakerEased(eased) => self.breakers.on_eased(eased),
+            Body::FreezeDeclared(declared) => self.freezes.declare(declared, stamp),
+            Body::FreezeLifted(lifted) => self.freezes.lift(lifted.freeze),
             Body::AutomationStopped(order) => self.stops.stop(order, stamp),
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
             Body::DrillStarted(drill) => {

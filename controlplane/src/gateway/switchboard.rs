@@ -237,6 +237,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
+            | Body::FreezeDeclared(_)
+            | Body::FreezeLifted(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

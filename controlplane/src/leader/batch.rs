@@ -114,6 +114,8 @@ impl Haste {
                 | Kind::BreakerOpened
                 | Kind::BreakerClosed
                 | Kind::BreakerEased
+                | Kind::FreezeDeclared
+                | Kind::FreezeLifted
                 | Kind::AutomationStopped
                 | Kind::AutomationResumed
                 | Kind::DrillStarted

@@ -19,7 +19,7 @@ use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
@@ -52,6 +52,8 @@ pub(super) fn asked(command: &Command) -> Asked {
         }
         Command::Stop { scope, .. } => (PersonAction::Stop, of_scope(scope), scope.to_string()),
         Command::Resume { scope, .. } => (PersonAction::Resume, of_scope(scope), scope.to_string()),
+        Command::Freeze { scope, .. } => (PersonAction::Freeze, of_scope(scope), scope.to_string()),
+        Command::LiftFreeze { scope, .. } => (PersonAction::LiftFreeze, of_scope(scope), scope.to_string()),
         Command::SetHostState { host, state, .. } => {
             (PersonAction::SetHostState, Installation, format!("host:{host}/{}", state.as_str()))
         }
@@ -95,6 +97,13 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
         }
         Command::Stop { scope, why } => ask(caller, PersonRequest::Stop { scope, why }).await,
         Command::Resume { scope, why } => ask(caller, PersonRequest::Resume { scope, why }).await,
+        Command::Freeze { scope, lasts_ms, why } => {
+            let (freeze, lasts) = (FreezeId::from_uuid(mint::uuid()), Duration::from_millis(lasts_ms));
+            ask(caller, PersonRequest::Freeze { freeze, scope, lasts, why }).await
+        }
+        Command::LiftFreeze { freeze, scope, why } => {
+            ask(caller, PersonRequest::LiftFreeze { freeze, scope, why }).await
+        }
         Command::SetHostState { host, state, why } => {
             let host = host_id(caller, &host).await?;
             ask(caller, PersonRequest::SetHostState { host, state, why }).await

@@ -171,6 +171,11 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         }
         Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
         Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),
+        Refusal::FreezeLength { .. } => {
+            (ProblemCode::Invalid, "declare what is to last longer as [[freeze]]: fettle apply")
+        }
+        Refusal::TooManyFreezes => (ProblemCode::Refused, "lift one first: fettle freeze list"),
+        Refusal::NotFrozen(_) => (ProblemCode::NotFound, "see what is frozen: fettle freeze list"),
         Refusal::UnknownHost(_) => (ProblemCode::NotFound, "see the hosts: fettle host list"),
         Refusal::HostNotActive(_) => (ProblemCode::Refused, "see why: fettle host show"),
         Refusal::Revoked(_) => (ProblemCode::Refused, "enrol the host anew with a join token"),

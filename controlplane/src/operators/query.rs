@@ -32,6 +32,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Run { .. }
         | Query::WhyCheck { .. }
         | Query::Breakers
+        | Query::Freezes
         | Query::Policy
         | Query::Drill { .. }
         | Query::Coverage
@@ -64,6 +65,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 let host = named(state, &host)?;
                 QueryReply::Why { why: Box::new(why(view, host, &check)?) }
             }
+            Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
             Query::Breakers => QueryReply::Breakers { breakers: rows::breakers(state, wall) },
             Query::Log { from, limit } => log(view, from, bounded(limit))?,
             Query::Record { position } => whole(view, position)?,

@@ -3,13 +3,15 @@
 use crate::core::{State, views};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
+use fettle_model::freeze::Standing;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId};
 use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    BreakerRow, CheckRow, DrillStageRow, DrillView, IncidentRow, MAX_ROWS, PlaybookRow, RunRow, RunState, ServiceRow,
+    BreakerRow, CheckRow, DrillStageRow, DrillView, FreezeRow, FreezeStanding, IncidentRow, MAX_ROWS, PlaybookRow,
+    RunRow, RunState, ServiceRow,
 };
 
 /// A host's name; its id, should it be unknown.
@@ -105,6 +107,21 @@ pub(super) fn breakers(state: &State, wall: UnixMillis) -> Vec<BreakerRow> {
         opened_at: row.since.at,
         half_open_at: row.half_open_at,
         probe: row.probe,
+    })
+    .collect()
+}
+
+/// Freezes that hold now, and those by calendar that will.
+pub(super) fn freezes(state: &State, wall: UnixMillis) -> Vec<FreezeRow> {
+    let rows = views::freezes(state, wall).into_iter().take(MAX_ROWS);
+    rows.map(|row| FreezeRow {
+        scope: row.scope,
+        freeze: row.freeze,
+        why: row.why,
+        standing: match row.standing {
+            Standing::Open => FreezeStanding::Open,
+            Standing::Frozen { until } => FreezeStanding::Frozen { until },
+        },
     })
     .collect()
 }

@@ -3,7 +3,7 @@
 use super::rows::host_name;
 use crate::core::State;
 use crate::time_text::utc;
-use fettle_model::breaker::Easing;
+use fettle_model::breaker::{BreakerEased, Easing};
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::HostId;
 use fettle_model::identity::HeldRole;
@@ -28,6 +28,14 @@ fn name(state: &State, host: HostId) -> String {
 
 fn by(person: Option<&PersonName>) -> String {
     person.map_or_else(|| "by the control plane".to_owned(), |person| format!("by {person}"))
+}
+
+fn eased_to(eased: &BreakerEased) -> String {
+    let ended = format!("the breaker {}: its {} is over", eased.scope, eased.reason.as_str());
+    match eased.easing {
+        Easing::HalfOpen { at } => format!("{ended}, and from {} on a probe may pass", utc(at)),
+        Easing::Gone => ended,
+    }
 }
 
 /// What a record says, in one line.
@@ -91,13 +99,11 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),
         Body::BreakerOpened(opened) => format!("the breaker {} opened", opened.scope),
         Body::BreakerClosed(closed) => format!("the breaker {} closed", closed.scope),
-        Body::BreakerEased(eased) => {
-            let ended = format!("the breaker {}: its {} is over", eased.scope, eased.reason.as_str());
-            match eased.easing {
-                Easing::HalfOpen { at } => format!("{ended}, and from {} on a probe may pass", utc(at)),
-                Easing::Gone => ended,
-            }
+        Body::FreezeDeclared(freeze) => {
+            format!("{} frozen until {} by {}: {}", freeze.scope, utc(freeze.until), freeze.by, freeze.why)
         }
+        Body::FreezeLifted(lifted) => format!("the freeze {} lifted by {}: {}", lifted.freeze, lifted.by, lifted.why),
+        Body::BreakerEased(eased) => eased_to(eased),
         Body::AutomationStopped(order) => format!("{} stopped by {}: {}", order.scope, order.by, order.why),
         Body::AutomationResumed(order) => format!("{} resumed by {}: {}", order.scope, order.by, order.why),
         Body::DrillStarted(drill) => format!(

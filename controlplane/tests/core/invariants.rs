@@ -7,7 +7,7 @@ use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId};
+use fettle_model::id::{DrillId, FreezeId, HostId};
 use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::record::Body;
 use fettle_model::run::Ending;
@@ -37,6 +37,7 @@ enum Step {
     Describe(usize, &'static str),
     Configure(Guard, Amount),
     Sense(Heard, Duration),
+    Freeze(Scope, Duration),
 }
 
 fn guards() -> impl Strategy<Value = Guard> {
@@ -101,6 +102,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (host(), state).prop_map(|(host, state)| Step::State(host, state)),
         1 => (host(), select(vec!["12", "12", "13"])).prop_map(|(host, os)| Step::Describe(host, os)),
         2 => (guards(), select(vec![30, 60, 100, 100, 100])).prop_map(|(guard, storm)| Step::Configure(guard, Amount::Percent(storm))),
+        1 => (scope(), 1_u64..30).prop_map(|(scope, minutes)| Step::Freeze(scope, Duration::from_mins(minutes))),
         1 => (select(vec![0_u32, 0, 0, 4]), select(vec![0, 0, 0, 11])).prop_map(|(silent, lag)| {
             Step::Sense(Heard { hosts: 5, silent }, Duration::from_secs(lag))
         }),
@@ -207,6 +209,10 @@ impl Play {
                 os.clone_into(&mut described.os.version);
                 world.say(host, Body::HostDescribed(Box::new(described)));
             }),
+            Step::Freeze(scope, lasts) => {
+                let freeze = FreezeId::from_uuid(self.world.mint());
+                drop(self.world.person(PersonRequest::Freeze { freeze, scope, lasts, why: "a move".to_owned() }));
+            }
             Step::Sense(heard, lag) => {
                 let production = "production".parse().expect("a name");
                 self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag };

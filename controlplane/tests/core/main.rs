@@ -12,6 +12,7 @@ mod chain;
 mod conditions;
 mod coverage;
 mod drills;
+mod freezes;
 mod invariants;
 mod logins;
 mod lost_runs;

@@ -74,6 +74,7 @@ pub(crate) struct Oracle {
     evidence: Vec<Evidence>,
     drills: BTreeMap<DrillId, HostId>,
     stopped: BTreeSet<Scope>,
+    frozen: Vec<(Scope, UnixMillis)>,
     breakers: BTreeMap<Scope, Open>,
     answered: BTreeSet<RequestId>,
     runs: BTreeSet<RunId>,
@@ -235,6 +236,7 @@ impl Oracle {
 
     fn switched(&mut self, body: &Body, at: UnixMillis) {
         match body {
+            Body::FreezeDeclared(freeze) => self.frozen.push((freeze.scope.clone(), freeze.until)),
             Body::AutomationStopped(order) => {
                 self.stopped.insert(order.scope.clone());
             }
@@ -365,6 +367,8 @@ impl Oracle {
         for scope in scopes {
             let scope: Scope = scope.parse().expect("a scope");
             assert!(!self.stopped.contains(&scope), "a permit although {scope} is stopped");
+            let frozen = self.frozen.iter().any(|(of, until)| *of == scope && at < *until);
+            assert!(!frozen, "a permit although {scope} is frozen");
             let wards = match &scope {
                 Scope::Global => vec!["staging", "production"],
                 Scope::Environment(_) | Scope::Service(_) => vec![environment],

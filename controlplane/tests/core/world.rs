@@ -12,6 +12,7 @@ use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Fault, FaultKind};
+use fettle_model::freeze::Freeze;
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
@@ -101,6 +102,7 @@ pub(crate) struct World {
     pub(crate) log: Vec<Logged>,
     pub(crate) guard: Guard,
     pub(crate) limits: BreakerLimits,
+    pub(crate) freezes: Vec<Freeze>,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
     minted: u128,
     agents: BTreeMap<HostId, Agent>,
@@ -118,6 +120,7 @@ impl World {
             guard: Guard::default(),
             // No number of sick hosts is a storm: most rules are tested with many of few.
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
+            freezes: Vec::new(),
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
             minted: 0,
             agents: BTreeMap::new(),
@@ -238,6 +241,7 @@ impl World {
             services: vec![service()],
             remediations: vec![remediation],
             breakers: self.limits.clone(),
+            freezes: self.freezes.clone(),
         });
         self.person(PersonRequest::SetConfiguration { declared, replaces })
     }

@@ -5,6 +5,7 @@
 //! (a file that is no TOML stops at its first error). Reading the files is the caller's business.
 
 mod check;
+mod freezes;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use crate::breaker_limits::BreakerLimits;
 use crate::check::CheckRef;
 use crate::configuration::Declared;
 use crate::digest::PlaybookDigest;
+use crate::freeze::Freeze;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
 use crate::remediation::{PlaybookVersion, Remediation};
@@ -81,6 +83,7 @@ pub struct Parsed {
     services: Vec<Service>,
     remediations: Vec<PendingRemediation>,
     breakers: BreakerLimits,
+    freezes: Vec<Freeze>,
 }
 
 /// A remediation with the places that later complaints point at.
@@ -135,6 +138,7 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         .collect();
     let mut remediations: Vec<PendingRemediation> = Vec::new();
     let mut breakers: Option<RawBreakers> = None;
+    let mut freezes = Vec::new();
     for (source, raw) in files {
         let mut complaints = Complaints { source, found: Vec::new() };
         if let Some(table) = raw.breakers {
@@ -146,10 +150,13 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         for remediation in raw.remediation {
             add_remediation(remediation, &defined, &mut remediations, &mut complaints);
         }
+        for freeze in raw.freeze {
+            freezes::add(freeze, &defined, &mut freezes, &mut complaints);
+        }
         found.append(&mut complaints.found);
     }
     if found.is_empty() {
-        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into() })
+        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into(), freezes })
     } else {
         Err(found)
     }
@@ -301,7 +308,7 @@ impl Parsed {
             }
         }
         if found.is_empty() {
-            Ok(Declared { services: self.services, remediations, breakers: self.breakers })
+            Ok(Declared { services: self.services, remediations, breakers: self.breakers, freezes: self.freezes })
         } else {
             Err(found)
         }

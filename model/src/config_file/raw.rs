@@ -1,6 +1,7 @@
 //! The files as serde reads them: kebab-case keys, unknown keys refused, places kept where a later
 //! complaint may point.
 
+use super::freezes::RawFreeze;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
 use crate::guard::{Amount, Guard, MAX_PER_WINDOW, MAX_WINDOW};
@@ -20,6 +21,8 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub(super) remediation: Vec<RawRemediation>,
     pub(super) breakers: Option<Spanned<RawBreakers>>,
+    #[serde(default)]
+    pub(super) freeze: Vec<RawFreeze>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

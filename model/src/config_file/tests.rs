@@ -90,7 +90,8 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let Declared { services, remediations, breakers } = parsed.resolve(&known).expect("it resolves");
+    let Declared { services, remediations, breakers, freezes } = parsed.resolve(&known).expect("it resolves");
+    assert_eq!(freezes, []);
     assert_eq!(breakers, BreakerLimits::default(), "limits are on where nothing is said");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
     assert_eq!(services[0].checks[0].recover_after, 2);
@@ -119,6 +120,41 @@ fn an_http_check_may_leave_silence_to_another_check() {
 fn text_that_is_no_toml_is_shown_with_its_line() {
     let found = outcome("[[service]]\nname = \n");
     assert!(found.starts_with("web.toml:2: "), "{found}");
+}
+
+#[test]
+fn a_freeze_says_what_is_wrong_with_it_and_where() {
+    const FREEZE: &str = "[[freeze]]
+name = \"nights\"
+scope = \"service:web\"
+time-zone = \"Europe/Berlin\"
+default = \"closed\"
+why = \"they sleep\"
+[[freeze.window]]
+days = [\"mon\"]
+from = \"22:00\"
+to = \"06:00\"
+";
+    let whole = |freeze: &str| format!("{freeze}{SERVICE}");
+    assert!(parse(&[Source { file: "web.toml", text: &whole(FREEZE) }]).is_ok());
+    for (line, wrong, complaint) in [
+        ("service:web", "service:shop", "web.toml:3: freeze nights: no service is named shop"),
+        ("service:web", "everything", "web.toml:3: freeze nights: a scope must be global"),
+        ("Europe/Berlin", "Europe/Atlantis", "web.toml:4: a time zone must be one of the IANA database"),
+        ("\"closed\"", "\"shut\"", "web.toml:5: unknown variant `shut`"),
+        ("\"22:00\"", "\"22\"", "web.toml:7: freeze nights: a time of day must be HH:MM"),
+        ("days = [\"mon\"]\n", "", "web.toml:7: freeze nights: a local time must be YYYY-MM-DDTHH:MM"),
+        ("\"06:00\"", "\"22:00\"", "web.toml:2: freeze nights: a window from 22:00 to 22:00 is empty"),
+        ("[\"mon\"]", "[\"mo\"]", "web.toml:8: unknown variant `mo`"),
+    ] {
+        let found = outcome(&whole(&FREEZE.replace(line, wrong)));
+        assert!(found.starts_with(complaint), "{found}");
+    }
+    let without = FREEZE.split("[[freeze.window]]").next().expect("a first part");
+    let found = outcome(&whole(without));
+    assert!(found.starts_with("web.toml:2: freeze nights: a calendar without windows"), "{found}");
+    let twice = outcome(&whole(&FREEZE.repeat(2)));
+    assert!(twice.starts_with("web.toml:12: a second freeze is named nights"), "{twice}");
 }
 
 #[test]
@@ -184,7 +220,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest)]);
-    let Declared { services, remediations, breakers } = parsed.resolve(&known).expect("sound remediations");
+    let Declared { services, remediations, breakers, freezes } = parsed.resolve(&known).expect("sound remediations");
+    assert_eq!(freezes.len(), 2);
     assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
     let kinds: BTreeSet<String> = services
         .iter()
@@ -200,6 +237,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         ("[[remediation]]", 7),
         ("[remediation.guard]", 10),
         ("[breakers]", 10),
+        ("[[freeze]]", 6),
+        ("[[freeze.window]]", 3),
     ] {
         let typo = EXAMPLE.replacen(table, &format!("{table}\nno-such-key = 1"), 1);
         let found = parse(&[Source { file: "x", text: &typo }]).expect_err("no such key");

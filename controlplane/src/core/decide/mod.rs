@@ -220,6 +220,8 @@ impl Core {
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
+            | Body::FreezeDeclared(_)
+            | Body::FreezeLifted(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)

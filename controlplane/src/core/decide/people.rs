@@ -5,6 +5,7 @@
 
 mod configuration;
 mod drills;
+mod freezes;
 mod hosts;
 mod keys;
 mod login;
@@ -85,6 +86,10 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),
         PersonRequest::Resume { scope, why } => orders::resume(state, by, scope, why),
+        PersonRequest::Freeze { freeze, scope, lasts, why } => {
+            freezes::declare(state, now, by, *freeze, scope, *lasts, why)
+        }
+        PersonRequest::LiftFreeze { freeze, scope, why } => freezes::lift(state, now, by, *freeze, scope, why),
         PersonRequest::StartDrill { drill, host, check, fault } => {
             drills::start(state, now, by, *drill, *host, check, fault)
         }

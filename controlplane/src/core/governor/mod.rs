@@ -104,7 +104,9 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             Reason::Cooldown { clears_at } => Some(*clears_at),
             // A maximum of zero means never.
             Reason::MaxInFlight { limit: 0, .. } => None,
-            Reason::MaxPerWindow { clears_at, .. } | Reason::MaxIrreversible { clears_at, .. } => *clears_at,
+            Reason::Frozen { clears_at, .. }
+            | Reason::MaxPerWindow { clears_at, .. }
+            | Reason::MaxIrreversible { clears_at, .. } => *clears_at,
             // Their own times are when a lost run is reclaimed; a run that ends well frees them long before.
             Reason::ProbeTaken { .. }
             | Reason::MaxInFlight { .. }

@@ -1,8 +1,9 @@
-//! The rules on stop orders and breakers.
+//! The rules on stop orders, freezes and breakers.
 
 use super::Case;
 use crate::core::breakers::{Standing, scopes};
 use crate::core::conditions;
+use crate::core::freezes;
 use fettle_model::name::{PlaybookName, ServiceName};
 use fettle_model::refusal::Reason;
 
@@ -15,7 +16,7 @@ pub(super) enum Probing {
     Refused,
 }
 
-/// No stop order and no open breaker in any scope of the run.
+/// No stop order, no freeze and no open breaker in any scope of the run.
 pub(super) fn switches(
     case: &Case<'_>,
     service: &ServiceName,
@@ -27,6 +28,12 @@ pub(super) fn switches(
         if let Some(order) = case.state.stops.in_force(&scope) {
             reasons.push(Reason::Stopped { scope: scope.clone(), epoch: order.epoch });
         }
+        reasons.extend(freezes::holding(case.state, &scope, case.now.wall).map(|frozen| Reason::Frozen {
+            scope: frozen.scope,
+            freeze: frozen.freeze,
+            why: frozen.why,
+            clears_at: frozen.until,
+        }));
         match case.state.breakers.standing(&scope, case.now.wall) {
             // A storm's first requests come before the tick that opens the breaker.
             Standing::Closed => {

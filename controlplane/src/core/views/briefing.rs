@@ -123,6 +123,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::EvidenceEarned
         | Kind::BreakerClosed
         | Kind::BreakerEased
+        | Kind::FreezeLifted
         | Kind::AutomationResumed
         | Kind::HostStateSet
         | Kind::HostDescribed
@@ -146,6 +147,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::RunUnresolved
         | Kind::PlanMade
         | Kind::BreakerOpened
+        | Kind::FreezeDeclared
         | Kind::AutomationStopped
         | Kind::DrillStarted
         | Kind::DrillStagePassed

@@ -15,4 +15,4 @@ pub use briefing::{
 pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
 pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};
 pub use runs::{IncidentRow, RunRow, RunStanding, Why, incidents, run, runs, why};
-pub use switches::{BreakerRow, SwitchStanding, breakers};
+pub use switches::{BreakerRow, FreezeRow, SwitchStanding, breakers, freezes};

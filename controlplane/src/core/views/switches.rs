@@ -1,9 +1,11 @@
-//! Breakers and stop orders, by scope.
+//! Breakers, stop orders and freezes, by scope.
 
 use crate::core::breakers::{OpenBreaker, Standing};
 use crate::core::entry::Stamp;
+use crate::core::freezes;
 use crate::core::state::State;
 use fettle_model::breaker::{OpenReason, Scope};
+use fettle_model::freeze::{FrozenBy, Standing as FreezeStanding};
 use fettle_model::id::RunId;
 use fettle_model::time::UnixMillis;
 use serde::Serialize;
@@ -34,6 +36,38 @@ pub enum SwitchStanding {
     Open,
     /// One probe passes.
     HalfOpen,
+}
+
+/// A freeze and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreezeRow {
+    /// Where.
+    pub scope: Scope,
+    /// Which.
+    pub freeze: FrozenBy,
+    /// Why.
+    pub why: String,
+    /// How it stands.
+    pub standing: FreezeStanding,
+}
+
+/// Freezes that hold at `wall`, the calendars' first; calendars that do not hold then follow.
+#[must_use]
+pub fn freezes(state: &State, wall: UnixMillis) -> Vec<FreezeRow> {
+    let holding = freezes::in_force(state, wall).map(|frozen| FreezeRow {
+        scope: frozen.scope,
+        freeze: frozen.freeze,
+        why: frozen.why,
+        standing: FreezeStanding::Frozen { until: frozen.until },
+    });
+    let open = state.configuration().freezes().iter().filter(|freeze| freeze.at(wall) == FreezeStanding::Open);
+    let open = open.map(|freeze| FreezeRow {
+        scope: freeze.scope.clone(),
+        freeze: FrozenBy::Calendar { name: freeze.name.clone() },
+        why: freeze.why.clone(),
+        standing: FreezeStanding::Open,
+    });
+    holding.chain(open).collect()
 }
 
 /// All scopes that are not closed, widest first.

@@ -8,12 +8,14 @@ use fettle_model::check::CheckRef;
 use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
-use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
+use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::time::{HumanDuration, UnixMillis};
+use std::time::Duration;
 
 /// Why a person is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -131,6 +133,18 @@ pub enum PersonRefusal {
     /// Nothing is stopped, and no breaker is open, in exactly this scope.
     #[error("nothing is stopped in the scope {0}")]
     NotStopped(Scope),
+    /// A freeze by hand is too long, or lasts no time.
+    #[error("a freeze of {} is not between a moment and {} days", HumanDuration(*.asked), MAX_FREEZE.as_secs() / 86_400)]
+    FreezeLength {
+        /// What was asked for.
+        asked: Duration,
+    },
+    /// Too many freezes by hand are in force.
+    #[error("{MAX_FREEZES_BY_HAND} freezes by hand are in force")]
+    TooManyFreezes,
+    /// No freeze by hand of this id is in force in the scope.
+    #[error("no freeze {0} is in force there")]
+    NotFrozen(FreezeId),
     /// The host was never enrolled.
     #[error("the host {0} is not enrolled")]
     UnknownHost(HostId),

@@ -11,7 +11,7 @@ use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
@@ -147,6 +147,26 @@ pub enum PersonRequest {
         /// Why.
         why: String,
     },
+    /// Freeze a scope for a while.
+    Freeze {
+        /// The id that the rim minted.
+        freeze: FreezeId,
+        /// Where.
+        scope: Scope,
+        /// At most [`fettle_model::freeze::MAX_FREEZE`].
+        lasts: Duration,
+        /// Why.
+        why: String,
+    },
+    /// End a freeze before its time.
+    LiftFreeze {
+        /// Which.
+        freeze: FreezeId,
+        /// Where it is in force.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
     /// Start a drill of the version that the configuration binds to the check.
     StartDrill {
         /// The id that the rim minted.
@@ -192,6 +212,8 @@ impl PersonRequest {
             Self::SetSigningKey { .. } => PersonAction::SetSigningKey,
             Self::Stop { .. } => PersonAction::Stop,
             Self::Resume { .. } => PersonAction::Resume,
+            Self::Freeze { .. } => PersonAction::Freeze,
+            Self::LiftFreeze { .. } => PersonAction::LiftFreeze,
             Self::StartDrill { .. } => PersonAction::StartDrill,
             Self::WishRun { .. } => PersonAction::WishRun,
             Self::SetHostState { .. } => PersonAction::SetHostState,
@@ -202,9 +224,10 @@ impl PersonRequest {
     #[must_use]
     pub fn subject(&self) -> Subject {
         match self {
-            Self::Stop { scope: Scope::Service(service), .. } | Self::Resume { scope: Scope::Service(service), .. } => {
-                Subject::Service(service.clone())
-            }
+            Self::Stop { scope: Scope::Service(service), .. }
+            | Self::Resume { scope: Scope::Service(service), .. }
+            | Self::Freeze { scope: Scope::Service(service), .. }
+            | Self::LiftFreeze { scope: Scope::Service(service), .. } => Subject::Service(service.clone()),
             Self::StartDrill { check, .. } | Self::WishRun { check, .. } => Subject::Service(check.service.clone()),
             Self::GrantRole { person, .. }
             | Self::AddPerson { person, .. }
@@ -212,6 +235,8 @@ impl PersonRequest {
             | Self::RevokePerson { person, .. } => Subject::Person(person.clone()),
             Self::Stop { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::Resume { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::Freeze { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::LiftFreeze { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::CreateToken { .. }
             | Self::SetConfiguration { .. }
             | Self::AdmitPlaybook { .. }
@@ -241,7 +266,10 @@ impl PersonRequest {
             Self::RevokePerson { person, .. } => format!("person:{person}"),
             Self::SetSigningKey { .. } => OWN_SIGNING_KEY.to_owned(),
             Self::RenewCertificate { .. } | Self::LogIn { .. } => OWN_CERTIFICATE.to_owned(),
-            Self::Stop { scope, .. } | Self::Resume { scope, .. } => scope.to_string(),
+            Self::Stop { scope, .. }
+            | Self::Resume { scope, .. }
+            | Self::Freeze { scope, .. }
+            | Self::LiftFreeze { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),
         }
