@@ -69,6 +69,8 @@ pub enum FaultKind {
     FillDisk,
     /// Have a TCP port of the host refuse connections, for a while.
     RefusePort,
+    /// Stop the service's main process and let it go on in turns, for a while.
+    SlowResponses,
 }
 
 impl FaultKind {
@@ -76,7 +78,7 @@ impl FaultKind {
     #[must_use]
     pub const fn kind(self) -> GrantKind {
         match self {
-            Self::StopService | Self::KillProcess => GrantKind::Service,
+            Self::StopService | Self::KillProcess | Self::SlowResponses => GrantKind::Service,
             Self::BadRelease => GrantKind::Release,
             Self::FlagOn => GrantKind::Flag,
             // What the check looks at depends on it; no playbook is granted anything on it.
@@ -89,7 +91,7 @@ impl FaultKind {
     pub const fn consent(self) -> FaultConsent {
         match self {
             Self::StopService | Self::KillProcess | Self::BadRelease | Self::FlagOn => FaultConsent::WithDrills,
-            Self::FillDisk | Self::RefusePort => FaultConsent::ByName,
+            Self::FillDisk | Self::RefusePort | Self::SlowResponses => FaultConsent::ByName,
         }
     }
 
@@ -103,6 +105,7 @@ impl FaultKind {
             Self::FlagOn => "flag-on",
             Self::FillDisk => "fill-disk",
             Self::RefusePort => "refuse-port",
+            Self::SlowResponses => "slow-responses",
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::deed::{Deed, Done, not_seen};
 use super::injection::{Injection, fill, plan_fill, refuse};
 use super::open::OpenTargets;
+use super::service::may_be_signalled;
 use crate::config::FaultSettings;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::name::Label;
@@ -56,11 +57,19 @@ impl OpenTargets {
                 let injection = Injection::RefusePort { port: settings.port.get() };
                 Ok(Deed::Inject { label: label.clone(), injection, lasts: hold.min(settings.longest) })
             }
+            FaultKind::SlowResponses => {
+                let settings = self.named(label, |faults| faults.slow_responses.as_ref())?;
+                let main = self.service(label)?.observe().await.map_err(not_seen)?.main;
+                let process = main.filter(|main| may_be_signalled(*main));
+                let none = || ActError::Failed("the service has no main process that may be stopped".to_owned());
+                let injection = Injection::SlowResponses { process: process.ok_or_else(none)? };
+                Ok(Deed::Inject { label: label.clone(), injection, lasts: hold.min(settings.longest) })
+            }
         }
     }
 
     /// Injects what a deed says, within what the owner allows.
-    pub(super) async fn inject(&self, label: &Label, injection: &Injection) -> Result<Done, ActError> {
+    pub(super) async fn inject(&self, label: &Label, injection: &Injection, lasts: Duration) -> Result<Done, ActError> {
         match injection {
             Injection::FillDisk { folder, bytes } => {
                 let settings = self.named(label, |faults| faults.fill_disk.as_ref())?;
@@ -75,6 +84,14 @@ impl OpenTargets {
                     return Err(ActError::Denied("the owner names another port".to_owned()));
                 }
                 refuse(*port).await
+            }
+            Injection::SlowResponses { process } => {
+                let settings = self.named(label, |faults| faults.slow_responses.as_ref())?;
+                let main = self.service(label)?.observe().await.map_err(not_seen)?.main;
+                if main != Some(*process) {
+                    return Err(ActError::Failed("the service has another main process since".to_owned()));
+                }
+                self.slowed.begin(*process, settings, lasts.min(settings.longest))
             }
         }
     }

@@ -8,11 +8,14 @@
 
 mod disk;
 mod port;
+mod slow;
 
 pub(super) use disk::{fill, plan_fill};
 pub(super) use port::refuse;
+pub(super) use slow::Slowed;
 
 use super::deed::Look;
+use super::process::ProcessRef;
 use fettle_model::id::DrillId;
 use fettle_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,11 @@ pub enum Injection {
         /// Which.
         port: u16,
     },
+    /// A service's main process is stopped and let go on in turns.
+    SlowResponses {
+        /// The process.
+        process: ProcessRef,
+    },
 }
 
 impl Injection {
@@ -45,6 +53,7 @@ impl Injection {
         match self {
             Self::FillDisk { folder, bytes } => format!("a file of {bytes} bytes in {folder}"),
             Self::RefusePort { port } => format!("TCP port {port} refused"),
+            Self::SlowResponses { process } => format!("process {} stopped again and again", process.pid),
         }
     }
 
@@ -52,18 +61,20 @@ impl Injection {
     ///
     /// # Errors
     /// Why it could not be done now.
-    pub(super) async fn take_back(&self) -> Result<(), String> {
+    pub(super) async fn take_back(&self, slowed: &Slowed) -> Result<(), String> {
         match self {
             Self::FillDisk { folder, .. } => disk::remove(folder),
             Self::RefusePort { port } => port::accept(*port).await,
+            Self::SlowResponses { process } => slowed.end(*process),
         }
     }
 
     /// Whether it is there, after a crash.
-    pub(super) async fn look(&self) -> Look {
+    pub(super) async fn look(&self, slowed: &Slowed) -> Look {
         match self {
             Self::FillDisk { folder, bytes } => disk::look(folder, *bytes),
             Self::RefusePort { port } => port::look(*port).await,
+            Self::SlowResponses { process } => slowed.look(*process),
         }
     }
 }
@@ -108,6 +119,16 @@ impl Injections {
     pub fn end_of(&mut self, drill: DrillId, now: UnixMillis) {
         for pending in self.0.iter_mut().filter(|pending| pending.drill == drill) {
             pending.until = pending.until.min(now);
+        }
+    }
+
+    /// What only an effector that is gone kept up is due: what it left is taken back.
+    pub fn end_orphaned(&mut self, now: UnixMillis) {
+        for pending in &mut self.0 {
+            match pending.injection {
+                Injection::SlowResponses { .. } => pending.until = pending.until.min(now),
+                Injection::FillDisk { .. } | Injection::RefusePort { .. } => {}
+            }
         }
     }
 

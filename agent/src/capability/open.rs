@@ -6,7 +6,7 @@
 
 use super::Facts;
 use super::flag::FlagHandle;
-use super::injection::Injection;
+use super::injection::{Injection, Slowed};
 use super::release::ReleaseHandle;
 use super::service::ServiceHandle;
 use super::service::command::CommandHandle;
@@ -15,12 +15,14 @@ use crate::config::{AgentConfig, FaultSettings, Manager, ServiceSettings};
 use fettle_model::name::Label;
 use fettle_model::permit::{BoundTarget, Target};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What this host can open: its configuration and its facts.
 #[derive(Debug, Clone)]
 pub struct Capabilities {
     config: AgentConfig,
     facts: Facts,
+    slowed: Arc<Slowed>,
 }
 
 /// A bound target cannot be opened. Nothing was done.
@@ -55,6 +57,7 @@ pub struct OpenTargets {
     /// The faults that the owner names for the service of the label's thing.
     pub(super) faults: BTreeMap<Label, FaultSettings>,
     pub(super) facts: Facts,
+    pub(super) slowed: Arc<Slowed>,
 }
 
 #[derive(Debug)]
@@ -74,8 +77,8 @@ pub(super) enum Handle {
 impl Capabilities {
     /// Over a host's configuration and facts.
     #[must_use]
-    pub const fn new(config: AgentConfig, facts: Facts) -> Self {
-        Self { config, facts }
+    pub fn new(config: AgentConfig, facts: Facts) -> Self {
+        Self { config, facts, slowed: Arc::default() }
     }
 
     /// The host's configuration.
@@ -95,7 +98,7 @@ impl Capabilities {
     /// # Errors
     /// Why it could not be done now.
     pub async fn take_back(&self, injection: &Injection) -> Result<(), String> {
-        injection.take_back().await
+        injection.take_back(&self.slowed).await
     }
 
     /// Opens what a permit binds. Connects to systemd only when a unit is among it.
@@ -119,7 +122,7 @@ impl Capabilities {
                 return Err(NotOpened::TwiceBound { label: label.clone() });
             }
         }
-        Ok(OpenTargets { handles, faults, facts: self.facts.clone() })
+        Ok(OpenTargets { handles, faults, facts: self.facts.clone(), slowed: Arc::clone(&self.slowed) })
     }
 
     async fn open_one(

@@ -34,7 +34,7 @@ impl OpenTargets {
             Deed::PutFlagBack { label, value, expect } => {
                 self.flag(label)?.before_back(value, expect, now).map(Before::Flag)
             }
-            Deed::Inject { injection, lasts, .. } => match injection.look().await {
+            Deed::Inject { injection, lasts, .. } => match injection.look(&self.slowed).await {
                 Look::NotApplied => Ok(Before::Surroundings { until: now.plus(*lasts) }),
                 Look::Applied(_) => Err(ActError::Failed("it is there already".to_owned())),
                 Look::CannotTell { seen } => Err(ActError::Failed(seen)),
@@ -59,7 +59,9 @@ impl OpenTargets {
             }
             (Deed::SetFlag { label, value, .. }, Before::Flag(before)) => self.flag(label)?.set(label, value, before),
             (Deed::PutFlagBack { label, value, .. }, Before::Flag(before)) => self.flag(label)?.set_back(value, before),
-            (Deed::Inject { label, injection, .. }, Before::Surroundings { .. }) => self.inject(label, injection).await,
+            (Deed::Inject { label, injection, lasts }, Before::Surroundings { .. }) => {
+                self.inject(label, injection, *lasts).await
+            }
             (_, Before::Service(_) | Before::Release(_) | Before::Flag(_) | Before::Surroundings { .. }) => {
                 Err(ActError::Failed("the journalled state before is of another kind than the deed".to_owned()))
             }
@@ -89,7 +91,7 @@ impl OpenTargets {
                 Ok(flag) => flag.look_after_back(before),
                 Err(error) => not_open(error),
             },
-            (Deed::Inject { injection, .. }, Before::Surroundings { .. }) => injection.look().await,
+            (Deed::Inject { injection, .. }, Before::Surroundings { .. }) => injection.look(&self.slowed).await,
             (_, Before::Service(_) | Before::Release(_) | Before::Flag(_) | Before::Surroundings { .. }) => {
                 Look::cannot_tell("the journalled state before is of another kind than the deed")
             }

@@ -99,16 +99,7 @@ impl LiveProcess {
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn open(process: ProcessRef) -> io::Result<Option<Self>> {
-        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // The start time is compared after the pidfd is held: from here on the id cannot be reused unseen.
-        if ProcessRef::of(process.pid)? != Some(process) {
-            return Ok(None);
-        }
+        let Some(pidfd) = hold(process)? else { return Ok(None) };
         Ok(Some(Self { pidfd: watched(pidfd)? }))
     }
 
@@ -130,6 +121,21 @@ impl LiveProcess {
             Err(_elapsed) => Ok(Exit::StillRuns),
         }
     }
+}
+
+/// A pidfd of exactly this process; `None` when it has ended.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(super) fn hold(process: ProcessRef) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // The start time is compared after the pidfd is held: from here on the id cannot be reused unseen.
+    Ok((ProcessRef::of(process.pid)? == Some(process)).then_some(pidfd))
 }
 
 #[expect(deprecated, reason = "unsound only for types whose descriptor changes; an OwnedFd's never does")]

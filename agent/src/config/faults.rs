@@ -23,6 +23,13 @@ const MAX_FILL_MIB: u64 = 1024 * 1024;
 /// Least room that is left on a disk, in MiB: the journals of this agent and of the host go on being written.
 const MIN_KEEP_FREE_MIB: u64 = 64;
 
+/// Shortest part of a turn: at most a hundred signals a second.
+const MIN_TURN: Duration = Duration::from_millis(10);
+/// Longest time for which a process stands still at once: less than a service manager takes for death.
+const MAX_STOPPED: Duration = Duration::from_secs(1);
+/// Longest time for which it runs between; more is no slowness.
+const MAX_RUNNING: Duration = Duration::from_secs(10);
+
 const MIB: u64 = 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -30,6 +37,7 @@ const MIB: u64 = 1024 * 1024;
 pub(super) struct FaultsTable {
     fill_disk: Option<FillDiskTable>,
     refuse_port: Option<RefusePortTable>,
+    slow_responses: Option<SlowResponsesTable>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +56,14 @@ struct RefusePortTable {
     longest: Option<Spanned<HumanDuration>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct SlowResponsesTable {
+    stopped: Spanned<HumanDuration>,
+    running: Spanned<HumanDuration>,
+    longest: Option<Spanned<HumanDuration>>,
+}
+
 /// The faults that an owner allows by name for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FaultSettings {
@@ -55,6 +71,19 @@ pub struct FaultSettings {
     pub fill_disk: Option<FillDiskSettings>,
     /// A port may be refused.
     pub refuse_port: Option<RefusePortSettings>,
+    /// The service may be slowed down.
+    pub slow_responses: Option<SlowResponsesSettings>,
+}
+
+/// In which turns a service's main process may be stopped and let go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowResponsesSettings {
+    /// How long it is stopped in each turn.
+    pub stopped: Duration,
+    /// How long it runs after that.
+    pub running: Duration,
+    /// For how long in all.
+    pub longest: Duration,
 }
 
 /// Which TCP port of this host may refuse connections.
@@ -85,17 +114,23 @@ impl FaultSettings {
     pub fn kinds(&self) -> BTreeSet<FaultKind> {
         let fill_disk = self.fill_disk.as_ref().map(|_| FaultKind::FillDisk);
         let refuse_port = self.refuse_port.as_ref().map(|_| FaultKind::RefusePort);
-        [fill_disk, refuse_port].into_iter().flatten().collect()
+        let slow_responses = self.slow_responses.as_ref().map(|_| FaultKind::SlowResponses);
+        [fill_disk, refuse_port, slow_responses].into_iter().flatten().collect()
     }
 }
 
 pub(super) fn resolve_faults(table: FaultsTable, complaints: &mut Complaints<'_>) -> FaultSettings {
-    let FaultsTable { fill_disk, refuse_port } = table;
+    let FaultsTable { fill_disk, refuse_port, slow_responses } = table;
     FaultSettings {
         fill_disk: fill_disk.and_then(|table| fill_disk_settings(table, complaints)),
         refuse_port: refuse_port.map(|RefusePortTable { port, longest }| RefusePortSettings {
             port,
             longest: longest_of("refuse-port", longest, complaints),
+        }),
+        slow_responses: slow_responses.map(|SlowResponsesTable { stopped, running, longest }| SlowResponsesSettings {
+            stopped: turn("stopped", stopped, MAX_STOPPED, complaints),
+            running: turn("running", running, MAX_RUNNING, complaints),
+            longest: longest_of("slow-responses", longest, complaints),
         }),
     }
 }
@@ -123,6 +158,23 @@ fn fill_disk_settings(table: FillDiskTable, complaints: &mut Complaints<'_>) -> 
     let folder = complaints.accept(folder.span().start, "fill-disk.folder", folder.get_ref().parse::<AbsolutePath>());
     let bytes = |mib: Spanned<u64>| mib.into_inner().saturating_mul(MIB);
     Some(FillDiskSettings { folder: folder?, at_most: bytes(at_most_mib), keep_free: bytes(keep_free_mib), longest })
+}
+
+/// One part of a turn.
+fn turn(key: &str, part: Spanned<HumanDuration>, most: Duration, complaints: &mut Complaints<'_>) -> Duration {
+    if !(MIN_TURN..=most).contains(&part.get_ref().0) {
+        complaints.note(
+            part.span().start,
+            format!(
+                "slow-responses.{key} must be {} to {}, not {}",
+                HumanDuration(MIN_TURN),
+                HumanDuration(most),
+                part.get_ref()
+            ),
+            "choose how long the service stands still, and how long it runs, in each turn",
+        );
+    }
+    part.into_inner().0
 }
 
 fn longest_of(fault: &str, longest: Option<Spanned<HumanDuration>>, complaints: &mut Complaints<'_>) -> Duration {

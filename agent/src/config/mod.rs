@@ -15,7 +15,7 @@ mod scalar;
 mod settings;
 mod source;
 
-pub use faults::{FaultSettings, FillDiskSettings, RefusePortSettings};
+pub use faults::{FaultSettings, FillDiskSettings, RefusePortSettings, SlowResponsesSettings};
 pub use mistake::{ConfigError, Mistake};
 pub use scalar::{AbsolutePath, Argv, Endpoint, LogKeyPin, PublicKey, UnitName, WrongScalar};
 pub use settings::{

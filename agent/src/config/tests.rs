@@ -79,6 +79,12 @@ fn a_fault_by_name_is_allowed_for_its_service_only_and_within_bounds() {
     for words in ["at-most-mib must be 1 to", "keep-free-mib must be 64 to", "longest must be 1s to 30m"] {
         assert!(mistakes.contains(words), "{mistakes}");
     }
+    let slow = "[service.web]\nmanager = \"none\"\n[service.web.faults]\n";
+    let text = format!("{staging}{slow}slow-responses = {{ stopped = \"2s\", running = \"1ms\" }}\n");
+    let mistakes = parse(&text).expect_err("two of them").to_string();
+    for words in ["slow-responses.stopped must be 10ms to 1s", "slow-responses.running must be 10ms to 10s"] {
+        assert!(mistakes.contains(words), "{mistakes}");
+    }
     let refused = complaints(&format!("{disk}at-most-mib = 1\nkeep-free-mib = 64\n"));
     assert!(refused.contains("drills are not allowed on this host"), "{refused}");
 }

@@ -40,6 +40,12 @@ impl Effector {
         }
     }
 
+    /// This process begins: what an earlier one kept up is over, and taken back before anything else.
+    pub(super) async fn take_back_orphaned(&mut self) -> Result<(), EffectorError> {
+        self.end_injections(|now, injections| injections.end_orphaned(now))?;
+        self.take_back_due().await
+    }
+
     /// Automation is stopped somewhere, or this process ends: every injection is over. One that ends too early
     /// costs a drill, one that stays costs a host.
     pub(super) fn end_all_injections(&mut self) -> Result<(), EffectorError> {

@@ -414,6 +414,7 @@ impl Effector {
     }
 
     async fn begin(&mut self) -> Result<(), EffectorError> {
+        self.take_back_orphaned().await?;
         self.start_daemon().await?;
         self.ensure_spare()?;
         self.engine_by = self.spare.is_some().then(|| self.clocks.now().on_boot.plus(ENGINE_WITHIN));

@@ -1,7 +1,7 @@
 //! Injections of drills through the whole agent: only what the owner names, and always taken back.
 
 use crate::stand::{PATIENCE, Stand, check, id, parsed};
-use fettle_agent::capability::{Injection, Injections, Pending};
+use fettle_agent::capability::{Injection, Injections, Pending, ProcessRef};
 use fettle_agent::effector::store::Value;
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::counter::StopEpoch;
@@ -125,4 +125,29 @@ async fn a_permit_for_a_fault_that_the_owner_does_not_name_is_refused() {
         .recorded(|body| if let Body::PermitRejected(rejected) = body { Some(rejected.because.clone()) } else { None })
         .await;
     assert_eq!(because, PermitRejection::DrillsRefused);
+}
+
+#[tokio::test]
+async fn a_process_that_a_killed_agent_left_stopped_is_let_go_by_the_next_one_at_once() {
+    let mut process = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
+    let pid = process.id().expect("it runs");
+    let named = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(named, rustix::process::Signal::STOP).expect("our own child");
+    let stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+        stat.rsplit_once(')').expect("a name").1.trim_start().starts_with('T')
+    };
+    let mut injections = Injections::default();
+    let slowed = ProcessRef::of(pid).expect("proc").expect("it lives");
+    let until = UnixMillis(u64::MAX >> 12);
+    injections.begin(Pending { drill: id(9), injection: Injection::SlowResponses { process: slowed }, until });
+    let kept = serde_json::to_string(&injections).expect("JSON");
+    let _stand = Stand::prepared(|store, _| store.set_value(Value::Injections, &kept).expect("kept")).await;
+    let let_go = async {
+        while stopped() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, let_go).await.expect("it goes on, although its time is not over");
+    process.kill().await.expect("our own child");
 }

@@ -157,7 +157,7 @@ impl ServiceHandle {
     /// SIGKILL to the main process, if it is still the one that was observed.
     pub(super) async fn kill(&self, before: &ServiceBefore, within: Duration) -> Result<Done, ActError> {
         let now = self.before(before.boot, &before.revision).await?;
-        let Some(main) = now.main.filter(|main| may_be_killed(*main)) else {
+        let Some(main) = now.main.filter(|main| may_be_signalled(*main)) else {
             return Err(ActError::Failed("the service has no main process that may be killed".to_owned()));
         };
         let failed = |error: std::io::Error| ActError::Failed(error.to_string());
@@ -191,7 +191,7 @@ const fn killed() -> Done {
 }
 
 /// Never init, never the effector itself, whatever a pid file says.
-fn may_be_killed(process: ProcessRef) -> bool {
+pub(super) fn may_be_signalled(process: ProcessRef) -> bool {
     process.pid > 1 && process.pid != std::process::id()
 }
 

@@ -1,5 +1,6 @@
 //! What drills inject into a service's surroundings, on real things, and that it is taken back.
 
+use super::commands::{Daemon, status};
 use super::*;
 use fettle_model::check::CheckRef;
 use fettle_model::evidence::{Fault, FaultKind};
@@ -208,4 +209,87 @@ fn a_port_refuses_connections_until_it_is_taken_back_and_no_other_port_does() {
         assert!(matches!(carry_out(&checked(&other).await, &deed).await, Err(ActError::Denied(_))));
         assert_eq!((connects(5432), connects(5433)), (true, true));
     });
+}
+
+/// The state of a process: `T` is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    stat.rsplit_once(')').expect("a name").1.trim_start().starts_with('T')
+}
+
+/// Waits until the process was seen stopped, or going on, so many times in turns.
+async fn turns(pid: u32, turns: u32) {
+    for _ in 0..turns {
+        turns_to(pid, true).await;
+        turns_to(pid, false).await;
+    }
+}
+
+async fn turns_to(pid: u32, stopped: bool) {
+    let turned = async {
+        while is_stopped(pid) != stopped {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, turned).await.expect("it is stopped, or goes on");
+}
+
+/// A turn takes 40 ms: it would be seen stopped in one of these looks.
+async fn goes_on(pid: u32) {
+    turns_to(pid, false).await;
+    for _ in 0..40 {
+        assert!(!is_stopped(pid), "it goes on for good");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A service that runs, whose owner allows it to be slowed down so.
+async fn slowed(daemon: &Daemon, turns: &str) -> (Capabilities, OpenTargets, u32) {
+    let capabilities = capabilities(&format!("{}[service.app.faults.slow-responses]\n{turns}", daemon.table()));
+    let open = open(&capabilities, Target::CommandService { name: "app".to_owned() }).await;
+    assert!(matches!(planned(&open, FaultKind::SlowResponses).await, Err(ActError::Failed(_))), "it does not run yet");
+    let expect = status(&open).await.revision;
+    let start = Deed::Service { label: label("it"), action: fettle_model::playbook::Action::Start, expect };
+    carry_out(&open, &start).await.expect("started");
+    (capabilities, open, daemon.pid().expect("a pid"))
+}
+
+#[tokio::test]
+async fn a_slow_service_is_stopped_in_turns_until_it_is_taken_back() {
+    let daemon = Daemon::new();
+    let quick = "stopped = \"20ms\"\nrunning = \"20ms\"\nlongest = \"1m\"";
+    let (capabilities, open, pid) = slowed(&daemon, quick).await;
+    let deed = planned(&open, FaultKind::SlowResponses).await.expect("planned");
+    let (seen, _) = carry_out(&open, &deed).await.expect("injected");
+    turns(pid, 3).await;
+    assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
+    assert!(matches!(open.before(&deed, NOW).await, Err(ActError::Failed(_))), "it is slow already");
+    capabilities.take_back(&injection(&deed)).await.expect("taken back");
+    assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
+    goes_on(pid).await;
+    capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
+}
+
+#[tokio::test]
+async fn a_slow_service_goes_on_by_itself_when_nobody_takes_it_back() {
+    let daemon = Daemon::new();
+    let once = "stopped = \"500ms\"\nrunning = \"500ms\"\nlongest = \"1s\"";
+    let (_capabilities, open, pid) = slowed(&daemon, once).await;
+    let deed = planned(&open, FaultKind::SlowResponses).await.expect("planned");
+    carry_out(&open, &deed).await.expect("injected");
+    turns(pid, 1).await;
+}
+
+#[tokio::test]
+async fn a_process_that_an_earlier_effector_left_stopped_is_let_go() {
+    let daemon = Daemon::new();
+    let (_capabilities, open, pid) = slowed(&daemon, "stopped = \"1s\"\nrunning = \"10ms\"").await;
+    let deed = planned(&open, FaultKind::SlowResponses).await.expect("planned");
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).expect("our own child's child");
+    turns_to(pid, true).await;
+    // Another process of the agent: nothing is left of the thread.
+    let later = super::capabilities(&daemon.table());
+    later.take_back(&injection(&deed)).await.expect("taken back");
+    turns_to(pid, false).await;
 }
