@@ -86,6 +86,7 @@ A first playbook, from component to evidence:
 On call:
   fettle status                                                what holds automation back
   fettle why web/http@web-1                                    why it did, or did not, act
+  fettle why not restart-service web                           why it would not act now, on every host
   fettle stop service:web --why \"database move\"
   fettle resume service:web --why \"done\"
 

@@ -1,6 +1,7 @@
 //! `fettle why`: why automation did, or did not, act. In sentences, from records.
 
 mod decision;
+mod not;
 mod reason;
 mod run_story;
 mod withheld;
@@ -8,9 +9,10 @@ mod withheld;
 use crate::answer::Answer;
 use crate::connection::unexpected;
 use crate::context::Context;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::run::detail;
-use clap::Args;
+use clap::{Args, Subcommand};
 use fettle_model::check::CheckRef;
 use fettle_model::id::RunId;
 use fettle_model::name::HostName;
@@ -21,11 +23,21 @@ pub(crate) use run_story::rejection;
 
 /// What to explain.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Why {
     /// SERVICE/CHECK@HOST: why a check was, or was not, acted upon there. Or a run's id: why it ran,
     /// and how it ended.
-    #[arg(value_name = "SERVICE/CHECK@HOST | RUN")]
-    subject: Subject,
+    #[arg(value_name = "SERVICE/CHECK@HOST | RUN", required = true)]
+    subject: Option<Subject>,
+    #[command(subcommand)]
+    command: Option<WhyCommand>,
+}
+
+/// Other questions that begin with why.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WhyCommand {
+    /// Why a playbook would not act on a service now, for every host that carries it: all reasons, and what clears them.
+    Not(not::Not),
 }
 
 /// A check on a host, or a run.
@@ -75,8 +87,15 @@ pub(crate) fn check_ref(text: &str) -> Result<CheckRef, InvalidSubject> {
 /// # Errors
 /// As the control plane and the connection say.
 pub(crate) async fn run(why: Why, context: &Context) -> Result<Answer, Failure> {
+    let subject = match why {
+        Why { command: Some(WhyCommand::Not(not)), .. } => return not::run(not, context).await,
+        Why { subject: Some(subject), command: None } => subject,
+        Why { subject: None, command: None } => {
+            return Err(Failure::new(Exit::Usage, "nothing to explain is named", "see: fettle why --help"));
+        }
+    };
     let mut connection = context.connect().await?;
-    match why.subject {
+    match subject {
         Subject::Check { check, host } => {
             let query = Query::WhyCheck { check: check.clone(), host };
             let QueryReply::Why { why } = connection.query(&query).await? else { return unexpected("why") };

@@ -15,6 +15,7 @@
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
 //! | [`permit`], [`refusal`], [`withheld`], [`run`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`why_not`] | what would speak against a run now |
 //! | [`record`] | the log's entries |
 
 pub mod breaker;
@@ -44,4 +45,5 @@ pub mod remediation;
 pub mod run;
 pub mod service;
 pub mod time;
+pub mod why_not;
 pub mod withheld;

@@ -7,11 +7,13 @@ mod drill;
 mod freeze;
 mod problem;
 mod service;
+mod why;
 
 pub use drill::{DrillStageRow, DrillView};
 pub use freeze::{FreezeRow, FreezeStanding};
 pub use problem::{Problem, ProblemCode};
 pub use service::{CheckRow, ServiceRow};
+pub use why::{WhyCheck, WhyDecision};
 
 use fettle_model::breaker::{OpenReason, Scope};
 use fettle_model::check::CheckRef;
@@ -21,22 +23,20 @@ use fettle_model::coverage::Coverage;
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::Evidence;
 use fettle_model::host::{HostDescription, HostState};
-use fettle_model::id::{DrillId, FreezeId, HostId, IncidentId, PermitId, RunId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, IncidentId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::incident::IncidentCause;
 use fettle_model::login::OidcSubject;
 use fettle_model::name::{
-    EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, TeamName,
+    EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
 };
 use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
 use fettle_model::record::Kind;
-use fettle_model::refusal::Refusal;
-use fettle_model::remediation::Mode;
-use fettle_model::run::{Ending, Plan, RunRecord};
+use fettle_model::run::{Ending, RunRecord};
 use fettle_model::time::UnixMillis;
-use fettle_model::withheld::RequestWithheld;
+use fettle_model::why_not::WhyNot;
 use serde::{Deserialize, Serialize};
 
 /// Largest document on the operator's API.
@@ -289,6 +289,17 @@ pub enum Query {
     /// What hosts outside staging need to have proved, and what evidence says of it. Answers
     /// [`QueryReply::Coverage`].
     Coverage,
+    /// Whether a playbook would act on a service now, for each host that carries it, and everything that speaks
+    /// against it. Answers [`QueryReply::WhyNot`].
+    WhyNot {
+        /// The playbook.
+        playbook: PlaybookName,
+        /// The service.
+        service: ServiceName,
+        /// Hosts after this one, by name; `None`: from the first.
+        #[serde(default)]
+        after: Option<HostName>,
+    },
     /// Open incidents. Answers [`QueryReply::Incidents`].
     Incidents,
 }
@@ -367,6 +378,13 @@ pub enum QueryReply {
     Drill {
         /// How it stands.
         drill: Box<DrillView>,
+    },
+    /// What speaks against acting now.
+    WhyNot {
+        /// One row a host and remediation, by host.
+        hosts: Vec<WhyNot>,
+        /// Where to go on, when there are more hosts.
+        more_after: Option<HostName>,
     },
     /// Needs and evidence, by remediation.
     Coverage {
@@ -487,55 +505,6 @@ pub struct RunDetail {
     pub record: Option<RunRecord>,
     /// Where the account is in the log.
     pub ended_position: Option<LogPosition>,
-}
-
-/// Why automation did or did not act on a check of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WhyCheck {
-    /// The check as it stands.
-    pub check: CheckRow,
-    /// The remediation that answers it, and its mode there.
-    pub remediation: Option<(RemediationName, Mode)>,
-    /// The newest decision of the control plane, or of the agent not to ask for one.
-    pub decision: Option<WhyDecision>,
-    /// The newest plan, in mode `observe`.
-    pub plan: Option<Plan>,
-    /// The run in progress on the host, before whose end its agent asks for nothing.
-    pub running: Option<RunId>,
-}
-
-/// A decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "was", deny_unknown_fields)]
-pub enum WhyDecision {
-    /// Granted.
-    Granted {
-        /// The permit.
-        permit: PermitId,
-        /// The run.
-        run: Box<RunRow>,
-        /// Where it is in the log.
-        position: LogPosition,
-    },
-    /// Refused.
-    Refused {
-        /// With every reason.
-        refusal: Refusal,
-        /// Where it is in the log.
-        position: LogPosition,
-        /// When.
-        at: UnixMillis,
-    },
-    /// Nobody was asked: the host cannot run the playbook.
-    Withheld {
-        /// With everything that hinders it.
-        withheld: Box<RequestWithheld>,
-        /// Where it is in the log.
-        position: LogPosition,
-        /// When.
-        at: UnixMillis,
-    },
 }
 
 /// A breaker that is not closed.

@@ -23,10 +23,15 @@ pub(super) fn withheld(said: &RequestWithheld, position: LogPosition, at: UnixMi
         ),
     );
     for hindrance in said.because.iter() {
-        text.push_str(&paragraph(2, &format!("{}: {} {}", hindrance.rule(), what(hindrance), cleared_by(hindrance))));
+        text.push_str(&paragraph(2, &hindered(hindrance)));
     }
     text.push_str(&paragraph(0, "The agent asks by itself when nothing of this hinders it any more."));
     text
+}
+
+/// The hindrance, and what clears it.
+pub(super) fn hindered(hindrance: &Hindrance) -> String {
+    format!("{}: {} {}", hindrance.rule(), what(hindrance), cleared_by(hindrance))
 }
 
 fn what(hindrance: &Hindrance) -> String {

@@ -27,6 +27,7 @@ mod coverage;
 mod decide;
 mod drills;
 mod entry;
+mod foresight;
 mod freezes;
 mod governor;
 mod groups;
@@ -68,6 +69,7 @@ pub use decide::people::{
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};
+pub use foresight::{Foreseen, Wondering};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
 pub use hosts::{Certificates, ChainHead, Host, Place};

@@ -12,6 +12,7 @@ mod chain;
 mod conditions;
 mod coverage;
 mod drills;
+mod foresight;
 mod freezes;
 mod invariants;
 mod logins;

@@ -9,8 +9,10 @@ pub(in crate::core) mod enrolment;
 pub(in crate::core) mod people;
 mod tick;
 
+use super::authorisation::{Authorisation, AuthorisationFacts};
 use super::conditions::Senses;
 use super::entry::{ApplyError, Entry};
+use super::foresight::{Foreseen, Wondering, foresee};
 use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
@@ -181,6 +183,17 @@ impl Core {
     #[must_use]
     pub const fn reclaims(&self) -> &Reclaims {
         &self.reclaims
+    }
+
+    /// What the governor would say now of a playbook on the hosts that carry a service; `None` where the service is
+    /// not configured. `authorise` is Cedar.
+    pub fn foresee(
+        &self,
+        now: Now,
+        authorise: &dyn Fn(&AuthorisationFacts) -> Authorisation,
+        wondering: &Wondering<'_>,
+    ) -> Option<Foreseen> {
+        foresee(&self.state, &self.reclaims, now, authorise, wondering)
     }
 
     /// Decides.
