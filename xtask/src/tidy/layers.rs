@@ -40,6 +40,10 @@ fn may_depend(member: &Member, on: &str) -> Option<bool> {
         "fettle-agent" | "fettle-controlplane" | "fettle-cli" => BELOW_THE_ENDS.contains(&on),
         // End to end means all of it.
         "fettle-tests" => true,
+        // The model of the permit protocol gives it the invariants.
+        "fettle-simulation" => {
+            matches!(on, "fettle-agent" | "fettle-controlplane" | "fettle-permit-model") || BELOW_THE_ENDS.contains(&on)
+        }
         // A client like the command line, whose connection it uses.
         "fettle-load" => on == "fettle-cli" || BELOW_THE_ENDS.contains(&on),
         // Around the control plane's code, as its own tests are.
