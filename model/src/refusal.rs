@@ -166,6 +166,9 @@ pub enum Reason {
         limit: u32,
         /// Attempts counted.
         value: u32,
+        /// The check with which the problem began, where a fix for that brought this one down.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        began_with: Option<CheckRef>,
     },
     /// The last run for this check on this host ended too recently.
     Cooldown {

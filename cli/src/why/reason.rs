@@ -78,7 +78,12 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
             "{} for something that nothing undoes in the guard's window; the limit is {limit}.",
             count(u64::from(*value), "permit")
         ),
-        Reason::MaxAttempts { limit, value } => format!(
+        Reason::MaxAttempts { limit, value, began_with: Some(began) } => format!(
+            "{} at the problem that began with {began} on this host, whose fix brought this check down; the limit is \
+             {limit}.",
+            count(u64::from(*value), "attempt")
+        ),
+        Reason::MaxAttempts { limit, value, began_with: None } => format!(
             "{} for this check on this host did not keep it healthy; the limit is {limit}.",
             count(u64::from(*value), "attempt")
         ),
@@ -184,7 +189,7 @@ mod tests {
             Reason::MaxPerWindow { limit: 0, value: 0, clears_at: None },
             Reason::MaxIrreversible { limit: 1, value: 1, clears_at: Some(later) },
             Reason::MinHealthy { limit: 2, value: 1 },
-            Reason::MaxAttempts { limit: 3, value: 3 },
+            Reason::MaxAttempts { limit: 3, value: 3, began_with: None },
             Reason::Cooldown { clears_at: later },
             Reason::HostBusy { run, clears_at: later },
             Reason::HostNotActive,

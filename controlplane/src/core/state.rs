@@ -158,6 +158,12 @@ impl State {
         self.attempts.of(&Fingerprint { host, check: check.clone() })
     }
 
+    /// The check with which the present problem of this one began, where a fix for that brought this one down.
+    #[must_use]
+    pub fn began_with(&self, host: HostId, check: &CheckRef) -> Option<&CheckRef> {
+        self.attempts.began_with(&Fingerprint { host, check: check.clone() })
+    }
+
     pub(in crate::core) fn hands(&self, host: HostId) -> Hands {
         if self.runs.on_host(host).is_some() { Hands::Full } else { Hands::Free }
     }
@@ -426,12 +432,25 @@ impl State {
         let Some(seen) = self.take_status(host, transition, stamp) else { return };
         match seen {
             Seen::Ignored => return,
-            Seen::LeftHealth(healthy) if healthy_for.is_some_and(|enough| healthy >= enough) => {
-                self.attempts.new_problem(&Fingerprint { host, check: transition.of.clone() });
+            Seen::LeftHealth(healthy) => {
+                let of = Fingerprint { host, check: transition.of.clone() };
+                if healthy_for.is_some_and(|enough| healthy >= enough) {
+                    self.attempts.new_problem(&of);
+                }
+                if let Some(cause) = self.caused_by_a_fix(&of, stamp.at) {
+                    self.attempts.moved(&of, &cause);
+                }
             }
-            Seen::LeftHealth(_) | Seen::Noted => {}
+            Seen::Noted => {}
         }
         self.drills.on_transition(host, transition, stamp);
+    }
+
+    /// The check whose fix was under way on the host, or had not yet lasted, when another check failed there.
+    fn caused_by_a_fix(&self, failed: &Fingerprint, at: UnixMillis) -> Option<CheckRef> {
+        let fix = self.attempts.fix_of_another(failed)?;
+        let lasts = self.configuration.answer_to(&fix.check)?.guard.healthy_for;
+        fix.ended.is_none_or(|ended| at.since(ended) < lasts).then(|| fix.check.clone())
     }
 
     fn grant(&mut self, permit: &Permit, stamp: Stamp) {
@@ -467,7 +486,11 @@ impl State {
         self.drills.on_granted(&run);
         self.breakers.on_granted(&run);
         if let Purpose::Remediate { check, .. } = &permit.purpose {
-            self.attempts.reserve(Fingerprint { host: permit.host, check: check.clone() });
+            let of = Fingerprint { host: permit.host, check: check.clone() };
+            self.attempts.reserve(&of);
+            if permit.drill.is_none() {
+                self.attempts.fixes(&of, None);
+            }
         }
         let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
         self.budgets.spend(&run, reversibility, stamp);
@@ -495,7 +518,11 @@ impl State {
     fn finish(&mut self, permit: PermitId, end: RunState, stamp: Stamp) {
         let Some(run) = self.runs.permit(permit) else { return };
         if let Purpose::Remediate { check, .. } = &run.permit.purpose {
-            self.attempts.ended(Fingerprint { host: run.permit.host, check: check.clone() }, stamp.at);
+            let of = Fingerprint { host: run.permit.host, check: check.clone() };
+            self.attempts.ended(&of, stamp.at);
+            if run.permit.drill.is_none() {
+                self.attempts.fixes(&of, Some(stamp.at));
+            }
         }
         self.breakers.on_finished(permit);
         if let Some(remediation) = run.remediation() {
@@ -557,7 +584,7 @@ impl State {
 
     fn call(&mut self, incident: &IncidentOpened, stamp: Stamp) {
         if let (IncidentCause::AttemptsExhausted { .. }, Some(check)) = (&incident.cause, &incident.check) {
-            self.attempts.called(Fingerprint { host: incident.host, check: check.clone() });
+            self.attempts.called(&Fingerprint { host: incident.host, check: check.clone() });
         }
         self.incidents.open(incident, stamp);
     }

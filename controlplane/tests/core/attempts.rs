@@ -47,7 +47,7 @@ fn after_the_last_attempt_that_did_not_help_people_are_called_once() {
     assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 2 }]);
     for _ in 0..2 {
         let refusal = world.ask(host).expect_err("no attempt is left");
-        assert_eq!(refusal.reasons, [Reason::MaxAttempts { limit: 2, value: 2 }]);
+        assert_eq!(refusal.reasons, [Reason::MaxAttempts { limit: 2, value: 2, began_with: None }]);
         assert_eq!(refusal.retry_at, None);
     }
     assert_eq!(incidents(&world).len(), 1);
@@ -107,7 +107,7 @@ fn an_attempt_is_counted_at_the_grant_and_never_given_back() {
     world.advance(Duration::from_hours(2));
     world.tick();
     let refusal = world.ask(host).expect_err("the lost run keeps its attempt");
-    assert!(refusal.reasons.contains(&Reason::MaxAttempts { limit: 4, value: 4 }), "{lost:?}");
+    assert!(refusal.reasons.contains(&Reason::MaxAttempts { limit: 4, value: 4, began_with: None }), "{lost:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod foresight;
 mod freezes;
 mod invariants;
 mod logins;
+mod loops;
 mod lost_runs;
 mod oracle;
 mod people;

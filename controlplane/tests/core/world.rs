@@ -327,14 +327,19 @@ impl World {
 
     /// The host's check changes its status.
     pub(crate) fn becomes(&mut self, host: HostId, to: Status) {
+        self.check_becomes(host, &web(), to);
+    }
+
+    /// One of its checks does.
+    pub(crate) fn check_becomes(&mut self, host: HostId, of: &CheckRef, to: Status) {
         let agent = self.agents.get_mut(&host).expect("an enrolled host");
-        let (epoch, from) = agent.epochs.get(&web()).copied().unwrap_or((TransitionEpoch(0), Status::Unknown));
+        let (epoch, from) = agent.epochs.get(of).copied().unwrap_or((TransitionEpoch(0), Status::Unknown));
         if from == to && epoch > TransitionEpoch(0) {
             return;
         }
-        agent.epochs.insert(web(), (epoch.next(), to));
+        agent.epochs.insert(of.clone(), (epoch.next(), to));
         let transition =
-            Transition { of: web(), epoch: epoch.next(), from, to, at: self.now.wall, reason: "probe".to_owned() };
+            Transition { of: of.clone(), epoch: epoch.next(), from, to, at: self.now.wall, reason: "probe".to_owned() };
         assert_eq!(self.say(host, Body::TransitionSeen(Box::new(transition))), Outcome::Done);
     }
 

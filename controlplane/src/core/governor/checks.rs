@@ -43,7 +43,8 @@ pub(super) fn attempts(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons
     let fingerprint = Fingerprint { host: case.host.id, check: check.clone() };
     let attempts = case.state.attempts(fingerprint.host, &fingerprint.check);
     if attempts.count >= guard.max_attempts {
-        reasons.push(Reason::MaxAttempts { limit: guard.max_attempts, value: attempts.count });
+        let began_with = case.state.began_with(fingerprint.host, &fingerprint.check).cloned();
+        reasons.push(Reason::MaxAttempts { limit: guard.max_attempts, value: attempts.count, began_with });
     }
     if let Some(clears_at) = attempts.last_end.map(|end| end.plus(guard.cooldown))
         && clears_at > case.now.wall
