@@ -2,7 +2,9 @@
 //! asserts what the log has to say of it here.
 
 use crate::world::{World, describe, description, web};
-use fettle_controlplane::core::{EFFECT_WITHIN, LEASE, Outcome, PersonRequest, RECLAIM_MARGIN, views};
+use fettle_controlplane::core::{EFFECT_WITHIN, Heard, LEASE, Outcome, PersonRequest, RECLAIM_MARGIN, Senses, views};
+use fettle_model::breaker::ReasonKind;
+use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Status, Transition};
 use fettle_model::counter::TransitionEpoch;
 use fettle_model::guard::Amount;
@@ -11,6 +13,7 @@ use fettle_model::permit::{Permit, Purpose};
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::run::Ending;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn granted(world: &World) -> usize {
@@ -200,4 +203,65 @@ fn a_lock_whose_holder_was_gone() {
 fn hold_of(permit: &Permit) -> Duration {
     // The fixture's playbook is confirmed within a minute and undoes nothing.
     LEASE + permit.run_within + Duration::from_mins(1) + EFFECT_WITHIN + RECLAIM_MARGIN
+}
+
+/// Two fifths of a fleet failed together, and automation restarted all of it, one host after the other.
+#[test]
+fn a_mass_failure_of_two_fifths_of_a_fleet() {
+    let (mut world, hosts) = World::proved(200);
+    world.limits = BreakerLimits::default();
+    world.guarded(|guard| guard.min_healthy = Amount::Count(0));
+    let begun = granted(&world);
+    let mut refused = 0;
+    for host in &hosts[..80] {
+        world.becomes(*host, Status::Critical);
+        match world.ask(*host) {
+            Ok(permit) => world.end(&permit, Ending::Ineffective),
+            Err(_) => refused += 1,
+        }
+        if granted(&world) - begun > 3 {
+            break;
+        }
+    }
+    assert!(granted(&world) - begun <= 3, "three failures open the service's breaker");
+    for host in &hosts[..80] {
+        world.becomes(*host, Status::Critical);
+    }
+    world.tick();
+    for scope in ["global", "environment:production", "service:web"] {
+        let stormy = |body: &Body| matches!(body, Body::BreakerOpened(opened) if opened.scope.to_string() == scope && opened.because.kind() == ReasonKind::Storm);
+        assert_eq!(world.count(stormy), 1, "{scope}");
+    }
+    let before = granted(&world);
+    for host in &hosts[..80] {
+        let refusal = world.ask(*host).expect_err("a storm is no time to act");
+        assert!(rules(&refusal.reasons).contains(&"breaker-open"), "{refusal:?}");
+        refused += 1;
+    }
+    assert_eq!(granted(&world), before);
+    assert_eq!(world.count(|body| body.kind() == Kind::PermitRefused), refused, "each is a record with its reasons");
+}
+
+/// Monitoring went blind, which looked as if nothing were wrong, or as if everything were.
+#[test]
+fn a_fleet_that_went_silent() {
+    let (mut world, hosts) = World::proved(10);
+    world.limits = BreakerLimits::default();
+    world.guarded(|guard| guard.min_healthy = Amount::Count(0));
+    world.becomes(hosts[0], Status::Critical);
+    let production = || "production".parse().expect("a name");
+    let heard = |silent| BTreeMap::from([(production(), Heard { hosts: 10, silent })]);
+    world.senses = Senses { heard: heard(6), lag: Duration::ZERO };
+    world.tick();
+    let refusal = world.ask(hosts[0]).expect_err("nobody knows how the others are");
+    assert_eq!(rules(&refusal.reasons), ["breaker-open", "breaker-open"]);
+    // What is heard is believed all the same.
+    world.becomes(hosts[0], Status::Passing);
+    assert_eq!(world.core.state().host(hosts[0]).expect("a host").newest_epoch(&web()), TransitionEpoch(3));
+    world.senses = Senses { heard: heard(0), lag: Duration::ZERO };
+    world.tick();
+    world.advance(Duration::from_mins(1));
+    world.tick();
+    world.becomes(hosts[0], Status::Critical);
+    assert!(world.ask(hosts[0]).is_ok(), "it ends by itself once they are heard for a while");
 }
