@@ -131,7 +131,11 @@ pub(crate) fn description(host: usize) -> anyhow::Result<HostDescription> {
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService { name: check()?.service, manager: ManagerKind::Systemd, faults: BTreeSet::new() }],
+        services: vec![CarriedService {
+            name: check()?.service,
+            manager: ManagerKind::Systemd,
+            faults: BTreeSet::new(),
+        }],
         drills: DrillConsent::Refused,
         isolation: Isolation::Full,
         bindings: vec![Binding { playbook: version()?.name, service: check()?.service, targets: targets()? }],
@@ -184,7 +188,8 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
         blindness: none,
         ..BreakerLimits::default()
     };
-    let declared = Declared { services: vec![service], remediations: vec![remediation], breakers, ..Declared::default() };
+    let declared =
+        Declared { services: vec![service], remediations: vec![remediation], breakers, ..Declared::default() };
     Ok(Configuration::new(ConfigurationGeneration(1), declared)?)
 }
 
