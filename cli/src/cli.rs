@@ -13,6 +13,7 @@ use crate::log::{self, LogCommand};
 use crate::login::{self, Login};
 use crate::person::{self, PersonCommand};
 use crate::playbook::{self, PlaybookCommand};
+use crate::proposal::{self, Approve, ProposalCommand, Reject};
 use crate::publisher::{self, PublisherCommand};
 use crate::run::{self, RunCommand};
 use crate::service::{self, ServiceCommand};
@@ -87,6 +88,8 @@ On call:
   fettle status                                                what holds automation back
   fettle why web/http@web-1                                    why it did, or did not, act
   fettle why not restart-service web                           why it would not act now, on every host
+  fettle proposal list                                         what waits for a yes
+  fettle approve PROPOSAL                                      signed with your own key
   fettle stop service:web --why \"database move\"
   fettle resume service:web --why \"done\"
 
@@ -111,6 +114,13 @@ enum Noun {
     /// Freezes: hold automation back for a while, list, lift
     #[command(subcommand)]
     Freeze(FreezeCommand),
+    /// What waits for a person: list, show
+    #[command(subcommand)]
+    Proposal(ProposalCommand),
+    /// Say yes to a proposal, signed with your own key
+    Approve(Approve),
+    /// Say no to a proposal, which ends it
+    Reject(Reject),
     /// Hosts: list, show, quarantine, revoke, reinstate
     #[command(subcommand)]
     Host(HostCommand),
@@ -137,7 +147,7 @@ enum Noun {
     /// Join tokens, which enrol agents
     #[command(subcommand)]
     Token(TokenCommand),
-    /// People: add, renew one's own certificate, grant a role, revoke
+    /// People: add, renew one's own certificate, register a signing key, grant a role, revoke
     #[command(subcommand)]
     Person(PersonCommand),
     /// Log in at the OpenID provider: a certificate for a working day
@@ -186,6 +196,9 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Stop(order) => switch::stop(order, context).await,
         Noun::Resume(order) => switch::resume(order, context).await,
         Noun::Freeze(command) => freeze::run(command, context).await,
+        Noun::Proposal(command) => proposal::run(command, context).await,
+        Noun::Approve(command) => proposal::approve(command, context).await,
+        Noun::Reject(command) => proposal::reject(command, context).await,
         Noun::Host(command) => host::run(command, context).await,
         Noun::Service(command) => service::run(command, context).await,
         Noun::Apply(command) => apply::run(command, context).await,

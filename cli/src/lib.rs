@@ -23,6 +23,7 @@ mod person;
 mod plain;
 mod playbook;
 pub mod profile;
+mod proposal;
 mod prose;
 mod publisher;
 mod run;

@@ -141,10 +141,14 @@ pub struct Guard {
     /// The window in which permits are counted.
     #[serde(with = "millis", rename = "window_ms")]
     pub window: Duration,
+    /// People who must approve a run where the mode is `approve`, at least; never 0.
+    pub approvals: u32,
 }
 
 /// Largest `max_per_window` and `max_irreversible`: no more permits than these are remembered per group.
 pub const MAX_PER_WINDOW: u32 = 10_000;
+/// Most `approvals`: more people than are awake in any team, so that nothing could ever be approved.
+pub const MAX_APPROVALS: u32 = 8;
 /// Longest `window`: permits are remembered for a day.
 pub const MAX_WINDOW: Duration = Duration::from_hours(24);
 
@@ -162,6 +166,7 @@ impl Default for Guard {
             max_per_window: 30,
             max_irreversible: 10,
             window: Duration::from_hours(1),
+            approvals: 1,
         }
     }
 }

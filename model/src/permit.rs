@@ -11,10 +11,11 @@ use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use crate::digest::{KeyId, PlaybookDigest};
 use crate::evidence::Fault;
-use crate::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId};
+use crate::id::{BootId, DrillId, HostId, PermitId, ProposalId, RequestId, RunId};
 use crate::name::{Label, RemediationName};
 use crate::playbook::Action;
 use crate::remediation::{Parameters, PlaybookVersion};
+use crate::run::PlannedStep;
 use crate::time::{BootInstant, millis};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -226,8 +227,21 @@ pub struct Permit {
     /// The drill to which the run belongs.
     #[serde(default)]
     pub drill: Option<DrillId>,
+    /// What people approved, in mode `approve`.
+    #[serde(default)]
+    pub approved: Option<ApprovedPlan>,
     /// Positions of the records that the decision rests on: the evidence, the configuration.
     pub grounds: Vec<LogPosition>,
+}
+
+/// The proposal that people approved, with the plan that bounds the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovedPlan {
+    /// The proposal. It is used up by this permit.
+    pub proposal: ProposalId,
+    /// The changing calls that may be made, each once. Another one is refused before the host is touched.
+    pub steps: Vec<PlannedStep>,
 }
 
 /// A bound target with the actions that the permit allows on it.

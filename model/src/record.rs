@@ -20,6 +20,7 @@ use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName
 use crate::permit::{Permit, PermitRejection, PermitRequest};
 use crate::person_key::PersonKeySet;
 use crate::playbook::Manifest;
+use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
 use crate::run::{Plan, RunRecord};
 use crate::time::UnixMillis;
@@ -196,6 +197,12 @@ bodies! {
     BreakerEased(BreakerEased) = 36, "breaker-eased";
     /// A person's signing key was registered.
     PersonKeySet(PersonKeySet) = 40, "person-key-set";
+    /// A plan waits for people's yes.
+    ProposalMade(Proposal) = 41, "proposal-made";
+    /// A person says yes or no to a proposal.
+    ApprovalGiven(Approval) = 42, "approval-given";
+    /// A proposal ended without a permit.
+    ProposalEnded(ProposalEnding) = 43, "proposal-ended";
     /// An administrator said which OpenID identity is a person's.
     IdentityRegistered(IdentityRegistered) = 44, "identity-registered";
     /// A person logged in at an OpenID provider.
@@ -487,7 +494,10 @@ impl Kind {
             | Self::PersonRevoked
             | Self::PersonKeySet
             | Self::IdentityRegistered
-            | Self::PersonLoggedIn => RetentionClass::Regulated,
+            | Self::PersonLoggedIn
+            | Self::ProposalMade
+            | Self::ApprovalGiven
+            | Self::ProposalEnded => RetentionClass::Regulated,
         }
     }
 }

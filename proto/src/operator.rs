@@ -6,16 +6,20 @@
 mod drill;
 mod freeze;
 mod problem;
+mod proposal;
 mod service;
+mod standing;
 mod why;
 
 pub use drill::{DrillStageRow, DrillView};
 pub use freeze::{FreezeRow, FreezeStanding};
 pub use problem::{Problem, ProblemCode};
+pub use proposal::{ApprovalRow, ProposalState, ProposalView};
 pub use service::{CheckRow, ServiceRow};
+pub use standing::{BreakerRow, IncidentRow};
 pub use why::{WhyCheck, WhyDecision};
 
-use fettle_model::breaker::{OpenReason, Scope};
+use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
@@ -23,9 +27,8 @@ use fettle_model::coverage::Coverage;
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::Evidence;
 use fettle_model::host::{HostDescription, HostState};
-use fettle_model::id::{DrillId, FreezeId, HostId, IncidentId, RunId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
 use fettle_model::identity::Role;
-use fettle_model::incident::IncidentCause;
 use fettle_model::login::OidcSubject;
 use fettle_model::name::{
     EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
@@ -163,6 +166,13 @@ pub enum Command {
         team: Option<TeamName>,
         /// What the provider calls them (`sub`).
         subject: OidcSubject,
+    },
+    /// Says yes or no to a proposal. Answers [`CommandReply::Done`].
+    GiveApproval {
+        /// Which.
+        proposal: ProposalId,
+        /// The approval-given record, as its author signed it: an envelope.
+        record: String,
     },
     /// Gives whoever asks their next certificate, as long as the one in use is good. Answers
     /// [`CommandReply::Person`].
@@ -302,6 +312,13 @@ pub enum Query {
     },
     /// Open incidents. Answers [`QueryReply::Incidents`].
     Incidents,
+    /// Proposals, newest first. Answers [`QueryReply::Proposals`].
+    Proposals,
+    /// One proposal. Answers [`QueryReply::Proposal`].
+    Proposal {
+        /// Which.
+        proposal: ProposalId,
+    },
 }
 
 /// The answer to a question.
@@ -395,6 +412,16 @@ pub enum QueryReply {
     Incidents {
         /// One row an incident.
         incidents: Vec<IncidentRow>,
+    },
+    /// Proposals, newest first.
+    Proposals {
+        /// At most 100.
+        proposals: Vec<ProposalView>,
+    },
+    /// A proposal.
+    Proposal {
+        /// How it stands.
+        proposal: Box<ProposalView>,
     },
 }
 
@@ -507,22 +534,6 @@ pub struct RunDetail {
     pub ended_position: Option<LogPosition>,
 }
 
-/// A breaker that is not closed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BreakerRow {
-    /// Which one.
-    pub scope: Scope,
-    /// Why.
-    pub because: Vec<OpenReason>,
-    /// Since when.
-    pub opened_at: UnixMillis,
-    /// When it goes half-open by itself.
-    pub half_open_at: Option<UnixMillis>,
-    /// Its probe, when it is half-open and one runs.
-    pub probe: Option<RunId>,
-}
-
 /// A record in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -539,20 +550,4 @@ pub struct LogRow {
     pub summary: String,
     /// SHA-256 of its envelope.
     pub digest: EnvelopeDigest,
-}
-
-/// An open incident.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IncidentRow {
-    /// Its id.
-    pub incident: IncidentId,
-    /// Where.
-    pub host: HostName,
-    /// The check.
-    pub check: Option<CheckRef>,
-    /// Why.
-    pub cause: IncidentCause,
-    /// Since when.
-    pub opened_at: UnixMillis,
 }

@@ -24,6 +24,7 @@
 //! Nothing here does I/O or reads a clock; [`Now`] is passed in.
 
 mod act;
+mod approved;
 mod charter;
 mod confirm;
 mod course;

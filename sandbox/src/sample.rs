@@ -116,6 +116,7 @@ pub(crate) fn permit(manifest: &Manifest) -> Permit {
         targets: targets.collect(),
         actions: 3,
         drill: None,
+        approved: None,
         grounds: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use fettle_model::check::Status;
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::RunId;
 use fettle_proto::operator::{
-    BreakerRow, CommandReply, HostRow, PlaybookRow, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
+    BreakerRow, CommandReply, HostRow, PlaybookRow, ProposalView, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -149,6 +149,14 @@ impl Operator {
             bail!("the why was asked for: fettle answered something else")
         };
         Ok(*why)
+    }
+
+    /// Proposals, newest first.
+    pub fn proposals(&self) -> anyhow::Result<Vec<ProposalView>> {
+        let QueryReply::Proposals { proposals } = self.json(&["proposal", "list"])? else {
+            bail!("proposals were asked for: fettle answered something else")
+        };
+        Ok(proposals)
     }
 
     /// Admitted playbooks.

@@ -289,6 +289,7 @@ mod tests {
             }],
             actions: 1,
             drill: None,
+            approved: None,
             grounds: vec![],
         };
         World {

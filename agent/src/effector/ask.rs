@@ -274,7 +274,8 @@ impl Effector {
                 }
                 // Without a time nothing but a change, a nudge or a new configuration brings another request.
                 self.retry_at.insert(check.clone(), refusal.retry_at.unwrap_or(NEVER));
-                if refusal.reasons.iter().any(|reason| matches!(reason, Reason::Mode { .. })) {
+                // A plan that people look at already is not made again.
+                if refusal.reasons.iter().any(|reason| matches!(reason, Reason::Mode { proposal: None, .. })) {
                     self.want_plan(request);
                 }
             }

@@ -281,6 +281,7 @@ fn injecting() -> Permit {
         targets: Vec::new(),
         actions: 1,
         drill: None,
+        approved: None,
         grounds: Vec::new(),
     }
 }

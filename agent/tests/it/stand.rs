@@ -251,6 +251,7 @@ impl Stand {
             targets: targets.collect(),
             actions: 1,
             drill: None,
+            approved: None,
             grounds: Vec::new(),
         }
     }

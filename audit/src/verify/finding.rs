@@ -87,7 +87,11 @@ rules! {
     Fence = "fence", Invalid;
     /// A permit has no target, or more than was asked for, bound or declared.
     Target = "target", Invalid;
-    /// The remediation does not act by itself in that environment.
+    /// A proposal is not what its agent planned, or not for the remediation as it is configured.
+    Proposal = "proposal", Invalid;
+    /// A yes or no is not by an independent approver, or a permit has too few of them for exactly what it allows.
+    Approval = "approval", Invalid;
+    /// The remediation does not act by itself in that environment, and people did not approve; or they did where it does.
     Mode = "mode", Invalid;
     /// A stop order stood, or was newer than the permit says.
     Stop = "stop", Invalid;

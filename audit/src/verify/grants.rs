@@ -238,9 +238,10 @@ fn check_configured(
     }
     let mode = remediation.mode_in(&host.environment);
     match mode {
-        Mode::Auto => {}
-        // Approvals are not records yet, so none can show that a person said yes.
-        Mode::Observe | Mode::Approve => {
+        Mode::Auto if permit.approved.is_none() => {}
+        // What was approved, and by whom, is checked with the proposals.
+        Mode::Approve if permit.approved.is_some() && permit.drill.is_none() => {}
+        Mode::Auto | Mode::Observe | Mode::Approve => {
             let words = format!("{} is in mode {} in {}", remediation.name, mode.as_str(), host.environment);
             at.flag(Rule::Mode, words);
         }

@@ -1,20 +1,22 @@
-//! People's signing keys as the log has them: whose signature counts at this place of it.
+//! People's signing keys and roles as the log has them: whose signature counts at this place of it.
 
 use super::finding::{At, Rule};
 use crate::key::PublicKey;
 use crate::person_key;
-use fettle_model::identity::TrustDomain;
-use fettle_model::name::PersonName;
+use fettle_model::identity::{HeldRole, Role, TrustDomain};
+use fettle_model::name::{PersonName, TeamName};
 use fettle_model::person_key::PersonKeySet;
+use fettle_model::record::RoleGranted;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whose signing key stands, and which keys were ever registered.
+/// Whose signing key stands, which keys were ever registered, and who has which role.
 #[derive(Debug, Clone, Default)]
 pub(super) struct People {
     /// As the log was opened; proofs are for it.
     trust_domain: Option<TrustDomain>,
     keys: BTreeMap<PersonName, PublicKey>,
     known: BTreeSet<[u8; 32]>,
+    roles: BTreeMap<PersonName, BTreeSet<HeldRole>>,
 }
 
 impl People {
@@ -43,7 +45,20 @@ impl People {
         self.keys.insert(person.clone(), key);
     }
 
+    pub(super) fn grant(&mut self, granted: &RoleGranted) {
+        let held = HeldRole { role: granted.role, team: granted.team.clone() };
+        self.roles.entry(granted.person.clone()).or_default().insert(held);
+    }
+
+    /// Whether a person is an approver for the services of a team.
+    pub(super) fn approves_for(&self, person: &PersonName, team: Option<&TeamName>) -> bool {
+        let Some(roles) = self.roles.get(person) else { return false };
+        let of_team = team.map(|team| HeldRole { role: Role::Approver, team: Some(team.clone()) });
+        roles.contains(&HeldRole::from(Role::Approver)) || of_team.is_some_and(|held| roles.contains(&held))
+    }
+
     pub(super) fn revoke(&mut self, person: &PersonName) {
         self.keys.remove(person);
+        self.roles.remove(person);
     }
 }

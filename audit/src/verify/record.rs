@@ -4,6 +4,7 @@ use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
 use super::people::People;
+use super::proposals::{Ground, Proposals};
 use super::runs::Runs;
 use super::standing::Standing;
 use crate::checkpoint::Checkpoint;
@@ -31,6 +32,7 @@ pub(super) struct Records {
     permit_key: PublicKey,
     hosts: Hosts,
     people: People,
+    proposals: Proposals,
     standing: Standing,
     grants: Grants,
     runs: Runs,
@@ -42,6 +44,7 @@ impl Records {
             permit_key,
             hosts: Hosts::default(),
             people: People::default(),
+            proposals: Proposals::default(),
             standing: Standing::default(),
             grants: Grants::default(),
             runs: Runs::default(),
@@ -63,7 +66,7 @@ impl Records {
         if opens != (at.position.0 == 0) {
             at.flag(Rule::Opening, "the record log-opened must be the first record and no other");
         }
-        self.apply(log, record, at);
+        self.apply(log, &leaf, record, at);
     }
 
     /// The leaf and the record of a line, as far as both can be believed.
@@ -105,8 +108,8 @@ impl Records {
         }
     }
 
-    fn apply(&mut self, log: &Log<'_>, record: &Record, at: &mut At<'_>) {
-        let Self { hosts, people, standing, grants, runs, .. } = self;
+    fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
+        let Self { permit_key: _, hosts, people, proposals, standing, grants, runs } = self;
         let host = match &record.author {
             Author::ControlPlane | Author::Person { .. } => None,
             Author::Agent { host, .. } => Some(*host),
@@ -116,8 +119,20 @@ impl Records {
                 check_opening(log, opened, at);
                 people.open(&opened.trust_domain);
             }
-            (Body::PersonKeySet(set), _) => people.set_key(set, at),
+            (Body::RoleGranted(granted), _) => people.grant(granted),
             (Body::PersonRevoked(revoked), _) => people.revoke(&revoked.person),
+            (Body::PersonKeySet(set), _) => people.set_key(set, at),
+            (Body::RunWished(wished), _) => proposals.wish(wished, hosts),
+            (Body::PlanMade(plan), Some(host)) => proposals.plan(host, plan, leaf.envelope),
+            (Body::ProposalMade(proposal), _) => {
+                proposals.make(proposal, leaf.received_at, Ground { hosts, people, standing }, at);
+            }
+            (Body::ApprovalGiven(given), _) => {
+                if let Author::Person { person } = &record.author {
+                    proposals.approve(person, given, leaf.received_at, Ground { hosts, people, standing }, at);
+                }
+            }
+            (Body::ProposalEnded(ending), _) => proposals.end(ending, at),
             (Body::TokenCreated(token), _) => hosts.token(token, at),
             (Body::HostEnrolled(enrolled), _) => hosts.enrol(enrolled, record.at, at),
             (Body::CertificateIssued(issued), _) => hosts.certify(issued, record.at, at),
@@ -128,6 +143,7 @@ impl Records {
             (Body::PlaybookAdmitted(admitted), _) => standing.admit(admitted, at),
             (Body::ConfigurationSet(set), _) => {
                 standing.configure(set, at);
+                proposals.configure(set);
                 hosts.count_groups_anew();
             }
             (Body::AutomationStopped(order), _) => standing.stop(order, at),
@@ -143,7 +159,10 @@ impl Records {
             (Body::EvidenceEarned(evidence), _) => standing.earn(evidence, record.at, hosts, runs, at),
             (Body::PermitRequested(request), Some(host)) => grants.request(host, request, at),
             (Body::PermitRefused(refusal), _) => grants.refuse(refusal, at),
-            (Body::PermitGranted(permit), _) => grants.grant(permit, record.at, hosts, standing, runs, at),
+            (Body::PermitGranted(permit), _) => {
+                proposals.grant(permit, leaf.received_at, Ground { hosts, people, standing }, at);
+                grants.grant(permit, record.at, hosts, standing, runs, at);
+            }
             (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
             (Body::RunEnded(run), Some(host)) => runs.end(host, run, hosts, at),
             (Body::RunUnresolved(unresolved), _) => runs.give_up(unresolved, hosts, at),
@@ -156,17 +175,15 @@ impl Records {
                 | Body::PermitRequested(_)
                 | Body::PermitRejected(_)
                 | Body::RunEnded(_)
+                | Body::PlanMade(_)
                 | Body::RequestWithheld(_)
                 | Body::ForkSeen(_),
                 None,
             )
             | (
-                Body::RoleGranted(_)
-                | Body::IdentityRegistered(_)
+                Body::IdentityRegistered(_)
                 | Body::PersonLoggedIn(_)
-                | Body::PlanMade(_)
                 | Body::IncidentOpened(_)
-                | Body::RunWished(_)
                 | Body::ActionRefused(_),
                 _,
             ) => {}
@@ -218,12 +235,15 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PlanMade
         | Kind::RequestWithheld
         | Kind::ForkSeen => Writer::Agents,
+        Kind::ApprovalGiven => Writer::People,
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
         | Kind::PersonKeySet
         | Kind::IdentityRegistered
         | Kind::PersonLoggedIn
+        | Kind::ProposalMade
+        | Kind::ProposalEnded
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

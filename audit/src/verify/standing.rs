@@ -15,7 +15,7 @@ use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, E
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted, FrozenBy, Standing as FreezeStanding};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, FreezeId, PermitId, RunId};
-use fettle_model::name::PublisherName;
+use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{ConfigurationSet, PlaybookAdmitted, PublisherTrusted};
 use fettle_model::run::Ending;
@@ -28,6 +28,7 @@ pub(super) struct Standing {
     configuration: Option<std::sync::Arc<Configuration>>,
     publishers: BTreeMap<(PublisherName, KeyId), PublicKey>,
     playbooks: BTreeMap<PlaybookDigest, std::sync::Arc<Manifest>>,
+    admitted_by: BTreeMap<PlaybookDigest, PersonName>,
     /// When the longest-lived evidence expires.
     evidence: BTreeMap<Coverage, UnixMillis>,
     drills: BTreeMap<DrillId, RunningDrill>,
@@ -94,6 +95,11 @@ impl Standing {
         self.playbooks.get(digest).map(AsRef::as_ref)
     }
 
+    /// Who brought a playbook's version.
+    pub(super) fn admitted_by(&self, digest: &PlaybookDigest) -> Option<&PersonName> {
+        self.admitted_by.get(digest)
+    }
+
     /// When the evidence that covers this expires; `None`: there is none.
     pub(super) fn evidence_until(&self, coverage: &Coverage) -> Option<UnixMillis> {
         self.evidence.get(coverage).copied()
@@ -151,6 +157,7 @@ impl Standing {
             return at
                 .flag(Rule::Playbook, format!("{} did not sign {name} as {}", admitted.publisher, admitted.digest));
         }
+        self.admitted_by.insert(admitted.digest, admitted.by.clone());
         self.playbooks.insert(admitted.digest, std::sync::Arc::new(admitted.manifest.clone()));
     }
 

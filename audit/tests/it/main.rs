@@ -2,6 +2,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one step of the story and keeps all others")]
 
+mod approvals;
 mod check;
 mod flips;
 mod foundations;

@@ -492,6 +492,7 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         targets: targets.collect(),
         actions: 2,
         drill: None,
+        approved: None,
         grounds: vec![LogPosition(8)],
     }
 }

@@ -63,6 +63,7 @@ fn permit() -> Permit {
         ],
         actions: 2,
         drill: None,
+        approved: None,
         grounds: vec![LogPosition(8), LogPosition(18)],
     }
 }

@@ -27,6 +27,9 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
         Reason::Mode { mode: Mode::Approve, proposal: Some(proposal) } => {
             format!("the remediation waits for a person here (mode approve); its proposal is {proposal}.")
         }
+        Reason::Mode { mode: Mode::Approve, proposal: None } => {
+            "the remediation waits for a person here (mode approve); what its agent plans is proposed.".to_owned()
+        }
         Reason::Mode { mode, .. } => {
             format!("the remediation does not act by itself here (mode {}).", mode.as_str())
         }

@@ -35,7 +35,8 @@ fn questions() -> Vec<Question> {
             | PersonAction::Freeze
             | PersonAction::LiftFreeze
             | PersonAction::StartDrill
-            | PersonAction::WishRun => vec![
+            | PersonAction::WishRun
+            | PersonAction::Approve => vec![
                 ("installation", Resource::Installation),
                 ("own team's service", service_of("own")),
                 ("other team's service", service_of("other")),
@@ -162,6 +163,7 @@ fn floors_hold_for_every_role_on_its_own() {
                 PersonAction::AdmitPlaybook => &[Role::Author, Role::Operator],
                 PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey => &Role::ALL,
                 PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],
+                PersonAction::Approve => &[Role::Approver],
                 PersonAction::Resume
                 | PersonAction::Freeze
                 | PersonAction::LiftFreeze

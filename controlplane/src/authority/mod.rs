@@ -10,6 +10,7 @@ use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Schema,
     ValidationMode, Validator,
 };
+use fettle_model::digest::DocumentDigest;
 use fettle_model::host::HostState;
 use fettle_model::id::HostId;
 use fettle_model::identity::{HeldRole, Role};
@@ -104,6 +105,13 @@ impl Authority {
         Ok(Self { schema, policies, authorizer: Authorizer::new() })
     }
 
+    /// SHA-256 over the schema and all policies: what was approved under others is not approved under these.
+    #[must_use]
+    pub fn digest() -> DocumentDigest {
+        let texts = [SCHEMA, FLOORS, DEFAULTS].map(|text| DocumentDigest::of(text.as_bytes()).to_string());
+        DocumentDigest::of(texts.join("\n").as_bytes())
+    }
+
     /// Whether a person may do something.
     #[must_use]
     pub fn person(&self, petition: &Petition<'_>) -> Authorisation {
@@ -153,6 +161,8 @@ impl Authority {
             ("healthyBesides".to_owned(), number(facts.healthy_besides)),
             ("inFlight".to_owned(), number(facts.in_flight)),
             ("attempts".to_owned(), number(facts.attempts)),
+            ("approvals".to_owned(), number(facts.approvals)),
+            ("approvalsRequired".to_owned(), number(facts.approvals_required)),
         ];
         let action = match facts.purpose {
             PurposeKind::Remediate => "remediate",

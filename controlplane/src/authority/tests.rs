@@ -1,7 +1,7 @@
 //! Floors by fact, and what an error does.
 
 use super::*;
-use crate::core::PlaybookFacts;
+use crate::core::{FLOOR_APPROVED, PlaybookFacts};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::Action;
 use fettle_model::remediation::Mode;
@@ -51,6 +51,8 @@ fn facts() -> AuthorisationFacts {
         healthy_besides: 1,
         in_flight: 0,
         attempts: 0,
+        approvals: 0,
+        approvals_required: 1,
     }
 }
 
@@ -66,6 +68,12 @@ fn a_permit_is_allowed_until_a_floor_forbids_it() {
         (AuthorisationFacts { host_state: None, ..facts() }, Some("floor-host-active")),
         (AuthorisationFacts { group_size: 0, ..facts() }, Some("floor-known-group")),
         (AuthorisationFacts { mode: None, ..facts() }, Some("floor-known-remediation")),
+        (AuthorisationFacts { mode: Some(Mode::Approve), ..facts() }, Some(FLOOR_APPROVED)),
+        (AuthorisationFacts { mode: Some(Mode::Approve), approvals: 1, ..facts() }, None),
+        (
+            AuthorisationFacts { mode: Some(Mode::Approve), approvals: 1, approvals_required: 2, ..facts() },
+            Some(FLOOR_APPROVED),
+        ),
         (fault.clone(), Some("floor-faults-only-in-staging")),
         (AuthorisationFacts { environment: staging.clone(), ..fault.clone() }, None),
         (AuthorisationFacts { environment: staging, drill: None, ..fault }, Some("floor-faults-only-in-staging")),

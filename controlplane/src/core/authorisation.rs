@@ -4,10 +4,11 @@
 
 use super::groups::Group;
 use super::playbooks::Admitted;
+use super::proposals::KnownProposal;
 use super::state::State;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId};
+use fettle_model::id::{DrillId, HostId, ProposalId};
 use fettle_model::identity::HeldRole;
 use fettle_model::name::{
     EnvironmentName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
@@ -18,6 +19,9 @@ use fettle_model::remediation::Mode;
 use fettle_model::service::Tier;
 use serde::Serialize;
 use std::collections::BTreeSet;
+
+/// The floor under mode `approve`: what it says besides the governor's own reason is nothing new to a person.
+pub const FLOOR_APPROVED: &str = "floor-approved-where-people-decide";
 
 /// Cedar's answer. Any evaluation error is a denial, with the error in place of the policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +70,13 @@ pub enum PersonAction {
     WishRun,
     /// Quarantine, revoke or reinstate a host.
     SetHostState,
+    /// Say yes or no to a proposal.
+    Approve,
 }
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -87,6 +93,7 @@ impl PersonAction {
         Self::StartDrill,
         Self::WishRun,
         Self::SetHostState,
+        Self::Approve,
     ];
 
     /// The action's name in policies and records.
@@ -109,6 +116,7 @@ impl PersonAction {
             Self::StartDrill => "drill.start",
             Self::WishRun => "run.wish",
             Self::SetHostState => "host.set-state",
+            Self::Approve => "proposal.approve",
         }
     }
 }
@@ -124,6 +132,8 @@ pub enum Subject {
     Remediation(RemediationName),
     /// A person.
     Person(PersonName),
+    /// The service of a proposal.
+    Proposal(ProposalId),
 }
 
 /// What a person's request is about, as policies see it.
@@ -186,6 +196,10 @@ pub struct AuthorisationFacts {
     pub in_flight: u32,
     /// Runs for this check on this host so far.
     pub attempts: u32,
+    /// People who approved the proposal that waits for it.
+    pub approvals: u32,
+    /// How many must; at least 1.
+    pub approvals_required: u32,
 }
 
 /// Facts about an admitted playbook version.
@@ -236,7 +250,10 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
         (Some(service), Some(host)) => Some(Group::of(state, service, &host.environment)),
         (Some(_) | None, Some(_) | None) => None,
     };
+    let proposal = check.as_ref().and_then(|check| state.proposals.open_at(request.host, check));
     AuthorisationFacts {
+        approvals: proposal.map_or(0, KnownProposal::count),
+        approvals_required: proposal.map_or(1, |known| known.proposal.required.max(1)),
         host: request.host,
         host_state: host.map(|host| host.state),
         environment: host.map(|host| host.environment.clone()),
@@ -266,6 +283,9 @@ impl State {
             Subject::Installation => return Resource::Installation,
             Subject::Person(person) => return Resource::Person(person.clone()),
             Subject::Service(service) => configuration.service(service),
+            Subject::Proposal(proposal) => {
+                self.proposal(*proposal).and_then(|known| configuration.service(&known.proposal.check.service))
+            }
             Subject::Remediation(remediation) => configuration
                 .remediation(remediation)
                 .and_then(|remediation| configuration.service(&remediation.service)),

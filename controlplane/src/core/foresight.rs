@@ -11,6 +11,7 @@ use super::reclaim::Reclaims;
 use super::state::State;
 use super::views;
 use fettle_model::check::{CheckRef, Status};
+use fettle_model::digest::DocumentDigest;
 use fettle_model::host::HostState;
 use fettle_model::id::{BootId, PermitId, RequestId, RunId};
 use fettle_model::name::{HostName, PlaybookName, ServiceName};
@@ -33,6 +34,8 @@ pub struct Wondering<'a> {
     pub after: Option<&'a HostName>,
     /// At most so many hosts.
     pub hosts: usize,
+    /// SHA-256 over the policies by which is judged.
+    pub policies: DocumentDigest,
 }
 
 /// What would be said of some hosts.
@@ -51,6 +54,7 @@ struct Scene<'a> {
     reclaims: &'a Reclaims,
     now: Now,
     authorise: &'a dyn Fn(&AuthorisationFacts) -> Authorisation,
+    policies: &'a DocumentDigest,
 }
 
 /// Judges the playbook on each host that carries the service; `None` where the service is not configured.
@@ -69,7 +73,7 @@ pub(in crate::core) fn foresee(
         hosts.into_iter().filter(|host| wondering.after.is_none_or(|after| host.name > *after)).collect();
     let page = rest.get(..wondering.hosts).unwrap_or(&rest);
     let more = page.len() < rest.len();
-    let scene = Scene { state, reclaims, now, authorise };
+    let scene = Scene { state, reclaims, now, authorise, policies: &wondering.policies };
     let answers: Vec<&Remediation> = state
         .configuration()
         .remediations()
@@ -117,6 +121,7 @@ fn of_answer(scene: Scene<'_>, host: &Host, answer: &Remediation) -> WhyNot {
         request: &request,
         authorised: &authorised,
         permit: PermitId::from_uuid(Uuid::nil()),
+        policies: scene.policies,
     };
     let before = before(scene.state, host, answer, &check);
     let refused = scene.state.answers.refusals(host.id, Some(&check)).next().map(|known| known.stamp.position);

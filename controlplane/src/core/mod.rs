@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -37,6 +37,7 @@ mod incidents;
 mod now;
 mod people;
 mod playbooks;
+mod proposals;
 mod ramps;
 mod reclaim;
 mod runs;
@@ -52,19 +53,20 @@ pub mod views;
 pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};
 pub use attempts::{Attempts, Fingerprint};
 pub use authorisation::{
-    Authorisation, AuthorisationFacts, PersonAction, PlaybookFacts, PurposeKind, Resource, Subject,
+    Authorisation, AuthorisationFacts, FLOOR_APPROVED, PersonAction, PlaybookFacts, PurposeKind, Resource, Subject,
     facts_for_authorisation,
 };
 pub use breakers::{OpenBreaker, Probe, Standing};
 pub use conditions::{Heard, Senses};
 pub use coverage::coverage;
 pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
+pub use decide::approvals::GiveApproval;
 pub use decide::enrolment::{
     DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,
 };
 pub use decide::people::{
-    MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonCommand, PersonRefusal,
-    PersonRequest, VerifiedLogin,
+    Involvement, MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonCommand,
+    PersonRefusal, PersonRequest, VerifiedLogin,
 };
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
@@ -78,6 +80,7 @@ pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;
 pub use playbooks::{Admitted, KnownEvidence, Proof};
+pub use proposals::{GivenApproval, KnownProposal, MAX_OPEN_PROPOSALS, ProposalState};
 pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
 pub use runs::{Run, RunState};
 pub use state::State;

@@ -3,6 +3,8 @@
 //! [`State::apply`] is deterministic, so any reader of the log can compute it. It refuses a log that
 //! this state machine does not write, and leaves the state unchanged then.
 
+mod lifecycle;
+
 use super::answers::{Answer, Answers};
 use super::attempts::{Attempts, Fingerprint, Ledger};
 use super::breakers::Breakers;
@@ -15,9 +17,9 @@ use super::identities::Identities;
 use super::incidents::Incidents;
 use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
+use super::proposals::Proposals;
 use super::ramps::Ramps;
-use super::reclaim;
-use super::runs::{Run, RunState, Runs, ends_permit};
+use super::runs::{Run, Runs};
 use super::said::Said;
 use super::sickness::Sickness;
 use super::stops::Stops;
@@ -31,10 +33,11 @@ use fettle_model::id::{HostId, PermitId, RequestId, TokenId};
 use fettle_model::identity::Principal;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::{PersonName, PublisherName};
-use fettle_model::permit::{Permit, PermitRejection, Purpose};
-use fettle_model::playbook::{Manifest, Reversibility};
+use fettle_model::permit::{PermitRequest, Purpose};
+use fettle_model::proposal::Verdict;
 use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
-use fettle_model::run::{Ending, Plan, RunRecord};
+use fettle_model::remediation::Mode;
+use fettle_model::run::Plan;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,6 +65,7 @@ pub struct State {
     pub(in crate::core) drills: Drills,
     pub(in crate::core) incidents: Incidents,
     pub(in crate::core) answers: Answers,
+    pub(in crate::core) proposals: Proposals,
 }
 
 impl State {
@@ -183,9 +187,8 @@ impl State {
         }
         match (&entry.record.author, Said::of(&entry.record.body)) {
             (Author::Agent { host, .. }, Some(said)) => self.fold_agent(*host, said, stamp),
-            (Author::Agent { .. } | Author::ControlPlane | Author::Person { .. }, None | Some(_)) => {
-                self.fold_own(&entry.record.body, stamp);
-            }
+            (Author::Person { person }, _) => self.fold_person(person, &entry.record.body, stamp),
+            (Author::Agent { .. } | Author::ControlPlane, None | Some(_)) => self.fold_own(&entry.record.body, stamp),
         }
         Ok(())
     }
@@ -195,7 +198,10 @@ impl State {
             return Err(ApplyError::Position { expected: self.next, found: entry.position });
         }
         let body = &entry.record.body;
+        let wrong = || ApplyError::WrongAuthor { kind: body.kind() };
         match (&entry.record.author, Said::of(body)) {
+            (Author::Person { .. }, _) if matches!(body, Body::ApprovalGiven(_)) => Ok(()),
+            (Author::ControlPlane, None) if matches!(body, Body::ApprovalGiven(_)) => Err(wrong()),
             (Author::ControlPlane, None) => self.check_own(body),
             (Author::Agent { host, sequence, previous }, Some(_)) => {
                 let known = self.known_host(*host)?;
@@ -206,9 +212,7 @@ impl State {
                     }
                 }
             }
-            (Author::ControlPlane, Some(_)) | (Author::Agent { .. }, None) | (Author::Person { .. }, _) => {
-                Err(ApplyError::WrongAuthor { kind: body.kind() })
-            }
+            (Author::ControlPlane, Some(_)) | (Author::Agent { .. }, None) | (Author::Person { .. }, _) => Err(wrong()),
         }
     }
 
@@ -224,12 +228,16 @@ impl State {
             }
             Body::DrillStarted(drill) => Some(drill.host),
             Body::DrillStagePassed(passed) => Some(passed.host),
+            Body::ProposalMade(proposal) => Some(proposal.host),
+            Body::RunWished(wished) => Some(wished.host),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)
+            | Body::ApprovalGiven(_)
+            | Body::ProposalEnded(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -255,7 +263,6 @@ impl State {
             | Body::IncidentOpened(_)
             | Body::ActionRefused(_)
             | Body::ForkSeen(_)
-            | Body::RunWished(_)
             | Body::RequestWithheld(_) => None,
         };
         host.map_or(Ok(()), |host| self.known_host(host).map(|_| ()))
@@ -283,6 +290,7 @@ impl State {
             Body::PublisherTrusted(trusted) => self.people.trust(trusted),
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
             Body::ConfigurationSet(set) => {
+                self.proposals.configure(&set.configuration, &set.by);
                 self.configuration = set.configuration.clone();
                 self.configured = Some(stamp);
                 let configuration = &self.configuration;
@@ -314,7 +322,15 @@ impl State {
             Body::EvidenceEarned(evidence) => self.playbooks.earn(evidence, stamp),
             Body::IncidentOpened(incident) => self.call(incident, stamp),
             // Kept in the log for people and auditors; no rule depends on them.
-            Body::ActionRefused(_) | Body::RunWished(_) => {}
+            Body::ActionRefused(_) => {}
+            Body::RunWished(wished) => {
+                let epoch = self.hosts.get(&wished.host).map(|host| host.newest_epoch(&wished.check));
+                self.proposals.wish(wished.host, &wished.check, epoch.unwrap_or_default(), &wished.by);
+            }
+            Body::ProposalMade(proposal) => self.proposals.make(proposal, stamp),
+            Body::ProposalEnded(ending) => self.proposals.end(ending.proposal, &ending.because),
+            // A person's kind: `check` has refused it under this author.
+            Body::ApprovalGiven(_) => {}
             // Agents' kinds: `check` has refused them under this author.
             Body::HostDescribed(_)
             | Body::TransitionSeen(_)
@@ -327,14 +343,23 @@ impl State {
         }
     }
 
+    fn fold_person(&mut self, person: &PersonName, body: &Body, stamp: Stamp) {
+        if let (Body::ApprovalGiven(given), Some(key)) = (body, self.people.signing_key(person)) {
+            match given.verdict {
+                Verdict::Approve => self.proposals.approve(given.proposal, person, key, stamp),
+                // Its end is a record of its own.
+                Verdict::Reject { .. } => {}
+            }
+        }
+    }
+
     fn fold_agent(&mut self, host: HostId, said: Said<'_>, stamp: Stamp) {
         match said {
             Said::Described(description) => {
                 self.change_host(host, stamp.at, |host| host.description = Some(description.clone()));
             }
             Said::Saw(transition) => self.see(host, transition, stamp),
-            // The answer is what counts, and it is a record of its own.
-            Said::Asked(_) => {}
+            Said::Asked(request) => self.ask(host, request),
             Said::Rejected(rejected) => {
                 if let Some(permit) = rejected.permit {
                     self.reject(permit, host, &rejected.because, stamp);
@@ -453,124 +478,12 @@ impl State {
         fix.ended.is_none_or(|ended| at.since(ended) < lasts).then(|| fix.check.clone())
     }
 
-    fn grant(&mut self, permit: &Permit, stamp: Stamp) {
-        let Some(host) = self.hosts.get_mut(&permit.host) else { return };
-        host.fence = host.fence.max(permit.fence);
-        let environment = host.environment.clone();
-        let (check, version) = match &permit.purpose {
-            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
-                (check.clone(), permit.playbook.clone())
-            }
-            Purpose::InjectFault { drill, .. } => match self.drills.get(*drill) {
-                Some(running) => (running.check(), Some(running.drill.playbook.clone())),
-                None => return,
-            },
-        };
-        let Some(version) = version else { return };
-        let manifest = permit
-            .playbook
-            .as_ref()
-            .and_then(|version| self.playbooks.get(&version.digest))
-            .map(|admitted| &admitted.admission.manifest);
-        let run = Run {
-            granted: stamp,
-            environment,
-            service: check.service.clone(),
-            playbook: version.name,
-            hold: reclaim::hold(permit, manifest),
-            state: RunState::InFlight,
-            permit: permit.clone(),
-            check,
-        };
-        self.answers.granted(permit, stamp);
-        self.drills.on_granted(&run);
-        self.breakers.on_granted(&run);
-        if let Purpose::Remediate { check, .. } = &permit.purpose {
-            let of = Fingerprint { host: permit.host, check: check.clone() };
-            self.attempts.reserve(&of);
-            if permit.drill.is_none() {
-                self.attempts.fixes(&of, None);
-            }
-        }
-        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
-        self.budgets.spend(&run, reversibility, stamp);
-        if let Some(remediation) = run.remediation() {
-            // One that was taken out of the configuration since is not granted.
-            let quiet = self.configuration.remediation(remediation).map(|known| known.guard.healthy_for);
-            self.ramps.granted(remediation, &run.environment, quiet.unwrap_or_default(), stamp.at);
-        }
-        self.tallies.granted(&run);
-        self.change_hands(permit.host, |runs| runs.grant(run));
-    }
-
-    /// Changes which permits are in flight on a host, and what its groups add up to with it.
-    fn change_hands(&mut self, host: HostId, change: impl FnOnce(&mut Runs)) {
-        let before = self.hands(host);
-        change(&mut self.runs);
-        let after = self.hands(host);
-        if let Some(known) = self.hosts.get(&host) {
-            self.tallies.leave(known, before, &self.configuration);
-            self.tallies.join(known, after, &self.configuration);
-        }
-    }
-
-    /// Ends the permit's slot, whatever the end: frees a probe and starts the cooldown.
-    fn finish(&mut self, permit: PermitId, end: RunState, stamp: Stamp) {
-        let Some(run) = self.runs.permit(permit) else { return };
-        if let Purpose::Remediate { check, .. } = &run.permit.purpose {
-            let of = Fingerprint { host: run.permit.host, check: check.clone() };
-            self.attempts.ended(&of, stamp.at);
-            if run.permit.drill.is_none() {
-                self.attempts.fixes(&of, Some(stamp.at));
-            }
-        }
-        self.breakers.on_finished(permit);
-        if let Some(remediation) = run.remediation() {
-            let ending = match &end {
-                RunState::Ended { ending, .. } => Some(*ending),
-                RunState::Unresolved { .. } => Some(Ending::InDoubt),
-                RunState::Rejected { .. } | RunState::InFlight => None,
-            };
-            self.ramps.ended(remediation, &run.environment, ending, stamp.at);
-        }
-        let host = run.permit.host;
-        self.tallies.finished(run);
-        self.change_hands(host, |runs| runs.finish(permit, end));
-    }
-
-    fn end_run(&mut self, host: HostId, ended: &RunRecord, stamp: Stamp) {
-        let Some(run) = self.runs.permit(ended.permit).filter(|run| run.permit.host == host) else { return };
-        let end = RunState::Ended {
-            stamp,
-            ending: ended.ending,
-            summary: ended.summary.clone(),
-            steps: u32::try_from(ended.steps.len()).unwrap_or(u32::MAX),
-            started_at: ended.started_at,
-            ended_at: ended.ended_at,
-        };
-        match run.state {
-            RunState::InFlight => {
-                if ended.ending.counts_as_failure() {
-                    self.breakers.on_failure(run, stamp);
-                }
-                self.drills.on_run_ended(ended.permit, ended.ending, stamp);
-                self.finish(ended.permit, end, stamp);
-            }
-            // Late, after it was given up: the failure has been counted and the slot is free.
-            RunState::Unresolved { .. } => self.runs.finish(ended.permit, end),
-            RunState::Ended { .. } | RunState::Rejected { .. } => {}
-        }
-    }
-
-    fn give_up(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
-        let Some(run) = self.runs.open(permit, host) else { return };
-        self.breakers.on_failure(run, stamp);
-        self.finish(permit, RunState::Unresolved { stamp }, stamp);
-    }
-
-    fn reject(&mut self, permit: PermitId, host: HostId, because: &PermitRejection, stamp: Stamp) {
-        if ends_permit(because) && self.runs.open(permit, host).is_some() {
-            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
+    /// The answer is what counts, and it is a record of its own. What was asked for is what people decide about.
+    fn ask(&mut self, host: HostId, request: &PermitRequest) {
+        let Purpose::Remediate { check, .. } = &request.purpose else { return };
+        let mode = self.hosts.get(&host).zip(self.configuration.answer_to(check));
+        if mode.is_some_and(|(host, answer)| answer.mode_in(&host.environment) == Mode::Approve) {
+            self.proposals.ask(request, check);
         }
     }
 

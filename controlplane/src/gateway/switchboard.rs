@@ -11,7 +11,7 @@ use crate::leader::{Batch, Entry, Gone};
 use fettle_model::check::CheckRef;
 use fettle_model::evidence::DrillStage;
 use fettle_model::host::HostState;
-use fettle_model::id::HostId;
+use fettle_model::id::{HostId, ProposalId};
 use fettle_model::record::{Body, Kind};
 use fettle_model::time::UnixMillis;
 use fettle_proto::session::SessionProblem;
@@ -209,6 +209,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
                 DrillStage::Healed => board.order(passed.host, Order::Drill(views::DrillWish::Repeat(passed.drill))),
                 DrillStage::Repeated => {}
             },
+            Body::ApprovalGiven(given) => approved(shared, given.proposal).await?,
             Body::RunWished(wished) => board.order(wished.host, Order::Remediate(wished.check.clone())),
             Body::HostStateSet(set) => match set.state {
                 HostState::Revoked => board.end(set.host, SessionProblem::Revoked),
@@ -220,6 +221,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)
+            | Body::ProposalMade(_)
+            | Body::ProposalEnded(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -248,6 +251,18 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
         }
     }
     nudge(shared, batch).await
+}
+
+/// What enough people said yes to is to be asked for again.
+async fn approved(shared: &Shared, proposal: ProposalId) -> Result<(), Gone> {
+    let look = shared.leader.inspect(move |view| {
+        let known = view.core.state().proposal(proposal).filter(|known| known.has_enough());
+        known.map(|known| (known.proposal.host, known.proposal.check.clone()))
+    });
+    if let Some((host, check)) = look.await? {
+        shared.switchboard.order(host, Order::Remediate(check));
+    }
+    Ok(())
 }
 
 /// The configuration to everybody, and before it the admissions of the playbooks that it uses.

@@ -3,17 +3,18 @@
 use super::{Clocks, Done, Entry, Feed, Job, Look, View, feed::Batch};
 use crate::authority::{Authority, Petition};
 use crate::core::{
-    self, AgentRecord, Append, ApplyError, Command, Core, Decision, Fresh, Outcome, PersonCommand, PersonRequest,
-    Senses,
+    self, AgentRecord, Append, ApplyError, Command, Core, Decision, Fresh, GiveApproval, Outcome, PersonAction,
+    PersonCommand, PersonRefusal, PersonRequest, Senses, Subject,
 };
 use crate::journal::{AppendError, Journal, MAX_BATCH, Row};
 use crate::log::{Log, LogError};
 use crate::mint;
-use fettle_audit::key::SigningKey;
+use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_audit::leaf::leaf_for;
-use fettle_audit::signed_record::{SealError, SignedRecord};
+use fettle_audit::signed_record::{SealError, SignedRecord, UnverifiedRecord};
 use fettle_model::counter::{LeaderEpoch, LogPosition};
-use fettle_model::id::{HostId, IncidentId, PermitId};
+use fettle_model::digest::DocumentDigest;
+use fettle_model::id::{HostId, IncidentId, PermitId, ProposalId};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Author, Body, Kind, Record};
 use fettle_model::time::UnixMillis;
@@ -57,6 +58,8 @@ pub(super) struct Thread {
     pub(super) epoch: LeaderEpoch,
     pub(super) permit_key: SigningKey,
     pub(super) authority: Authority,
+    /// SHA-256 over its policies.
+    pub(super) policies: DocumentDigest,
     pub(super) clocks: Clocks,
     pub(super) feed: Feed,
     pub(super) senses: Senses,
@@ -98,6 +101,9 @@ impl Haste {
                 | Kind::PersonKeySet
                 | Kind::IdentityRegistered
                 | Kind::PersonLoggedIn
+                | Kind::ProposalMade
+                | Kind::ApprovalGiven
+                | Kind::ProposalEnded
                 | Kind::TokenCreated
                 | Kind::HostEnrolled
                 | Kind::CertificateIssued
@@ -128,7 +134,7 @@ impl Haste {
                 | Kind::RunWished => Self::Some,
             },
             Job::Sense(_) => Self::None,
-            Job::Command { .. } | Job::Person { .. } | Job::Inspect(_) => Self::Some,
+            Job::Command { .. } | Job::Person { .. } | Job::Approval { .. } | Job::Inspect(_) => Self::Some,
         }
     }
 }
@@ -185,6 +191,7 @@ impl Thread {
                 let command = self.person_command(by, *request);
                 self.decide(&command, None, Some(reply), in_hand).map(drop)
             }
+            Job::Approval { by, given, reply } => self.approval(by, *given, reply, in_hand),
             Job::Sense(heard) => {
                 self.senses.heard = heard;
                 Ok(())
@@ -206,8 +213,13 @@ impl Thread {
             host,
             record: signed.record().clone(),
             envelope: signed.envelope().digest(),
-            fresh: Fresh { permit: PermitId::from_uuid(mint::uuid()), incident: IncidentId::from_uuid(mint::uuid()) },
+            fresh: Fresh {
+                permit: PermitId::from_uuid(mint::uuid()),
+                incident: IncidentId::from_uuid(mint::uuid()),
+                proposal: ProposalId::from_uuid(mint::uuid()),
+            },
             authorised,
+            policies: self.policies,
         }))
     }
 
@@ -219,10 +231,47 @@ impl Thread {
         Command::Person(Box::new(PersonCommand { by, authorised, request }))
     }
 
+    /// The key is looked up here, so that one that was replaced a moment ago signs nothing any more.
+    fn approval(
+        &mut self,
+        by: PersonName,
+        given: UnverifiedRecord,
+        reply: oneshot::Sender<Done>,
+        in_hand: &mut InHand,
+    ) -> Result<(), LeaderError> {
+        let key = self.core.state().signing_key(&by).and_then(|key| key.parse::<PublicKey>().ok());
+        let signed = match key.map(|key| given.verify(&key)) {
+            Some(Ok(signed)) => signed,
+            unsigned @ (None | Some(Err(_))) => {
+                let refusal = if unsigned.is_none() {
+                    PersonRefusal::NoSigningKey(by)
+                } else {
+                    PersonRefusal::OtherSigningKey(by)
+                };
+                let entries = in_hand.records.len()..in_hand.records.len();
+                in_hand.waiting.push(Waiting { reply, outcome: Outcome::PersonRefused(refusal), entries });
+                return Ok(());
+            }
+        };
+        let state = self.core.state();
+        let subject = if let Body::ApprovalGiven(given) = &signed.record().body {
+            Subject::Proposal(given.proposal)
+        } else {
+            // The core refuses it, whoever may do what.
+            Subject::Installation
+        };
+        let (roles, on) = (state.roles(&by), state.resource(&subject));
+        let petition = Petition { by: &by, roles: &roles, action: PersonAction::Approve, on: &on };
+        let authorised = self.authority.person(&petition);
+        let record = signed.record().clone();
+        let command = Command::Approval(Box::new(GiveApproval { by, authorised, record, policies: self.policies }));
+        self.decide(&command, Some(signed), Some(reply), in_hand).map(drop)
+    }
+
     fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {
         for _ in 0..MAX_TICKS {
-            let senses = self.senses.clone();
-            let command = Command::Tick { incident: IncidentId::from_uuid(mint::uuid()), senses };
+            let (incident, senses) = (IncidentId::from_uuid(mint::uuid()), self.senses.clone());
+            let command = Command::Tick { incident, senses, policies: self.policies };
             if self.decide(&command, None, None, in_hand)? == 0 {
                 break;
             }
@@ -234,7 +283,7 @@ impl Thread {
     fn decide(
         &mut self,
         command: &Command,
-        agents: Option<SignedRecord>,
+        theirs: Option<SignedRecord>,
         reply: Option<oneshot::Sender<Done>>,
         in_hand: &mut InHand,
     ) -> Result<usize, LeaderError> {
@@ -243,7 +292,7 @@ impl Thread {
         let start = in_hand.records.len();
         // All are sealed before any is applied: the decision stands as a whole or not at all. What somebody
         // sent must not end the process because its answer does not fit.
-        let (sealed, outcome) = match self.seal(append, agents, now.wall) {
+        let (sealed, outcome) = match self.seal(append, theirs, now.wall) {
             Ok(sealed) => (sealed, outcome),
             Err(error) => {
                 tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "a decision was not taken");
@@ -272,14 +321,14 @@ impl Thread {
     fn seal(
         &self,
         append: Vec<Append>,
-        mut agents: Option<SignedRecord>,
+        mut theirs: Option<SignedRecord>,
         at: UnixMillis,
     ) -> Result<Vec<SignedRecord>, SealError> {
         let mut sealed = Vec::with_capacity(append.len());
         for record in append {
             match record {
-                // The core lists the agent's own record at most once, and only where there is one.
-                Append::AgentEnvelope => sealed.extend(agents.take()),
+                // The core lists somebody's own record at most once, and only where there is one.
+                Append::AgentEnvelope | Append::PersonEnvelope => sealed.extend(theirs.take()),
                 Append::Own(body) => {
                     let record = Record { author: Author::ControlPlane, at, body };
                     sealed.push(SignedRecord::seal(record, &self.permit_key)?);

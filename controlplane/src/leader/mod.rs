@@ -24,7 +24,7 @@ use crate::journal::{Journal, JournalError};
 use crate::log::{Log, LogError};
 use fettle_audit::note::KeyName;
 use fettle_audit::published::Published;
-use fettle_audit::signed_record::SignedRecord;
+use fettle_audit::signed_record::{SignedRecord, UnverifiedRecord};
 use fettle_model::counter::{LogPosition, TreeSize};
 use fettle_model::id::HostId;
 use fettle_model::name::{EnvironmentName, PersonName};
@@ -84,6 +84,15 @@ pub enum Job {
     },
     /// Take note of how the agents are heard; the next tick acts on it.
     Sense(BTreeMap<EnvironmentName, Heard>),
+    /// Take in a person's yes or no, if Cedar lets them and the key that stands for them signed it.
+    Approval {
+        /// Who brings it.
+        by: PersonName,
+        /// The record.
+        given: Box<UnverifiedRecord>,
+        /// The answer.
+        reply: oneshot::Sender<Done>,
+    },
     /// Look at the state and the log; changes nothing.
     Inspect(Look),
 }
@@ -228,6 +237,14 @@ impl Leader {
     /// When the leader has ended.
     pub async fn person(&self, by: PersonName, request: PersonRequest) -> Result<Done, Gone> {
         self.ask(|reply| Job::Person { by, request: Box::new(request), reply }).await
+    }
+
+    /// Takes in a person's yes or no.
+    ///
+    /// # Errors
+    /// When the leader has ended.
+    pub async fn approval(&self, by: PersonName, given: UnverifiedRecord) -> Result<Done, Gone> {
+        self.ask(|reply| Job::Approval { by, given: Box::new(given), reply }).await
     }
 
     /// Looks.

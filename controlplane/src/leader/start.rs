@@ -162,6 +162,7 @@ pub fn open(
         epoch,
         permit_key,
         authority,
+        policies: Authority::digest(),
         clocks,
         feed: feed.clone(),
         senses: Senses::default(),

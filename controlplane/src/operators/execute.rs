@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_audit::key::PublicKey;
 use fettle_audit::person_key;
+use fettle_audit::signed_record::UnverifiedRecord;
 use fettle_certs::authority::Subject as Holder;
 use fettle_certs::csr::{MAX_CSR_BYTES, ProvenKey};
 use fettle_certs::token::JoinToken;
@@ -28,6 +29,9 @@ use fettle_model::record::Body;
 use fettle_proto::operator::{Command, CommandReply};
 use std::time::Duration;
 use tonic::Status;
+
+/// Longest approval: a hash, an id, a reason of 400 bytes, and an envelope around them in base64.
+const MAX_APPROVAL_BYTES: usize = 4 * 1024;
 
 /// What a command asks policies for.
 pub(super) fn asked(command: &Command) -> Asked {
@@ -61,6 +65,9 @@ pub(super) fn asked(command: &Command) -> Asked {
             (PersonAction::RevokePerson, Person(person.clone()), format!("person:{person}"))
         }
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
+        Command::GiveApproval { proposal, .. } => {
+            (PersonAction::Approve, Subject::Proposal(*proposal), format!("proposal:{proposal}"))
+        }
         Command::SetSigningKey { .. } => (PersonAction::SetSigningKey, Installation, OWN_SIGNING_KEY.to_owned()),
         Command::AddPerson { person, role, team, .. }
         | Command::RegisterPerson { person, role, team, .. }
@@ -131,6 +138,7 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             })
             .await
         }
+        Command::GiveApproval { proposal: _, record } => approval(caller, record).await,
         Command::SetSigningKey { signing_key } => {
             proven(caller, &caller.person, &signing_key)?;
             ask(caller, PersonRequest::SetSigningKey { shown: caller.serial.clone(), signing_key }).await
@@ -145,6 +153,23 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
 /// Asks the leader, and says where the first record is; the end of the log, when it is so already.
 async fn ask(caller: &Caller<'_>, request: PersonRequest) -> Result<CommandReply, Status> {
     let done = decided(caller, request).await?;
+    placed(caller, &done).await
+}
+
+/// Brings a person's signed yes or no to the leader.
+async fn approval(caller: &Caller<'_>, record: String) -> Result<CommandReply, Status> {
+    let wrong = |what: String| invalid(what, "let `fettle approve` or `fettle reject` make and sign it");
+    if record.len() > MAX_APPROVAL_BYTES {
+        return Err(wrong(format!("an approval has at most {MAX_APPROVAL_BYTES} bytes")));
+    }
+    let given = UnverifiedRecord::parse(record.into_bytes())
+        .map_err(|error| wrong(format!("{:#}", anyhow::Error::from(error))))?;
+    let done = caller.shared.leader.approval(caller.person.clone(), given).await.map_err(gone)?;
+    placed(caller, &accepted(done)?).await
+}
+
+/// Where the first record is.
+async fn placed(caller: &Caller<'_>, done: &Done) -> Result<CommandReply, Status> {
     let position = match done.entries.first() {
         Some(entry) => entry.published.position,
         None => {
@@ -162,7 +187,11 @@ pub(super) async fn decided(caller: &Caller<'_>, request: PersonRequest) -> Resu
 
 /// Asks the leader for somebody who is known by something else than a certificate.
 pub(super) async fn decided_for(shared: &Shared, person: PersonName, request: PersonRequest) -> Result<Done, Status> {
-    let done = shared.leader.person(person, request).await.map_err(gone)?;
+    accepted(shared.leader.person(person, request).await.map_err(gone)?)
+}
+
+/// What a person is told when it was not done.
+fn accepted(done: Done) -> Result<Done, Status> {
     match &done.outcome {
         Outcome::Done | Outcome::Unchanged => Ok(done),
         Outcome::PersonRefused(refusal) => Err(refused(refusal)),

@@ -147,6 +147,23 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         Refusal::TokenAge { .. } => {
             (ProblemCode::Denied, "log in again; compare the clocks of the provider and the control plane")
         }
+        Refusal::NoSigningKey(_) => (ProblemCode::Refused, "make and register one: fettle person key"),
+        Refusal::OtherSigningKey(_) => (
+            ProblemCode::Denied,
+            "use the profile whose signing key is registered, or have an administrator add you anew",
+        ),
+        Refusal::NoApproval(_) => (ProblemCode::Invalid, "let `fettle approve` or `fettle reject` make and sign it"),
+        Refusal::UnknownProposal(_) => (ProblemCode::NotFound, "see: fettle proposal list"),
+        Refusal::ProposalOver { .. } => (
+            ProblemCode::Refused,
+            "see what waits: fettle proposal list; where the fault is still there, fettle run start has it planned anew",
+        ),
+        Refusal::ProposalGranted { .. } => (ProblemCode::Refused, "see what came of it: fettle run list"),
+        Refusal::OtherRequest { .. } => (ProblemCode::Conflict, "look at the proposal again: fettle proposal show"),
+        Refusal::NotIndependent { .. } => (ProblemCode::Denied, "ask another approver of the service's team"),
+        Refusal::ApprovedAlready { .. } => {
+            (ProblemCode::Refused, "it waits for another approver: fettle proposal show")
+        }
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
         Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,

@@ -2,7 +2,7 @@
 
 use super::problem::not_found;
 use super::{rows, summary};
-use crate::authority::Reading;
+use crate::authority::{Authority, Reading};
 use crate::core::{State, Wondering, coverage, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
 use crate::gateway::{Shared, gone, internal};
@@ -41,7 +41,9 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Policy
         | Query::Drill { .. }
         | Query::Coverage
-        | Query::Incidents => Reading::State,
+        | Query::Incidents
+        | Query::Proposals
+        | Query::Proposal { .. } => Reading::State,
     }
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                     service: &service,
                     after: after.as_ref(),
                     hosts: WONDERED_AT_ONCE,
+                    policies: Authority::digest(),
                 };
                 let foreseen =
                     view.core.foresee(now, &|facts| policies.permit(facts), &wondering).ok_or_else(|| {
@@ -96,6 +99,13 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
             }
             Query::Coverage => {
                 QueryReply::Coverage { coverage: coverage(state, wall).into_iter().take(MAX_ROWS).collect() }
+            }
+            Query::Proposals => QueryReply::Proposals { proposals: rows::proposals(state) },
+            Query::Proposal { proposal } => {
+                let found = rows::proposal(state, proposal).ok_or_else(|| {
+                    not_found(format!("no proposal {proposal} is known"), "see: fettle proposal list")
+                })?;
+                QueryReply::Proposal { proposal: Box::new(found) }
             }
             Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
         })

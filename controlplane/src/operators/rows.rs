@@ -1,18 +1,21 @@
 //! Answers to questions, from the state. A row says what a person looks at.
 
-use crate::core::{State, views};
+use crate::core::{self, KnownProposal, State, views};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
 use fettle_model::freeze::Standing;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId};
+use fettle_model::id::{DrillId, HostId, ProposalId};
 use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    BreakerRow, CheckRow, DrillStageRow, DrillView, FreezeRow, FreezeStanding, IncidentRow, MAX_ROWS, PlaybookRow,
-    RunRow, RunState, ServiceRow,
+    ApprovalRow, BreakerRow, CheckRow, DrillStageRow, DrillView, FreezeRow, FreezeStanding, IncidentRow, MAX_ROWS,
+    PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ServiceRow,
 };
+
+/// Most proposals of one answer, the newest: each carries its plan, 100 steps of a line each at most.
+const MAX_PROPOSALS: usize = 100;
 
 /// A host's name; its id, should it be unknown.
 pub(super) fn host_name(state: &State, host: HostId) -> Option<HostName> {
@@ -165,4 +168,34 @@ pub(super) fn incidents(state: &State) -> Vec<IncidentRow> {
         })
     })
     .collect()
+}
+
+/// The newest proposals that are known.
+pub(super) fn proposals(state: &State) -> Vec<ProposalView> {
+    state.proposals().into_iter().take(MAX_PROPOSALS).filter_map(|known| proposal_view(state, known)).collect()
+}
+
+pub(super) fn proposal(state: &State, id: ProposalId) -> Option<ProposalView> {
+    proposal_view(state, state.proposal(id)?)
+}
+
+fn proposal_view(state: &State, known: &KnownProposal) -> Option<ProposalView> {
+    let approvals = known.approvals.iter().map(|(person, given)| ApprovalRow {
+        person: person.clone(),
+        position: given.stamp.position,
+        at: given.stamp.at,
+    });
+    Some(ProposalView {
+        proposal: known.proposal.clone(),
+        host: host_name(state, known.proposal.host)?,
+        position: known.made.position,
+        made_at: known.made.at,
+        approvals: approvals.collect(),
+        state: match &known.state {
+            core::ProposalState::Open if known.has_enough() => ProposalState::Approved,
+            core::ProposalState::Open => ProposalState::Waiting,
+            core::ProposalState::Granted { run } => ProposalState::Granted { run: *run },
+            core::ProposalState::Ended { because } => ProposalState::Ended { because: because.clone() },
+        },
+    })
 }

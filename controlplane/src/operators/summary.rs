@@ -7,9 +7,10 @@ use fettle_model::breaker::{BreakerEased, Easing};
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::HostId;
 use fettle_model::identity::HeldRole;
-use fettle_model::incident::IncidentCause;
+use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::proposal::{Approval, Proposal, Verdict};
 use fettle_model::record::{Author, Body};
 use fettle_model::refusal::Refusal;
 
@@ -50,6 +51,9 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PersonKeySet(set) => format!("a signing key of {} was registered by {}", set.person, set.by),
         Body::IdentityRegistered(it) => format!("{} is {} by {}", it.person, it.identity, it.by),
         Body::PersonLoggedIn(login) => format!("{} logged in as {}", login.person, login.identity),
+        Body::ProposalMade(proposal) => proposed(state, proposal),
+        Body::ApprovalGiven(given) => answered(given),
+        Body::ProposalEnded(ending) => format!("the proposal {} ended: {}", ending.proposal, ending.because.rule()),
         Body::TokenCreated(created) => match &created.host {
             Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
             None => format!("a token for {} by {}", created.environment, created.by),
@@ -121,14 +125,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
         },
         Body::EvidenceEarned(evidence) => format!("{} earned evidence for {}", evidence.playbook.name, evidence.class),
-        Body::IncidentOpened(incident) => {
-            let cause = match &incident.cause {
-                IncidentCause::AttemptsExhausted { attempts } => format!("{attempts} attempts did not help"),
-                IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
-                IncidentCause::Escalated { summary, .. } => summary.clone(),
-            };
-            format!("people are called for {}: {cause}", name(state, incident.host))
-        }
+        Body::IncidentOpened(incident) => called(state, incident),
         Body::ActionRefused(refused) => {
             format!("{} was refused {} on {}", refused.by, refused.action, refused.resource)
         }
@@ -137,6 +134,31 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} wishes a run for {} on {}", wished.by, wished.check, name(state, wished.host))
         }
     }
+}
+
+fn proposed(state: &State, proposal: &Proposal) -> String {
+    let waits_for = match proposal.required {
+        1 => "an approval".to_owned(),
+        several => format!("{several} approvals"),
+    };
+    let (playbook, host) = (&proposal.playbook.name, name(state, proposal.host));
+    format!("{playbook} for {} on {host} waits for {waits_for}", proposal.check)
+}
+
+fn answered(given: &Approval) -> String {
+    match &given.verdict {
+        Verdict::Approve => format!("approves the proposal {}", given.proposal),
+        Verdict::Reject { why } => format!("rejects the proposal {}: {why}", given.proposal),
+    }
+}
+
+fn called(state: &State, incident: &IncidentOpened) -> String {
+    let cause = match &incident.cause {
+        IncidentCause::AttemptsExhausted { attempts } => format!("{attempts} attempts did not help"),
+        IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
+        IncidentCause::Escalated { summary, .. } => summary.clone(),
+    };
+    format!("people are called for {}: {cause}", name(state, incident.host))
 }
 
 fn list(names: &[&str]) -> String {

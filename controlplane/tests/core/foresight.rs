@@ -16,7 +16,8 @@ use fettle_model::withheld::Hindrance;
 fn wonder(world: &World, playbook: &str, after: Option<&str>, hosts: usize) -> Foreseen {
     let (playbook, service): (PlaybookName, ServiceName) = (playbook.parse().expect("a name"), web().service);
     let after: Option<HostName> = after.map(|after| after.parse().expect("a name"));
-    let wondering = Wondering { playbook: &playbook, service: &service, after: after.as_ref(), hosts };
+    let wondering =
+        Wondering { playbook: &playbook, service: &service, after: after.as_ref(), hosts, policies: world.policies };
     world.core.foresee(world.now, &|_| Authorisation::Allowed, &wondering).expect("the service is configured")
 }
 
@@ -85,7 +86,8 @@ fn a_playbook_that_nothing_binds_is_told_for_every_host_and_cedar_is_asked() {
     assert_eq!(foreseen.rows.len(), 5, "three in production, two in staging");
     assert!(foreseen.rows.iter().all(|row| row.before == [Before::NoRemediation] && row.answer.is_none()));
     let (playbook, service) = ("restart-service".parse().expect("a name"), web().service);
-    let wondering = Wondering { playbook: &playbook, service: &service, after: None, hosts: 1 };
+    let wondering =
+        Wondering { playbook: &playbook, service: &service, after: None, hosts: 1, policies: world.policies };
     let denied = || Authorisation::Denied { policies: vec!["no".to_owned()] };
     let rows = world.core.foresee(world.now, &|_| denied(), &wondering).expect("configured").rows;
     assert!(rows[0].reasons.contains(&Reason::NotAuthorised { policies: vec!["no".to_owned()] }), "{rows:?}");

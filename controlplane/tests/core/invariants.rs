@@ -57,6 +57,7 @@ fn guards() -> impl Strategy<Value = Guard> {
             failure_window: Duration::from_mins(30),
             max_per_window: permits,
             max_irreversible: grave,
+            approvals: 1,
             window: Duration::from_mins(20),
         },
     )

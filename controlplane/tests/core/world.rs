@@ -17,7 +17,7 @@ use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
 };
-use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, RequestId, RunId, TokenId};
+use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, ProposalId, RequestId, RunId, TokenId};
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Manifest;
 use fettle_model::record::{Author, Body, LogOpened, PermitRejected, PlaybookAdmitted, Record};
@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
+    /// What the policies hash to.
+    pub(crate) policies: DocumentDigest,
     minted: u128,
     agents: BTreeMap<HostId, Agent>,
 }
@@ -122,6 +124,7 @@ impl World {
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
+            policies: DocumentDigest::of(b"policies"),
             minted: 0,
             agents: BTreeMap::new(),
         };
@@ -169,8 +172,8 @@ impl World {
     pub(crate) fn tick(&mut self) {
         loop {
             let incident = IncidentId::from_uuid(self.mint());
-            let senses = self.senses.clone();
-            if self.run(&Command::Tick { incident, senses }) == Outcome::Unchanged {
+            let (senses, policies) = (self.senses.clone(), self.policies);
+            if self.run(&Command::Tick { incident, senses, policies }) == Outcome::Unchanged {
                 return;
             }
         }
@@ -197,6 +200,10 @@ impl World {
                 Append::Own(body) => Record { author: Author::ControlPlane, at: self.now.wall, body },
                 Append::AgentEnvelope => {
                     let Command::AgentRecord(given) = command else { unreachable!("no envelope was sent") };
+                    given.record.clone()
+                }
+                Append::PersonEnvelope => {
+                    let Command::Approval(given) = command else { unreachable!("no approval was sent") };
                     given.record.clone()
                 }
             };
@@ -303,9 +310,14 @@ impl World {
         let sequence = agent.sequence.next();
         let author = Author::Agent { host, sequence, previous: agent.previous };
         let record = Record { author, at: self.now.wall, body };
-        let fresh = Fresh { permit: PermitId::from_uuid(self.mint()), incident: IncidentId::from_uuid(self.mint()) };
+        let fresh = Fresh {
+            permit: PermitId::from_uuid(self.mint()),
+            incident: IncidentId::from_uuid(self.mint()),
+            proposal: ProposalId::from_uuid(self.mint()),
+        };
         let envelope = envelope_of(&record, 0);
-        AgentRecord { host, record, envelope, fresh, authorised: Some(Authorisation::Allowed) }
+        let policies = self.policies;
+        AgentRecord { host, record, envelope, fresh, authorised: Some(Authorisation::Allowed), policies }
     }
 
     pub(crate) fn send(&mut self, given: &AgentRecord) -> Outcome {

@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod approvals;
 mod console;
 mod enrolment;
 mod export;

@@ -4,7 +4,7 @@
 use super::freezes::RawFreeze;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
-use crate::guard::{Amount, Guard, MAX_PER_WINDOW, MAX_WINDOW};
+use crate::guard::{Amount, Guard, MAX_APPROVALS, MAX_PER_WINDOW, MAX_WINDOW};
 use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
 use crate::remediation::Mode;
 use crate::service::Tier;
@@ -154,6 +154,7 @@ pub(super) struct RawGuard {
     max_per_window: Option<Spanned<u32>>,
     max_irreversible: Option<Spanned<u32>>,
     window: Option<Spanned<HumanDuration>>,
+    approvals: Option<Spanned<u32>>,
 }
 
 impl From<RawGuard> for Guard {
@@ -169,6 +170,7 @@ impl From<RawGuard> for Guard {
             max_per_window,
             max_irreversible,
             window,
+            approvals,
         } = raw;
         let default = Self::default();
         Self {
@@ -182,6 +184,7 @@ impl From<RawGuard> for Guard {
             max_per_window: max_per_window.map_or(default.max_per_window, Spanned::into_inner),
             max_irreversible: max_irreversible.map_or(default.max_irreversible, Spanned::into_inner),
             window: window.map_or(default.window, |d| d.into_inner().0),
+            approvals: approvals.map_or(default.approvals, Spanned::into_inner),
         }
     }
 }
@@ -197,6 +200,13 @@ impl RawGuard {
                     "write a smaller number: so many permits are not remembered",
                 );
             }
+        }
+        if let Some(count) = self.approvals.as_ref().filter(|count| !(1..=MAX_APPROVALS).contains(count.get_ref())) {
+            complaints.at(
+                count.span(),
+                format!("approvals is {}, not 1 to {MAX_APPROVALS}", count.get_ref()),
+                "write how many people must approve a run in mode approve",
+            );
         }
         if let Some(window) = self.window.as_ref().filter(|window| {
             let window = window.get_ref().0;

@@ -169,6 +169,8 @@ fn a_budget_beyond_what_is_remembered_is_refused() {
     for (written, complaint) in [
         ("max-per-window = 10001", "web.toml:20: max-per-window is 10001, more than 10000"),
         ("max-irreversible = 10001", "web.toml:20: max-irreversible is 10001, more than 10000"),
+        ("approvals = 0", "web.toml:20: approvals is 0, not 1 to 8"),
+        ("approvals = 9", "web.toml:20: approvals is 9, not 1 to 8"),
         ("window = \"25h\"", "web.toml:20: window is not above 0 and at most 24h"),
         ("window = \"0s\"", "web.toml:20: window is not above 0 and at most 24h"),
     ] {
@@ -235,7 +237,7 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         ("[[service]]", 5),
         ("[[service.check]]", 20),
         ("[[remediation]]", 7),
-        ("[remediation.guard]", 10),
+        ("[remediation.guard]", 11),
         ("[breakers]", 10),
         ("[[freeze]]", 6),
         ("[[freeze.window]]", 3),

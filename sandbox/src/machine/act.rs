@@ -3,7 +3,7 @@
 
 use super::course::Turn;
 use super::event::{Action, Now};
-use super::{Broken, MAX_CALLS, MAX_CHANGING_CALLS, Machine, State, What};
+use super::{Broken, MAX_CALLS, MAX_CHANGING_CALLS, Machine, State, What, approved};
 use crate::call::{ActError, Call, ClockCall, Effect, Reply};
 use crate::execution::Stop;
 use crate::journal::{Asked, Deed, Entry, Halt, Next, must_be_looked_at, refusal_in_words};
@@ -123,6 +123,9 @@ impl<D: Deed> Machine<D> {
         let denied = |why: &str| ActError::Denied(why.to_owned());
         let remedy = self.charter.remedy().ok_or_else(|| denied("no playbook runs here"))?;
         remedy.authority.act(call, action, self.replay.effects())?;
+        if let Some(steps) = &remedy.approved {
+            approved::leaves(steps, self.replay.entries(), call, action)?;
+        }
         let deed = D::of(call).ok_or_else(|| denied("this host has no such action"))?;
         if must_be_looked_at(self.replay.entries(), deed.label()) {
             return Err(denied("what came of an earlier step cannot be told: look first"));

@@ -6,6 +6,7 @@ use fettle_model::evidence::Fault;
 use fettle_model::name::Label;
 use fettle_model::permit::{Permit, Purpose, Target, UNDO_WITHIN};
 use fettle_model::playbook::{Manifest, UndoPolicy};
+use fettle_model::run::PlannedStep;
 use fettle_model::time::BootInstant;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(super) struct Remedy {
     /// What happens to reversible steps.
     pub(super) undo: UndoPolicy,
     pub(super) authority: Authority,
+    /// The changing calls that people approved; `None` where nobody had to.
+    pub(super) approved: Option<Vec<PlannedStep>>,
 }
 
 /// How the check must stand before a run's first effect.
@@ -95,6 +98,7 @@ impl Charter {
                     duration: manifest.limits.duration.0,
                     undo: manifest.on_failure.undo,
                     authority: Authority::new(manifest, &permit.targets, permit.actions),
+                    approved: permit.approved.as_ref().map(|approved| approved.steps.clone()),
                 }))
             }
         };

@@ -1,5 +1,6 @@
 //! Tests of the machine, event by event; what holds whatever happens is in [`interleavings`].
 
+mod approved;
 mod interleavings;
 mod repetition;
 

@@ -419,6 +419,7 @@ fn permit(scenario: &Scenario, manifest: &Manifest) -> Result<Permit, InvalidNam
         targets,
         actions: manifest.limits.actions,
         drill: None,
+        approved: None,
         grounds: Vec::new(),
     })
 }

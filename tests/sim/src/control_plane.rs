@@ -18,7 +18,7 @@ use fettle_controlplane::journal::{AppendError, Journal, Row};
 use fettle_controlplane::leader::read_state;
 use fettle_model::breaker::Scope;
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
-use fettle_model::id::{IncidentId, PermitId, RequestId};
+use fettle_model::id::{IncidentId, PermitId, ProposalId, RequestId};
 use fettle_model::record::{Author, Body, Kind, Record};
 use std::path::Path;
 use std::sync::Arc;
@@ -122,6 +122,7 @@ impl Process {
         for append in append {
             let signed = match append {
                 Append::AgentEnvelope => agents.take().context("an agent's record")?,
+                Append::PersonEnvelope => bail!("nobody approves here"),
                 Append::Own(body) => {
                     let record = Record { author: Author::ControlPlane, at: now.wall, body };
                     SignedRecord::seal(record, &fixture::permit_key())?
@@ -176,7 +177,11 @@ impl Process {
     }
 
     fn record(&mut self, scene: &mut Scene, host: usize, signed: SignedRecord) -> anyhow::Result<Result<(), Deposed>> {
-        let fresh = Fresh { permit: PermitId::from_uuid(scene.mint()), incident: IncidentId::from_uuid(scene.mint()) };
+        let fresh = Fresh {
+            permit: PermitId::from_uuid(scene.mint()),
+            incident: IncidentId::from_uuid(scene.mint()),
+            proposal: ProposalId::from_uuid(scene.mint()),
+        };
         let Author::Agent { sequence, .. } = signed.record().author else { bail!("an agent's record") };
         let command = Command::AgentRecord(Box::new(AgentRecord {
             host: fixture::host_id(host),
@@ -184,6 +189,7 @@ impl Process {
             envelope: signed.envelope().digest(),
             fresh,
             authorised: Some(Authorisation::Allowed),
+            policies: fixture::policies(),
         }));
         let outcome = match self.decide(scene, &command, Some(signed))? {
             Ok((outcome, _)) => outcome,
@@ -247,7 +253,7 @@ impl Process {
     pub(crate) fn tick(&mut self, scene: &mut Scene) -> anyhow::Result<Result<(), Deposed>> {
         for _ in 0..MAX_TICKS {
             let incident = IncidentId::from_uuid(scene.mint());
-            let command = Command::Tick { incident, senses: Senses::default() };
+            let command = Command::Tick { incident, senses: Senses::default(), policies: fixture::policies() };
             match self.decide(scene, &command, None)? {
                 Ok((_, 0)) => break,
                 Ok(_) => {}

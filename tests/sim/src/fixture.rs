@@ -6,7 +6,7 @@ use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Check, CheckRef, HostValue, Probe};
 use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::ConfigurationGeneration;
-use fettle_model::digest::{KeyId, PlaybookDigest};
+use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, ProvedGrant};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
@@ -99,6 +99,11 @@ pub(crate) fn record_key(host: usize) -> SigningKey {
     SigningKey::from_seed(&seed)
 }
 
+/// What the policies hash to: they do not change.
+pub(crate) fn policies() -> DocumentDigest {
+    DocumentDigest::of(b"policies")
+}
+
 /// The key with which the control plane signs its records.
 pub(crate) fn permit_key() -> SigningKey {
     SigningKey::from_seed(&[9; 32])
@@ -170,6 +175,7 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
         max_per_window: MAX_PER_WINDOW,
         max_irreversible: MAX_PER_WINDOW,
         window: WINDOW,
+        approvals: 1,
     };
     let remediation = Remediation {
         name: name("restart-web")?,

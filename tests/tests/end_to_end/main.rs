@@ -1,6 +1,7 @@
 //! End to end: the built programs as processes, on loopback and on throw-away hosts.
 
 mod agent_crashes;
+mod approving;
 mod configuration;
 mod control_plane_crashes;
 mod healing;

@@ -11,9 +11,9 @@ use fettle_controlplane::core::{
 use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration};
-use fettle_model::digest::EnvelopeDigest;
+use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, ProvedGrant};
-use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, RunId, TokenId};
+use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, ProposalId, RunId, TokenId};
 use fettle_model::permit::{Permit, PermittedTarget};
 use fettle_model::record::{Author, Body, ConfigurationSet, HostEnrolled, Record};
 use fettle_model::remediation::Parameters;
@@ -197,7 +197,11 @@ impl Play {
 
     /// The agent's next record, in its chain.
     fn compose(&mut self, index: usize, body: Body) -> anyhow::Result<Command> {
-        let (permit, incident) = (PermitId::from_uuid(self.mint()), IncidentId::from_uuid(self.mint()));
+        let fresh = Fresh {
+            permit: PermitId::from_uuid(self.mint()),
+            incident: IncidentId::from_uuid(self.mint()),
+            proposal: ProposalId::from_uuid(self.mint()),
+        };
         let mut digest = [0; 32];
         digest[..16].copy_from_slice(&self.minted.to_be_bytes());
         let envelope = EnvelopeDigest::from_bytes(digest);
@@ -209,8 +213,9 @@ impl Play {
             host: chain.host,
             record: Record { author, at: self.now.wall, body },
             envelope,
-            fresh: Fresh { permit, incident },
+            fresh,
             authorised: Some(Authorisation::Allowed),
+            policies: DocumentDigest::from_bytes([0; 32]),
         })))
     }
 
@@ -221,6 +226,7 @@ impl Play {
         let mut own = Vec::new();
         for append in append {
             match append {
+                Append::PersonEnvelope => bail!("no person speaks here"),
                 Append::AgentEnvelope => self.apply(&given.record, given.envelope)?,
                 Append::Own(body) => {
                     let record = Record { author: Author::ControlPlane, at: self.now.wall, body };

@@ -3,7 +3,7 @@
 //! Transitions, recoveries and reports always pass: no breaker or stop order holds back what an agent
 //! says. Only a record that does not continue its chain, or is not the agent's to write, is refused.
 
-use super::{Append, Decision, Outcome, endings};
+use super::{Append, Decision, Outcome, endings, proposals};
 use crate::core::authorisation::Authorisation;
 use crate::core::drills;
 use crate::core::governor::{Case, Verdict, judge};
@@ -13,9 +13,9 @@ use crate::core::reclaim::Reclaims;
 use crate::core::said::Said;
 use crate::core::state::State;
 use fettle_model::counter::{AgentSequence, LogPosition};
-use fettle_model::digest::EnvelopeDigest;
+use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::host::HostState;
-use fettle_model::id::{HostId, IncidentId, PermitId, RunId};
+use fettle_model::id::{HostId, IncidentId, PermitId, ProposalId, RunId};
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::{Author, Body, HostStateSet, Kind, Record};
 
@@ -33,6 +33,8 @@ pub struct AgentRecord {
     /// What Cedar says of [`crate::core::facts_for_authorisation`], for a permit request. A request
     /// without it is refused as not authorised.
     pub authorised: Option<Authorisation>,
+    /// SHA-256 over the policies that said so.
+    pub policies: DocumentDigest,
 }
 
 /// Ids that the rim has minted for one command. Those that are not used are forgotten.
@@ -42,6 +44,8 @@ pub struct Fresh {
     pub permit: PermitId,
     /// For an incident.
     pub incident: IncidentId,
+    /// For a proposal.
+    pub proposal: ProposalId,
 }
 
 /// Why an agent's record is not taken.
@@ -163,8 +167,9 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
         }
         Said::Saw(transition) => (drills::after_transition(state, host.id, transition, position), Outcome::Done),
         Said::Withheld(withheld) => (drills::after_withheld(state, host.id, withheld), Outcome::Done),
+        Said::Planned(plan) => (proposals::after_plan(state, now, host, plan, given), Outcome::Done),
         // Noted by `State::apply`; nothing follows from them.
-        Said::Described(_) | Said::Planned(_) | Said::SawFork => (Vec::new(), Outcome::Done),
+        Said::Described(_) | Said::SawFork => (Vec::new(), Outcome::Done),
     };
     let append = std::iter::once(Append::AgentEnvelope).chain(follows.into_iter().map(Append::Own)).collect();
     Decision { append, outcome }
@@ -190,6 +195,7 @@ fn asked(
         request,
         authorised: given.authorised.as_ref().unwrap_or(&denied),
         permit: given.fresh.permit,
+        policies: &given.policies,
     };
     // The request itself is appended first.
     let answer = LogPosition(state.next_position().0 + 1);
@@ -197,7 +203,8 @@ fn asked(
         Verdict::Granted(permit) => vec![Body::PermitGranted(permit)],
         Verdict::Refused(refusal) => {
             let incident = endings::of_refusal(state, &refusal, given.fresh.incident);
-            std::iter::once(Body::PermitRefused(refusal)).chain(incident).collect()
+            let ended = proposals::after_request(state, request);
+            std::iter::once(Body::PermitRefused(refusal)).chain(incident).chain(ended).collect()
         }
     };
     (bodies, Outcome::Answered { answer })

@@ -4,9 +4,11 @@
 //! that an agent's record and everything that follows from it are in the log together or not at all.
 
 pub(in crate::core) mod agent;
+pub(in crate::core) mod approvals;
 pub(in crate::core) mod endings;
 pub(in crate::core) mod enrolment;
 pub(in crate::core) mod people;
+mod proposals;
 mod tick;
 
 use super::authorisation::{Authorisation, AuthorisationFacts};
@@ -17,8 +19,10 @@ use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
 use agent::{AgentRecord, RecordRefusal};
+use approvals::GiveApproval;
 use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, RotateCertificate};
 use fettle_model::counter::LogPosition;
+use fettle_model::digest::DocumentDigest;
 use fettle_model::id::IncidentId;
 use fettle_model::identity::Role;
 use fettle_model::name::PersonName;
@@ -40,6 +44,8 @@ pub enum Command {
     DeadCertificate(DeadCertificate),
     /// Do what a person asks.
     Person(Box<PersonCommand>),
+    /// Take a person's signed yes or no in.
+    Approval(Box<GiveApproval>),
     /// Record that a person got a certificate at the control plane's own console. Whoever is there holds the
     /// authority's key, so there is nothing to decide; the log must say that it happened.
     CertifiedAtConsole {
@@ -50,13 +56,15 @@ pub enum Command {
     },
     /// Record that a person was refused a question, which needs no decision here: Cedar has answered.
     Refuse(ActionRefused),
-    /// Look whether a time has come: a lost run's slot, a drill's deadline. One thing per command;
+    /// Look whether a time has come: a lost run's slot, a drill's deadline, a proposal that does not stand any more. One thing per command;
     /// the rim repeats it, with a new id, until nothing is appended.
     Tick {
         /// For the incident that a lost run opens.
         incident: IncidentId,
         /// What the log does not say.
         senses: Senses,
+        /// SHA-256 over the policies by which is decided.
+        policies: DocumentDigest,
     },
 }
 
@@ -72,6 +80,8 @@ pub struct Initialise {
 /// One record to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Append {
+    /// The envelope that the person sent, byte for byte.
+    PersonEnvelope,
     /// The envelope that the agent sent, byte for byte.
     AgentEnvelope,
     /// A record of the control plane with this body, to be signed by its permit key.
@@ -142,7 +152,8 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
             Decision::own(people::certified(state, person, certificate).into_iter().collect())
         }
         Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
-        Command::Tick { incident, senses } => tick::decide(state, reclaims, now, *incident, senses),
+        Command::Approval(given) => approvals::decide(state, now, given),
+        Command::Tick { incident, senses, policies } => tick::decide(state, reclaims, now, *incident, senses, policies),
     }
 }
 
@@ -218,6 +229,9 @@ impl Core {
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)
+            | Body::ProposalMade(_)
+            | Body::ApprovalGiven(_)
+            | Body::ProposalEnded(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

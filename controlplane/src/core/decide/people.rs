@@ -17,7 +17,7 @@ mod revocation;
 mod roles;
 mod tokens;
 
-pub use refusal::PersonRefusal;
+pub use refusal::{Involvement, PersonRefusal};
 pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};
 pub(super) use roles::certified;
 pub use tokens::{MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY};

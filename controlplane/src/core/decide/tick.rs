@@ -1,21 +1,34 @@
-//! What comes due by time alone: lost runs, drills' deadlines, and what the fleet's condition asks of the breakers.
+//! What comes due by time alone, or because something else changed: lost runs, drills' deadlines, proposals, and what
+//! the fleet's condition asks of the breakers.
 
-use super::{Decision, Outcome, endings};
+use super::{Decision, Outcome, endings, proposals};
 use crate::core::conditions::{self, Senses};
 use crate::core::drills;
 use crate::core::now::Now;
 use crate::core::reclaim::Reclaims;
 use crate::core::state::State;
+use fettle_model::digest::DocumentDigest;
 use fettle_model::id::IncidentId;
 
 /// One thing that is due. One at a time, so that each is decided with the consequences of the one before.
-pub(super) fn decide(state: &State, reclaims: &Reclaims, now: Now, incident: IncidentId, senses: &Senses) -> Decision {
+pub(super) fn decide(
+    state: &State,
+    reclaims: &Reclaims,
+    now: Now,
+    incident: IncidentId,
+    senses: &Senses,
+    policies: &DocumentDigest,
+) -> Decision {
     let lost = reclaims
         .due(now)
         .and_then(|permit| state.runs.permit(permit))
         .filter(|run| state.runs.open(run.permit.permit, run.permit.host).is_some());
     if let Some(run) = lost {
         return Decision::own(endings::of_loss(state, now, run, incident));
+    }
+    let fallen = proposals::fallen(state, now, policies);
+    if !fallen.is_empty() {
+        return Decision::own(fallen);
     }
     let overdue = drills::overdue(state, now.wall);
     if !overdue.is_empty() {

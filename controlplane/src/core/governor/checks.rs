@@ -2,7 +2,7 @@
 
 use super::Case;
 use crate::core::attempts::Fingerprint;
-use crate::core::authorisation::Authorisation;
+use crate::core::authorisation::{Authorisation, FLOOR_APPROVED};
 use crate::core::budgets::Counted;
 use crate::core::groups::Group;
 use crate::core::ramps::Step;
@@ -12,7 +12,7 @@ use fettle_model::guard::Guard;
 use fettle_model::name::ServiceName;
 use fettle_model::playbook::Reversibility;
 use fettle_model::refusal::Reason;
-use fettle_model::remediation::Remediation;
+use fettle_model::remediation::{Mode, Remediation};
 
 /// The host may act, holds no permit and knows the configuration.
 pub(super) fn host(case: &Case<'_>, reasons: &mut Vec<Reason>) {
@@ -136,10 +136,16 @@ pub(super) fn ramp(case: &Case<'_>, remediation: &Remediation, reasons: &mut Vec
     }
 }
 
+fn waits_for_people(reasons: &[Reason]) -> bool {
+    reasons.iter().any(|reason| matches!(reason, Reason::Mode { mode: Mode::Approve, .. }))
+}
+
 /// What Cedar said.
 pub(super) fn authorised(case: &Case<'_>, reasons: &mut Vec<Reason>) {
     match case.authorised {
         Authorisation::Allowed => {}
+        // That people have not said yes is a reason of its own already.
+        Authorisation::Denied { policies } if policies == &[FLOOR_APPROVED] && waits_for_people(reasons) => {}
         Authorisation::Denied { policies } => reasons.push(Reason::NotAuthorised { policies: policies.clone() }),
     }
 }

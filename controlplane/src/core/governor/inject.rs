@@ -132,6 +132,7 @@ fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Perm
         }],
         actions: 1,
         drill: Some(running.drill.drill),
+        approved: None,
         grounds,
     }
 }

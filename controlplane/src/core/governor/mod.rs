@@ -3,6 +3,7 @@
 //! All rules are asked, and every reason that holds goes into the refusal, so that a person sees at once
 //! everything that must change. A permit is built only where no reason holds.
 
+mod approvals;
 mod checks;
 mod inject;
 mod remediate;
@@ -15,6 +16,7 @@ use super::hosts::Host;
 use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
+use fettle_model::digest::DocumentDigest;
 use fettle_model::id::PermitId;
 use fettle_model::permit::{Permit, PermitRequest, Purpose};
 use fettle_model::refusal::{Reason, Refusal};
@@ -44,6 +46,7 @@ pub(in crate::core) struct Case<'a> {
     pub(in crate::core) request: &'a PermitRequest,
     pub(in crate::core) authorised: &'a Authorisation,
     pub(in crate::core) permit: PermitId,
+    pub(in crate::core) policies: &'a DocumentDigest,
 }
 
 /// What the governor says.

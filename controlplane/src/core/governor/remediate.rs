@@ -1,7 +1,7 @@
 //! Permits that answer a fault, a drill's injected fault included.
 
 use super::switches::{Probing, switches};
-use super::{Case, EFFECT_WITHIN, LEASE, checks, targets};
+use super::{Case, EFFECT_WITHIN, LEASE, approvals, checks, targets};
 use crate::core::drills::RunningDrill;
 use crate::core::playbooks::{Admitted, Needed, Proof};
 use fettle_model::check::CheckRef;
@@ -61,10 +61,15 @@ pub(super) fn judge(
     if playbook.is_none() && case.request.targets.is_empty() {
         reasons.push(Reason::Unbound { label: None });
     }
+    let mut approved = None;
     if let Some(remediation) = remediation {
         match remediation.mode_in(&case.host.environment) {
             Mode::Auto => {}
-            mode @ (Mode::Observe | Mode::Approve) => reasons.push(Reason::Mode { mode, proposal: None }),
+            mode @ Mode::Observe => reasons.push(Reason::Mode { mode, proposal: None }),
+            mode @ Mode::Approve => match approvals::approved(case, check, bound.as_deref()) {
+                Ok(plan) => approved = Some(plan),
+                Err(proposal) => reasons.push(Reason::Mode { mode, proposal }),
+            },
         }
         checks::attempts(case, check, &remediation.guard, &mut reasons);
         let minimum_of = if drill.is_some() { checks::MinimumOf::Others } else { checks::MinimumOf::Group };
@@ -82,7 +87,7 @@ pub(super) fn judge(
     checks::authorised(case, &mut reasons);
     match (remediation, playbook, warrant, bound) {
         (Some(remediation), Some(playbook), Some(warrant), Some(bound)) if reasons.is_empty() => {
-            Ok(permit(case, check, remediation, playbook, &warrant, bound))
+            Ok(Permit { approved, ..permit(case, check, remediation, playbook, &warrant, bound) })
         }
         // Each of the four is missing only together with its reason, pushed above.
         (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => Err(reasons),
@@ -173,6 +178,7 @@ pub(super) fn permit(
         targets,
         actions: limits.actions,
         drill,
+        approved: None,
         grounds,
     }
 }

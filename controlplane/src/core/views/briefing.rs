@@ -134,6 +134,9 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::PersonKeySet
         | Kind::IdentityRegistered
         | Kind::PersonLoggedIn
+        | Kind::ProposalMade
+        | Kind::ApprovalGiven
+        | Kind::ProposalEnded
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

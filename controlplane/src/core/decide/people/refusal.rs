@@ -9,13 +9,45 @@ use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
 use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
-use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
+use fettle_model::proposal::EndedBecause;
 use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::time::{HumanDuration, UnixMillis};
 use std::time::Duration;
+
+/// What a person has to do with what they would approve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Involvement {
+    /// They wished for the run.
+    Wished,
+    /// They admitted this version of the playbook.
+    Admitted,
+    /// They wrote the standing configuration of the remediation.
+    Configured,
+}
+
+impl Involvement {
+    /// The rule's name, as the record of a refusal has it.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Wished => "nobody-approves-what-they-wished-for",
+            Self::Admitted => "nobody-approves-a-playbook-that-they-admitted",
+            Self::Configured => "nobody-approves-what-they-configured",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Wished => "wished for the run",
+            Self::Admitted => "admitted this version of the playbook",
+            Self::Configured => "wrote the remediation's configuration",
+        }
+    }
+}
 
 /// Why a person is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +101,54 @@ pub enum PersonRefusal {
     TokenAge {
         /// When, on the provider's clock.
         issued_at: UnixMillis,
+    },
+    /// They have no key to sign with.
+    #[error("{0} has no signing key")]
+    NoSigningKey(PersonName),
+    /// Somebody else signed it, or they signed with a key that does not stand for them any more.
+    #[error("the approval is not signed by the key that stands for {0}")]
+    OtherSigningKey(PersonName),
+    /// What they signed is no yes or no of theirs.
+    #[error("what was signed is no approval by {0}")]
+    NoApproval(PersonName),
+    /// No such proposal is known.
+    #[error("no proposal {0} is known")]
+    UnknownProposal(ProposalId),
+    /// It ended.
+    #[error("the proposal {proposal} has ended: {}", .because.rule())]
+    ProposalOver {
+        /// Which.
+        proposal: ProposalId,
+        /// Why.
+        because: EndedBecause,
+    },
+    /// A permit used it up.
+    #[error("the proposal {proposal} was approved, and run {run} was permitted")]
+    ProposalGranted {
+        /// Which.
+        proposal: ProposalId,
+        /// The run.
+        run: RunId,
+    },
+    /// The hash that was signed is that of something else.
+    #[error("what was signed is not what the proposal {proposal} asks for")]
+    OtherRequest {
+        /// Which.
+        proposal: ProposalId,
+    },
+    /// A yes to one's own work. This refusal is a record.
+    #[error("{by} may not approve it: they {}", .because.words())]
+    NotIndependent {
+        /// Who.
+        by: PersonName,
+        /// What they did.
+        because: Involvement,
+    },
+    /// One person counts once.
+    #[error("{by} has approved it already")]
+    ApprovedAlready {
+        /// Who.
+        by: PersonName,
     },
     /// The person has no role and was never revoked.
     #[error("the log knows no person {0} with a role")]

@@ -1,0 +1,135 @@
+//! How a run's life changes the state: granted, ended, given up, rejected. Called by [`State`]'s folds alone.
+
+use super::State;
+use crate::core::attempts::Fingerprint;
+use crate::core::entry::Stamp;
+use crate::core::reclaim;
+use crate::core::runs::{Run, RunState, Runs, ends_permit};
+use fettle_model::id::{HostId, PermitId};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::playbook::{Manifest, Reversibility};
+use fettle_model::run::{Ending, RunRecord};
+
+impl State {
+    pub(super) fn grant(&mut self, permit: &Permit, stamp: Stamp) {
+        let Some(host) = self.hosts.get_mut(&permit.host) else { return };
+        host.fence = host.fence.max(permit.fence);
+        let environment = host.environment.clone();
+        let (check, version) = match &permit.purpose {
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+                (check.clone(), permit.playbook.clone())
+            }
+            Purpose::InjectFault { drill, .. } => match self.drills.get(*drill) {
+                Some(running) => (running.check(), Some(running.drill.playbook.clone())),
+                None => return,
+            },
+        };
+        let Some(version) = version else { return };
+        let manifest = permit
+            .playbook
+            .as_ref()
+            .and_then(|version| self.playbooks.get(&version.digest))
+            .map(|admitted| &admitted.admission.manifest);
+        let run = Run {
+            granted: stamp,
+            environment,
+            service: check.service.clone(),
+            playbook: version.name,
+            hold: reclaim::hold(permit, manifest),
+            state: RunState::InFlight,
+            permit: permit.clone(),
+            check,
+        };
+        self.answers.granted(permit, stamp);
+        self.drills.on_granted(&run);
+        self.breakers.on_granted(&run);
+        if let Purpose::Remediate { check, .. } = &permit.purpose {
+            self.proposals.grant(permit, check);
+            let of = Fingerprint { host: permit.host, check: check.clone() };
+            self.attempts.reserve(&of);
+            if permit.drill.is_none() {
+                self.attempts.fixes(&of, None);
+            }
+        }
+        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
+        self.budgets.spend(&run, reversibility, stamp);
+        if let Some(remediation) = run.remediation() {
+            // One that was taken out of the configuration since is not granted.
+            let quiet = self.configuration.remediation(remediation).map(|known| known.guard.healthy_for);
+            self.ramps.granted(remediation, &run.environment, quiet.unwrap_or_default(), stamp.at);
+        }
+        self.tallies.granted(&run);
+        self.change_hands(permit.host, |runs| runs.grant(run));
+    }
+
+    /// Changes which permits are in flight on a host, and what its groups add up to with it.
+    fn change_hands(&mut self, host: HostId, change: impl FnOnce(&mut Runs)) {
+        let before = self.hands(host);
+        change(&mut self.runs);
+        let after = self.hands(host);
+        if let Some(known) = self.hosts.get(&host) {
+            self.tallies.leave(known, before, &self.configuration);
+            self.tallies.join(known, after, &self.configuration);
+        }
+    }
+
+    /// Ends the permit's slot, whatever the end: frees a probe and starts the cooldown.
+    fn finish(&mut self, permit: PermitId, end: RunState, stamp: Stamp) {
+        let Some(run) = self.runs.permit(permit) else { return };
+        if let Purpose::Remediate { check, .. } = &run.permit.purpose {
+            let of = Fingerprint { host: run.permit.host, check: check.clone() };
+            self.attempts.ended(&of, stamp.at);
+            if run.permit.drill.is_none() {
+                self.attempts.fixes(&of, Some(stamp.at));
+            }
+        }
+        self.breakers.on_finished(permit);
+        if let Some(remediation) = run.remediation() {
+            let ending = match &end {
+                RunState::Ended { ending, .. } => Some(*ending),
+                RunState::Unresolved { .. } => Some(Ending::InDoubt),
+                RunState::Rejected { .. } | RunState::InFlight => None,
+            };
+            self.ramps.ended(remediation, &run.environment, ending, stamp.at);
+        }
+        let host = run.permit.host;
+        self.tallies.finished(run);
+        self.change_hands(host, |runs| runs.finish(permit, end));
+    }
+
+    pub(super) fn end_run(&mut self, host: HostId, ended: &RunRecord, stamp: Stamp) {
+        let Some(run) = self.runs.permit(ended.permit).filter(|run| run.permit.host == host) else { return };
+        let end = RunState::Ended {
+            stamp,
+            ending: ended.ending,
+            summary: ended.summary.clone(),
+            steps: u32::try_from(ended.steps.len()).unwrap_or(u32::MAX),
+            started_at: ended.started_at,
+            ended_at: ended.ended_at,
+        };
+        match run.state {
+            RunState::InFlight => {
+                if ended.ending.counts_as_failure() {
+                    self.breakers.on_failure(run, stamp);
+                }
+                self.drills.on_run_ended(ended.permit, ended.ending, stamp);
+                self.finish(ended.permit, end, stamp);
+            }
+            // Late, after it was given up: the failure has been counted and the slot is free.
+            RunState::Unresolved { .. } => self.runs.finish(ended.permit, end),
+            RunState::Ended { .. } | RunState::Rejected { .. } => {}
+        }
+    }
+
+    pub(super) fn give_up(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
+        let Some(run) = self.runs.open(permit, host) else { return };
+        self.breakers.on_failure(run, stamp);
+        self.finish(permit, RunState::Unresolved { stamp }, stamp);
+    }
+
+    pub(super) fn reject(&mut self, permit: PermitId, host: HostId, because: &PermitRejection, stamp: Stamp) {
+        if ends_permit(because) && self.runs.open(permit, host).is_some() {
+            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
+        }
+    }
+}
