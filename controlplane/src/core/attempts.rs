@@ -30,8 +30,6 @@ pub struct Attempts {
     /// Permits granted. Counted at the grant, and never given back: neither a lost run nor one that
     /// did nothing returns its attempt.
     pub count: u32,
-    /// When the last run ended.
-    pub last_end: Option<UnixMillis>,
     pub(in crate::core) called: Called,
 }
 
@@ -47,7 +45,8 @@ pub(in crate::core) struct Fix {
 /// The attempts at all problems.
 ///
 /// A fix that brings another check of the host down has not solved a problem but moved it: both checks then share
-/// one problem and its attempts, so that two remediations cannot keep each other busy.
+/// one problem and its attempts, so that two remediations cannot keep each other busy. The cooldown stays each
+/// check's own: it gives a fix time to show, and the fix for the other check has not been tried.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::core) struct Ledger {
     /// By the check with which a problem began.
@@ -55,6 +54,8 @@ pub(in crate::core) struct Ledger {
     /// Checks whose problem began with another check of the host: always with one that has no entry here.
     moved: BTreeMap<Fingerprint, CheckRef>,
     fixes: BTreeMap<HostId, Fix>,
+    /// When the last run for a check ended.
+    ends: BTreeMap<Fingerprint, UnixMillis>,
 }
 
 impl Ledger {
@@ -82,7 +83,12 @@ impl Ledger {
     }
 
     pub(in crate::core) fn ended(&mut self, fingerprint: &Fingerprint, at: UnixMillis) {
-        self.change(fingerprint, |attempts| attempts.last_end = Some(at));
+        self.ends.insert(fingerprint.clone(), at);
+    }
+
+    /// When the last run for this check ended.
+    pub(in crate::core) fn last_end(&self, fingerprint: &Fingerprint) -> Option<UnixMillis> {
+        self.ends.get(fingerprint).copied()
     }
 
     pub(in crate::core) fn called(&mut self, fingerprint: &Fingerprint) {
@@ -102,8 +108,9 @@ impl Ledger {
     /// The check stayed healthy long enough: what comes now is a new problem. The cooldown goes on, and so does the
     /// old problem of checks that shared it.
     pub(in crate::core) fn new_problem(&mut self, fingerprint: &Fingerprint) {
-        let old = self.of(fingerprint);
-        if self.moved.remove(fingerprint).is_none() {
+        if self.moved.remove(fingerprint).is_none()
+            && let Some(old) = self.problems.remove(fingerprint)
+        {
             let mut shared = self.sharing(fingerprint).into_iter();
             if let Some(heir) = shared.next() {
                 self.moved.remove(&heir);
@@ -112,10 +119,6 @@ impl Ledger {
                 }
                 self.problems.insert(heir, old);
             }
-        }
-        if old != Attempts::default() {
-            let fresh = Attempts { count: 0, called: Called::NotYet, last_end: old.last_end };
-            self.problems.insert(fingerprint.clone(), fresh);
         }
     }
 
@@ -132,7 +135,6 @@ impl Ledger {
             let brought = self.problems.remove(to).unwrap_or_default();
             let attempts = self.problems.entry(root).or_default();
             attempts.count = attempts.count.saturating_add(brought.count);
-            attempts.last_end = attempts.last_end.max(brought.last_end);
             if brought.called == Called::Yes {
                 attempts.called = Called::Yes;
             }

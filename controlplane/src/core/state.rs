@@ -162,6 +162,11 @@ impl State {
         self.attempts.of(&Fingerprint { host, check: check.clone() })
     }
 
+    /// When the last run for a check on a host ended.
+    pub(in crate::core) fn last_end(&self, fingerprint: &Fingerprint) -> Option<UnixMillis> {
+        self.attempts.last_end(fingerprint)
+    }
+
     /// The check with which the present problem of this one began, where a fix for that brought this one down.
     #[must_use]
     pub fn began_with(&self, host: HostId, check: &CheckRef) -> Option<&CheckRef> {

@@ -20,6 +20,10 @@ fn queue() -> CheckRef {
 
 /// Hosts with two checks, each answered by a remediation of its own with three attempts.
 fn world() -> (World, HostId) {
+    world_with(Duration::ZERO)
+}
+
+fn world_with(cooldown: Duration) -> (World, HostId) {
     let (mut world, hosts) = World::proved(5);
     let mut both = service();
     let mut second = both.checks.first().expect("a check").clone();
@@ -32,7 +36,7 @@ fn world() -> (World, HostId) {
         playbook: version("restart-service", "1.0.0"),
         parameters: Parameters::default(),
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
-        guard: Guard { cooldown: Duration::ZERO, min_healthy: Amount::Count(0), max_failures: 100, ..Guard::default() },
+        guard: Guard { cooldown, min_healthy: Amount::Count(0), max_failures: 100, ..Guard::default() },
     };
     let remediations = vec![remediation(web(), "restart-web"), remediation(queue(), "restart-queue")];
     let replaces = world.core.state().configuration().generation();
@@ -83,6 +87,15 @@ fn two_fixes_that_bring_each_others_check_down_share_their_attempts() {
     let refusal = ask(&mut world, host, &queue()).expect_err("the attempts at this problem are used up");
     let expected = Reason::MaxAttempts { limit: 3, value: 3, began_with: Some(web()) };
     assert_eq!(refusal.reasons, [expected]);
+}
+
+#[test]
+fn the_fix_for_the_check_that_was_brought_down_does_not_wait_for_the_others_cooldown() {
+    let (mut world, host) = world_with(Duration::from_mins(5));
+    fixed(&mut world, host, &web());
+    world.check_becomes(host, &queue(), Status::Critical);
+    assert_eq!(attempts(&world, host, &queue()), 1, "it is the same problem");
+    ask(&mut world, host, &queue()).expect("its own fix has not been tried");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn attempts(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons
         let began_with = case.state.began_with(fingerprint.host, &fingerprint.check).cloned();
         reasons.push(Reason::MaxAttempts { limit: guard.max_attempts, value: attempts.count, began_with });
     }
-    if let Some(clears_at) = attempts.last_end.map(|end| end.plus(guard.cooldown))
+    if let Some(clears_at) = case.state.last_end(&fingerprint).map(|end| end.plus(guard.cooldown))
         && clears_at > case.now.wall
     {
         reasons.push(Reason::Cooldown { clears_at });
