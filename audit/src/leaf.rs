@@ -113,6 +113,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         Body::LogOpened(_)
         | Body::RoleGranted(_)
         | Body::PersonRevoked(_)
+        | Body::RoleRevoked(_)
         | Body::PersonKeySet(_)
         | Body::IdentityRegistered(_)
         | Body::PersonLoggedIn(_)

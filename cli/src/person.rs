@@ -52,6 +52,21 @@ pub(crate) enum PersonCommand {
         #[arg(long, visible_alias = "why", value_name = "TEXT")]
         reason: String,
     },
+    /// Take one role away from a person, in one scope: from their next call on, and from what they approved and was not
+    /// used yet. Their other roles, profile and key stay.
+    RevokeRole {
+        /// The person's name.
+        person: PersonName,
+        /// The role.
+        #[arg(value_enum)]
+        role: RoleName,
+        /// The team for whose services they have it; without: the role for the whole installation.
+        #[arg(long, value_name = "TEAM")]
+        team: Option<TeamName>,
+        /// Why; one line that goes into the log.
+        #[arg(long, visible_alias = "why", value_name = "TEXT")]
+        reason: String,
+    },
     /// Give a person who has a profile one more role.
     Grant {
         /// The person's name.
@@ -149,6 +164,13 @@ pub(crate) async fn run(command: PersonCommand, context: &Context) -> Result<Ans
         PersonCommand::Revoke { person, reason } => {
             let text = format!("{person} is revoked: no role and no certificate of theirs is good any more");
             context.connect().await?.carry_out(&Command::RevokePerson { person, why: reason }, &text).await
+        }
+        PersonCommand::RevokeRole { person, role, team, reason } => {
+            let held = HeldRole { role: role.into(), team };
+            let text = format!("{person} is not {held} any more");
+            let HeldRole { role, team } = held;
+            let command = Command::RevokeRole { person, role, team, why: reason };
+            context.connect().await?.carry_out(&command, &text).await
         }
         PersonCommand::Grant { person, held } => {
             let held = HeldRole::from(held);

@@ -207,6 +207,8 @@ bodies! {
     IdentityRegistered(IdentityRegistered) = 44, "identity-registered";
     /// A person logged in at an OpenID provider.
     PersonLoggedIn(PersonLoggedIn) = 45, "person-logged-in";
+    /// A person lost a role.
+    RoleRevoked(RoleRevoked) = 48, "role-revoked";
     /// A drill passed a stage.
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
 }
@@ -238,6 +240,23 @@ pub struct RoleGranted {
     pub team: Option<TeamName>,
     /// By whom; `None` at initialisation.
     pub by: Option<PersonName>,
+}
+
+/// A person lost one role in one scope. What they hold besides, their certificates and their signing key stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoleRevoked {
+    /// Who.
+    pub person: PersonName,
+    /// Which role.
+    pub role: Role,
+    /// The team whose services it was about; `None`: the whole installation.
+    #[serde(default)]
+    pub team: Option<TeamName>,
+    /// By whom.
+    pub by: PersonName,
+    /// Why.
+    pub why: String,
 }
 
 /// A person was revoked: they have no role from here on, and no certificate that they were given before is
@@ -492,6 +511,7 @@ impl Kind {
             | Self::RunWished
             | Self::RequestWithheld
             | Self::PersonRevoked
+            | Self::RoleRevoked
             | Self::PersonKeySet
             | Self::IdentityRegistered
             | Self::PersonLoggedIn

@@ -187,6 +187,18 @@ pub enum Command {
         /// Why.
         why: String,
     },
+    /// Ends one role of a person. Answers [`CommandReply::Done`].
+    RevokeRole {
+        /// Who.
+        person: PersonName,
+        /// Which role.
+        role: Role,
+        /// The team whose services it is about; `None`: the whole installation.
+        #[serde(default)]
+        team: Option<TeamName>,
+        /// Why.
+        why: String,
+    },
     /// Gives a person one more role. Answers [`CommandReply::Done`].
     GrantRole {
         /// Who.

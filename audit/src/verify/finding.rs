@@ -69,6 +69,8 @@ rules! {
     Transition = "transition", Invalid;
     /// A person's signing key is not proven, was registered before, or was replaced by themselves.
     PersonKey = "person-key", Invalid;
+    /// A person lost a role that they did not hold, or the last administrator lost theirs.
+    Role = "role", Invalid;
     /// The configuration does not count up, or a permit does not rest on the newest one.
     Configuration = "configuration", Invalid;
     /// A playbook is not signed by a trusted publisher, or a permit is for one that was not admitted.

@@ -6,7 +6,7 @@ use crate::person_key;
 use fettle_model::identity::{HeldRole, Role, TrustDomain};
 use fettle_model::name::{PersonName, TeamName};
 use fettle_model::person_key::PersonKeySet;
-use fettle_model::record::RoleGranted;
+use fettle_model::record::{RoleGranted, RoleRevoked};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whose signing key stands, which keys were ever registered, and who has which role.
@@ -48,6 +48,18 @@ impl People {
     pub(super) fn grant(&mut self, granted: &RoleGranted) {
         let held = HeldRole { role: granted.role, team: granted.team.clone() };
         self.roles.entry(granted.person.clone()).or_default().insert(held);
+    }
+
+    pub(super) fn end_role(&mut self, revoked: &RoleRevoked, at: &mut At<'_>) {
+        let RoleRevoked { person, role, team, .. } = revoked;
+        let ended = HeldRole { role: *role, team: team.clone() };
+        if !self.roles.get_mut(person).is_some_and(|held| held.remove(&ended)) {
+            at.flag(Rule::Role, format!("{person} lost the role {ended}, which they did not hold"));
+        }
+        let administrator = HeldRole::from(Role::Administrator);
+        if ended == administrator && !self.roles.values().any(|held| held.contains(&administrator)) {
+            at.flag(Rule::Role, format!("{person} was the last administrator, and lost the role"));
+        }
     }
 
     /// Whether a person is an approver for the services of a team.

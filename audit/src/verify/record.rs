@@ -121,6 +121,7 @@ impl Records {
             }
             (Body::RoleGranted(granted), _) => people.grant(granted),
             (Body::PersonRevoked(revoked), _) => people.revoke(&revoked.person),
+            (Body::RoleRevoked(revoked), _) => people.end_role(revoked, at),
             (Body::PersonKeySet(set), _) => people.set_key(set, at),
             (Body::RunWished(wished), _) => proposals.wish(wished, hosts),
             (Body::PlanMade(plan), Some(host)) => proposals.plan(host, plan, leaf.envelope),
@@ -239,6 +240,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::RoleRevoked
         | Kind::PersonKeySet
         | Kind::IdentityRegistered
         | Kind::PersonLoggedIn

@@ -20,7 +20,7 @@ use fettle_model::permit::{ApprovedPlan, Permit};
 use fettle_model::person_key::PersonKeySet;
 use fettle_model::playbook::Action;
 use fettle_model::proposal::{Approval, EndedBecause, PROPOSAL_VALID_FOR, Proposal, ProposalEnding, Verdict};
-use fettle_model::record::{Author, Body, ConfigurationSet, PersonRevoked, RoleGranted, RunWished};
+use fettle_model::record::{Author, Body, ConfigurationSet, PersonRevoked, RoleGranted, RoleRevoked, RunWished};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::Mode;
 use fettle_model::run::{Certainty, Claim, Plan, PlannedStep};
@@ -248,6 +248,12 @@ fn what_changed_between_the_yes_and_the_permit_takes_the_yes_away() {
         case.between.push(Body::PersonRevoked(Box::new(revoked)));
     };
     check(&log(revoked), Rule::Approval);
+    let lost_the_role = |case: &mut Case| {
+        let (person, by, why) = (parsed("ben"), parsed("alice"), "another team".to_owned());
+        let revoked = RoleRevoked { person, role: Role::Approver, team: Some(parsed("shop")), by, why };
+        case.between.push(Body::RoleRevoked(Box::new(revoked)));
+    };
+    check(&log(lost_the_role), Rule::Approval);
     check(&log(|case| case.between.push(key_of("ann", 56))), Rule::Approval);
     let reconfigured = |case: &mut Case| {
         let mut declared = approving(2).declared();

@@ -6,8 +6,9 @@ use crate::story::{At, parsed, story};
 use fettle_audit::key::SigningKey;
 use fettle_audit::person_key;
 use fettle_audit::verify::Rule;
+use fettle_model::identity::Role;
 use fettle_model::person_key::{PersonKeySet, SigningKeyProof};
-use fettle_model::record::{Author, Body, PersonRevoked};
+use fettle_model::record::{Author, Body, PersonRevoked, RoleGranted, RoleRevoked};
 
 fn key(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number; 32])
@@ -71,6 +72,48 @@ fn a_key_that_stands_is_replaced_by_somebody_else_only() {
     revoke(&mut after, "bob");
     set(&mut after, "bob", proven(42, "bob"), "bob");
     check_valid(&after);
+}
+
+fn role(person: &str, role: Role) -> Body {
+    let (person, by) = (parsed(person), Some(parsed("alice")));
+    Body::RoleGranted(Box::new(RoleGranted { person, role, team: None, by }))
+}
+
+fn end_role(log: &mut Log, person: &str, role: Role) {
+    let (person, by, why) = (parsed(person), parsed("alice"), "a test".to_owned());
+    log.control_plane(Body::RoleRevoked(Box::new(RoleRevoked { person, role, team: None, by, why })));
+}
+
+#[test]
+fn a_role_ends_once_and_the_last_administrator_keeps_it() {
+    let with_roles = || {
+        let mut log = story();
+        for (person, held) in [("olga", Role::Administrator), ("oscar", Role::Administrator), ("olga", Role::Viewer)] {
+            log.control_plane(role(person, held));
+        }
+        log
+    };
+    let mut sound = with_roles();
+    for (person, held) in [("olga", Role::Viewer), ("olga", Role::Administrator)] {
+        end_role(&mut sound, person, held);
+    }
+    check_valid(&sound);
+    end_role(&mut sound, "olga", Role::Viewer);
+    check(&sound, Rule::Role);
+    let mut elsewhere = with_roles();
+    let (person, by, why) = (parsed("olga"), parsed("alice"), "a test".to_owned());
+    let of_team = RoleRevoked { person, role: Role::Viewer, team: Some(parsed("web")), by, why };
+    elsewhere.control_plane(Body::RoleRevoked(Box::new(of_team)));
+    check(&elsewhere, Rule::Role);
+    let mut nobody = with_roles();
+    let holders = nobody.records.iter().filter_map(|(_, signed)| match &signed.record().body {
+        Body::RoleGranted(granted) if granted.role == Role::Administrator => Some(granted.person.to_string()),
+        _ => None,
+    });
+    for person in holders.collect::<std::collections::BTreeSet<_>>() {
+        end_role(&mut nobody, &person, Role::Administrator);
+    }
+    check(&nobody, Rule::Role);
 }
 
 /// What the verifier first says of a record that a person signs.

@@ -65,6 +65,13 @@ fn a_command_is_sent_as_it_was_given_and_its_position_is_told() {
         panic!("{:?}", stand_in.asked());
     };
     assert_eq!(team.as_str(), "payments");
+
+    let ended = ["person", "revoke-role", "bob", "operator", "--team", "payments", "--why", "another team"];
+    let ended = stand_in.fettle(&ended).expect(0);
+    assert!(ended.out.starts_with("bob is not operator of team payments any more"), "{}", ended.out);
+    let (person, team) = ("bob".parse().expect("a name"), Some("payments".parse().expect("a name")));
+    let command = Command::RevokeRole { person, role: Role::Operator, team, why: why("another team") };
+    assert_eq!(stand_in.asked().last(), Some(&Asked::Command(command)));
 }
 
 #[test]

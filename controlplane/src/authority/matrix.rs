@@ -41,7 +41,7 @@ fn questions() -> Vec<Question> {
                 ("own team's service", service_of("own")),
                 ("other team's service", service_of("other")),
             ],
-            PersonAction::GrantRole | PersonAction::RevokePerson => {
+            PersonAction::GrantRole | PersonAction::RevokePerson | PersonAction::RevokeRole => {
                 vec![("somebody", Resource::Person(name("bob"))), ("oneself", Resource::Person(name(ME)))]
             }
             PersonAction::CreateToken
@@ -157,9 +157,10 @@ fn floors_hold_for_every_role_on_its_own() {
             let Question::Do(action, _, on) = &question else { continue };
             let expected: &[Role] = match action {
                 PersonAction::GrantRole if *on == Resource::Person(name(ME)) => &[],
-                PersonAction::GrantRole | PersonAction::RevokePerson | PersonAction::TrustPublisher => {
-                    &[Role::Administrator]
-                }
+                PersonAction::GrantRole
+                | PersonAction::RevokePerson
+                | PersonAction::RevokeRole
+                | PersonAction::TrustPublisher => &[Role::Administrator],
                 PersonAction::AdmitPlaybook => &[Role::Author, Role::Operator],
                 PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey => &Role::ALL,
                 PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],

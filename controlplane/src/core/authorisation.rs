@@ -50,6 +50,8 @@ pub enum PersonAction {
     GrantRole,
     /// End a person's roles and certificates.
     RevokePerson,
+    /// End one role of a person.
+    RevokeRole,
     /// Get one's own next certificate.
     RenewCertificate,
     /// Register one's own signing key.
@@ -76,13 +78,14 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
         Self::TrustPublisher,
         Self::GrantRole,
         Self::RevokePerson,
+        Self::RevokeRole,
         Self::RenewCertificate,
         Self::SetSigningKey,
         Self::LogIn,
@@ -106,6 +109,7 @@ impl PersonAction {
             Self::TrustPublisher => "publisher.trust",
             Self::GrantRole => "role.grant",
             Self::RevokePerson => "person.revoke",
+            Self::RevokeRole => "role.revoke",
             Self::RenewCertificate => "certificate.renew",
             Self::SetSigningKey => "signing-key.set",
             Self::LogIn => "person.log-in",

@@ -5,6 +5,7 @@
 
 use super::entry::Stamp;
 use super::state::State;
+use fettle_model::counter::CertificateGeneration;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::login::{IdentityRegistered, OidcIdentity, PersonLoggedIn};
 use fettle_model::name::PersonName;
@@ -90,6 +91,17 @@ impl Identities {
 }
 
 impl State {
+    /// Whether a person has anything that [`fettle_model::record::PersonRevoked`] would take: a role, a key, an
+    /// identity, or a certificate where they were never revoked.
+    pub(in crate::core) fn has_means(&self, person: &PersonName) -> bool {
+        let certified =
+            self.people.certificate(person) > CertificateGeneration::default() && !self.people.was_revoked(person);
+        self.people.roles.contains_key(person)
+            || self.people.signing_key(person).is_some()
+            || self.identities.of(person).is_some()
+            || certified
+    }
+
     /// Whose an identity is, as far as the log knows.
     #[must_use]
     pub fn identity(&self, identity: &OidcIdentity) -> Option<&KnownIdentity> {

@@ -6,7 +6,7 @@ use fettle_model::id::TokenId;
 use fettle_model::identity::{HeldRole, Role};
 use fettle_model::name::{PersonName, PublisherName};
 use fettle_model::person_key::PersonKeySet;
-use fettle_model::record::{CertificateIssued, PublisherTrusted, RoleGranted, TokenCreated};
+use fettle_model::record::{CertificateIssued, PublisherTrusted, RoleGranted, RoleRevoked, TokenCreated};
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +52,16 @@ impl People {
     pub(in crate::core) fn grant(&mut self, granted: &RoleGranted) {
         let held = HeldRole { role: granted.role, team: granted.team.clone() };
         self.roles.entry(granted.person.clone()).or_default().insert(held);
+    }
+
+    /// Ends one role. Whoever has none left is in no list of those who have one.
+    pub(in crate::core) fn end_role(&mut self, revoked: &RoleRevoked) {
+        let RoleRevoked { person, role, team, .. } = revoked;
+        let Some(held) = self.roles.get_mut(person) else { return };
+        held.remove(&HeldRole { role: *role, team: team.clone() });
+        if held.is_empty() {
+            self.roles.remove(person);
+        }
     }
 
     /// Ends a person's roles, their signing key and every certificate until here.

@@ -35,6 +35,7 @@ impl<'a> Said<'a> {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::RoleRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)

@@ -238,6 +238,7 @@ impl State {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::RoleRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)
@@ -281,6 +282,7 @@ impl State {
         match body {
             Body::LogOpened(opened) => self.log = Some((**opened).clone()),
             Body::RoleGranted(granted) => self.people.grant(granted),
+            Body::RoleRevoked(revoked) => self.people.end_role(revoked),
             Body::PersonKeySet(set) => self.people.set_key(set),
             Body::PersonRevoked(revoked) => {
                 self.people.revoke(&revoked.person);

@@ -218,6 +218,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::RoleRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
             | Body::PersonLoggedIn(_)

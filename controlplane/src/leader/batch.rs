@@ -98,6 +98,7 @@ impl Haste {
                 Kind::LogOpened
                 | Kind::RoleGranted
                 | Kind::PersonRevoked
+                | Kind::RoleRevoked
                 | Kind::PersonKeySet
                 | Kind::IdentityRegistered
                 | Kind::PersonLoggedIn

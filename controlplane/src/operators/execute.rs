@@ -64,6 +64,10 @@ pub(super) fn asked(command: &Command) -> Asked {
         Command::RevokePerson { person, .. } => {
             (PersonAction::RevokePerson, Person(person.clone()), format!("person:{person}"))
         }
+        Command::RevokeRole { person, role, team, .. } => {
+            let held = HeldRole { role: *role, team: team.clone() };
+            (PersonAction::RevokeRole, Person(person.clone()), format!("person:{person}/{held}"))
+        }
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
         Command::GiveApproval { proposal, .. } => {
             (PersonAction::Approve, Subject::Proposal(*proposal), format!("proposal:{proposal}"))
@@ -144,6 +148,9 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             ask(caller, PersonRequest::SetSigningKey { shown: caller.serial.clone(), signing_key }).await
         }
         Command::RevokePerson { person, why } => ask(caller, PersonRequest::RevokePerson { person, why }).await,
+        Command::RevokeRole { person, role, team, why } => {
+            ask(caller, PersonRequest::RevokeRole { person, role: HeldRole { role, team }, why }).await
+        }
         Command::GrantRole { person, role, team } => {
             ask(caller, PersonRequest::GrantRole { person, role: HeldRole { role, team } }).await
         }

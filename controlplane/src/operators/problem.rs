@@ -165,6 +165,7 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
             (ProblemCode::Refused, "it waits for another approver: fettle proposal show")
         }
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
+        Refusal::RoleNotHeld { .. } => (ProblemCode::NotFound, "see what they hold: fettle log list"),
         Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,
             "add another administrator first: fettle person add NAME --role administrator; where no good key is left, \

@@ -48,6 +48,10 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
         }
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
+        Body::RoleRevoked(revoked) => {
+            let held = HeldRole { role: revoked.role, team: revoked.team.clone() };
+            format!("{} is not {held} any more, by {}: {}", revoked.person, revoked.by, revoked.why)
+        }
         Body::PersonKeySet(set) => format!("a signing key of {} was registered by {}", set.person, set.by),
         Body::IdentityRegistered(it) => format!("{} is {} by {}", it.person, it.identity, it.by),
         Body::PersonLoggedIn(login) => format!("{} logged in as {}", login.person, login.identity),

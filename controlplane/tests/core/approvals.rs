@@ -277,6 +277,15 @@ fn an_approver_who_lost_the_role_or_the_key_before_use_does_not_count() {
 
     let (mut world, host) = self::world();
     let proposal = approved(&mut world, host);
+    let held = world.core.state().roles(&name("ben"));
+    let role = held.into_iter().find(|held| held.role == Role::Approver).expect("an approver");
+    world.done(PersonRequest::RevokeRole { person: name("ben"), role, why: "another team".to_owned() });
+    waits(&mut world, host);
+    world.tick();
+    ended(&world, proposal, EndedBecause::ApproverLost { person: name("ben") });
+
+    let (mut world, host) = self::world();
+    let proposal = approved(&mut world, host);
     person_with(&mut world, "ann", Role::Viewer.into(), "ann's new key");
     waits(&mut world, host);
     world.tick();

@@ -5,7 +5,7 @@ use crate::world::World;
 use fettle_controlplane::core::{
     Authorisation, Command, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
 };
-use fettle_model::identity::Role;
+use fettle_model::identity::{HeldRole, Role};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Body, Kind};
 use std::time::Duration;
@@ -115,6 +115,63 @@ fn the_last_administrator_stays() {
     assert_eq!(revoke(&mut world, "olga"), last("olga"));
     let held = world.core.state().roles(&name("olga"));
     assert_eq!(held.into_iter().collect::<Vec<_>>(), [Role::Administrator.into()]);
+}
+
+fn end_role(world: &mut World, person: &str, role: HeldRole) -> Outcome {
+    world.person(PersonRequest::RevokeRole { person: name(person), role, why: "another team".to_owned() })
+}
+
+fn of_team(role: Role, team: &str) -> HeldRole {
+    HeldRole { role, team: Some(team.parse().expect("a name")) }
+}
+
+#[test]
+fn one_role_in_one_scope_ends_and_everything_else_stays() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Operator, "aa");
+    for role in [of_team(Role::Operator, "web"), of_team(Role::Operator, "db"), Role::Viewer.into()] {
+        world.done(PersonRequest::GrantRole { person: name("bob"), role });
+    }
+    assert_eq!(end_role(&mut world, "bob", of_team(Role::Operator, "web")), Outcome::Done);
+    let Body::RoleRevoked(revoked) = world.last() else { unreachable!("{:?}", world.last()) };
+    assert_eq!((revoked.person.as_str(), revoked.by.as_str(), revoked.role), ("bob", "alice", Role::Operator));
+    assert_eq!(revoked.why, "another team");
+    let held = |world: &World| world.core.state().roles(&name("bob")).into_iter().collect::<Vec<_>>();
+    assert_eq!(held(&world), [Role::Viewer.into(), Role::Operator.into(), of_team(Role::Operator, "db")]);
+    assert_eq!(end_role(&mut world, "bob", Role::Operator.into()), Outcome::Done);
+    assert_eq!(held(&world), [Role::Viewer.into(), of_team(Role::Operator, "db")]);
+    assert!(good(&world, "bob", "aa") && world.core.state().signing_key(&name("bob")).is_some());
+    assert!(world.replayed() == *world.core.state());
+}
+
+#[test]
+fn who_lost_the_last_role_is_in_no_list_and_can_still_be_revoked() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Operator, "aa");
+    assert_eq!(end_role(&mut world, "bob", Role::Operator.into()), Outcome::Done);
+    assert!(world.core.state().people().all(|person| person.as_str() != "bob"));
+    assert!(good(&world, "bob", "aa"), "nothing but the role was taken");
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Done);
+    assert!(!good(&world, "bob", "aa") && world.core.state().signing_key(&name("bob")).is_none());
+    assert_eq!(revoke(&mut world, "bob"), Outcome::Unchanged);
+}
+
+#[test]
+fn only_a_role_that_is_held_there_ends_and_not_the_last_administrators() {
+    let mut world = World::new();
+    add(&mut world, "bob", Role::Operator, "aa");
+    for (person, role) in [("bob", of_team(Role::Operator, "web")), ("carol", Role::Viewer.into())] {
+        let refusal = PersonRefusal::RoleNotHeld { person: name(person), role: role.clone() };
+        assert_eq!(end_role(&mut world, person, role), Outcome::PersonRefused(refusal));
+    }
+    let silent = PersonRequest::RevokeRole { person: name("bob"), role: Role::Operator.into(), why: " ".to_owned() };
+    assert_eq!(world.person(silent), Outcome::PersonRefused(PersonRefusal::Why));
+    let last = |person| Outcome::PersonRefused(PersonRefusal::LastAdministrator(name(person)));
+    assert_eq!(end_role(&mut world, "alice", Role::Administrator.into()), last("alice"));
+    assert_eq!(end_role(&mut world, "alice", Role::Operator.into()), Outcome::Done, "another role of the last one");
+    add(&mut world, "olga", Role::Administrator, "cc");
+    assert_eq!(end_role(&mut world, "alice", Role::Administrator.into()), Outcome::Done);
+    assert_eq!(end_role(&mut world, "olga", Role::Administrator.into()), last("olga"));
 }
 
 #[test]

@@ -96,6 +96,31 @@ async fn the_first_operators_certificate_which_is_older_than_the_log_is_withdraw
 }
 
 #[tokio::test]
+async fn a_role_that_ended_allows_nothing_at_the_next_call_and_the_others_go_on() {
+    let site = Site::new().await;
+    let bob = connect(&site, &added_as(&site, "bob", Role::Operator).await).await;
+    let alice = site.alice().await;
+    alice.done(Command::GrantRole { person: name("bob"), role: Role::Viewer, team: None }).await;
+    bob.done(stop()).await;
+    let ended = |person: &str, role| {
+        let why = "another team".to_owned();
+        Command::RevokeRole { person: name(person), role, team: None, why }
+    };
+    denied(bob.execute(ended("alice", Role::Operator)).await, "role.revoke");
+    alice.done(ended("bob", Role::Operator)).await;
+    denied(bob.execute(stop()).await, "automation.stop");
+    bob.query(Query::Hosts).await.expect("still a viewer, with the same certificate");
+    let problem = alice.execute(ended("alice", Role::Administrator)).await.expect_err("the last administrator");
+    assert_eq!((problem.code, problem.message.as_str()), (ProblemCode::Refused, "alice is the last administrator"));
+    let problem = alice.execute(ended("bob", Role::Operator)).await.expect_err("not held");
+    assert_eq!((problem.code, problem.message.as_str()), (ProblemCode::NotFound, "bob is not operator"));
+    let told: Vec<String> = alice.log().await.iter().map(|row| row.summary.clone()).collect();
+    assert!(told.iter().any(|line| line == "bob is not operator any more, by alice: another team"), "{told:?}");
+    let policy = alice.policy().await.parse().expect("a policy");
+    assert_eq!(verify_bundle(&alice.export().await.expect("a bundle"), &policy).verdict(), Verdict::Valid);
+}
+
+#[tokio::test]
 async fn only_administrators_revoke_and_the_last_of_them_stays() {
     let site = Site::new().await;
     for (who, role) in [("ann", Role::Author), ("audrey", Role::Auditor), ("olga", Role::Operator)] {

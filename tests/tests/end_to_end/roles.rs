@@ -1,10 +1,35 @@
 //! What an author and an auditor may not do they are refused, and the refusal is a record.
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use fettle_model::record::Body;
 use fettle_tests::operator::Operator;
 use fettle_tests::remedy::{Pace, Remedy};
 use fettle_tests::site::Site;
+
+#[test]
+fn a_role_that_is_taken_away_allows_nothing_at_the_next_command() -> anyhow::Result<()> {
+    Site::test_bare(|site| {
+        let profile = site.path("bob");
+        site.operator.add_person("bob", "operator", &profile)?;
+        site.operator.done(&["person", "grant", "bob", "--role", "viewer"])?;
+        let bob = Operator::new(&site.control_plane, &profile);
+        bob.done(&["stop", "global", "--why", "while it is his to stop"])?;
+        let end = ["person", "revoke-role", "bob", "operator", "--reason", "another team"];
+        site.operator.done(&end)?;
+        let (code, said) = bob.refused(&["resume", "global", "--why", "not his any more"])?;
+        ensure!(code == 7, "exit {code}: {said}");
+        bob.hosts().context("what he holds besides goes on")?;
+        let (code, said) = site.operator.refused(&end)?;
+        ensure!(code == 5 && said.contains("bob is not operator"), "exit {code}: {said}");
+        let last = ["person", "revoke-role", "olga", "administrator", "--reason", "nobody would be left"];
+        let (code, said) = site.operator.refused(&last)?;
+        ensure!(code == 8 && said.contains("last administrator"), "exit {code}: {said}");
+        let log = site.verified_log()?;
+        let revoked = log.records().iter().filter(|record| matches!(record.body, Body::RoleRevoked(_))).count();
+        ensure!(revoked == 1, "one role was taken away");
+        Ok(())
+    })
+}
 
 #[test]
 fn an_author_and_an_auditor_are_refused_what_is_not_theirs_and_that_is_recorded() -> anyhow::Result<()> {

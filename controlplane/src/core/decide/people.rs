@@ -84,6 +84,7 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         PersonRequest::LogIn { login, certificate } => login::log_in(state, now, by, login, certificate),
         PersonRequest::RenewCertificate { shown, certificate } => roles::renew(state, by, shown, certificate),
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
+        PersonRequest::RevokeRole { person, role, why } => revocation::end_role(state, by, person, role, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),
         PersonRequest::Resume { scope, why } => orders::resume(state, by, scope, why),
         PersonRequest::Freeze { freeze, scope, lasts, why } => {

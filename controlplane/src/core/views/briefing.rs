@@ -131,6 +131,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::RoleRevoked
         | Kind::PersonKeySet
         | Kind::IdentityRegistered
         | Kind::PersonLoggedIn

@@ -10,7 +10,7 @@ use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
 use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
 use fettle_model::id::{DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
-use fettle_model::identity::Role;
+use fettle_model::identity::{HeldRole, Role};
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::proposal::EndedBecause;
@@ -153,6 +153,14 @@ pub enum PersonRefusal {
     /// The person has no role and was never revoked.
     #[error("the log knows no person {0} with a role")]
     UnknownPerson(PersonName),
+    /// The person does not hold the role in this scope.
+    #[error("{person} is not {role}")]
+    RoleNotHeld {
+        /// Who.
+        person: PersonName,
+        /// Which role, and where.
+        role: HeldRole,
+    },
     /// Without them nobody could give a role.
     #[error("{0} is the last administrator")]
     LastAdministrator(PersonName),

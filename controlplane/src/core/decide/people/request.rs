@@ -133,6 +133,15 @@ pub enum PersonRequest {
         /// Why; at most [`super::MAX_WHY_BYTES`].
         why: String,
     },
+    /// End one role of a person.
+    RevokeRole {
+        /// Who.
+        person: PersonName,
+        /// Which, and where.
+        role: HeldRole,
+        /// Why; at most [`super::MAX_WHY_BYTES`].
+        why: String,
+    },
     /// Stop automation.
     Stop {
         /// Where.
@@ -208,6 +217,7 @@ impl PersonRequest {
             Self::GrantRole { .. } | Self::AddPerson { .. } | Self::RegisterPerson { .. } => PersonAction::GrantRole,
             Self::LogIn { .. } => PersonAction::LogIn,
             Self::RevokePerson { .. } => PersonAction::RevokePerson,
+            Self::RevokeRole { .. } => PersonAction::RevokeRole,
             Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
             Self::SetSigningKey { .. } => PersonAction::SetSigningKey,
             Self::Stop { .. } => PersonAction::Stop,
@@ -232,6 +242,7 @@ impl PersonRequest {
             Self::GrantRole { person, .. }
             | Self::AddPerson { person, .. }
             | Self::RegisterPerson { person, .. }
+            | Self::RevokeRole { person, .. }
             | Self::RevokePerson { person, .. } => Subject::Person(person.clone()),
             Self::Stop { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::Resume { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
@@ -260,7 +271,8 @@ impl PersonRequest {
             Self::TrustPublisher { publisher, .. } => format!("publisher:{publisher}"),
             Self::GrantRole { person, role }
             | Self::AddPerson { person, role, .. }
-            | Self::RegisterPerson { person, role, .. } => {
+            | Self::RegisterPerson { person, role, .. }
+            | Self::RevokeRole { person, role, .. } => {
                 format!("person:{person}/{role}")
             }
             Self::RevokePerson { person, .. } => format!("person:{person}"),
