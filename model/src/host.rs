@@ -5,8 +5,10 @@ use crate::name::{EnvironmentName, HostName, Label, PlaybookName, ServiceName};
 use crate::permit::BoundTarget;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// An agent's description of its host: sent when it changed, kept as a record.
+/// An agent's description of its host: sent when it changed, kept as a record. The long lists are shared where they are
+/// copied: hosts of one kind describe the same services and bindings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostDescription {
@@ -21,13 +23,13 @@ pub struct HostDescription {
     /// The machine, as `uname -m` says: `x86_64`.
     pub architecture: String,
     /// The services that it carries.
-    pub services: Vec<CarriedService>,
+    pub services: Arc<[CarriedService]>,
     /// Whether its owner allows drills.
     pub drills: DrillConsent,
     /// How much separation its three processes have.
     pub isolation: Isolation,
     /// What its owner bound for each playbook.
-    pub bindings: Vec<Binding>,
+    pub bindings: Arc<[Binding]>,
 }
 
 /// An operating system by name and version.
@@ -41,7 +43,7 @@ pub struct OperatingSystem {
 }
 
 /// A service that a host carries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CarriedService {
     /// The service.
@@ -119,7 +121,7 @@ pub enum Isolation {
 }
 
 /// What an owner bound to a playbook's labels for one service on this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
     /// The playbook.

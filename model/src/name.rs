@@ -3,8 +3,11 @@
 //! One alphabet for all: lower-case letters, digits and `-`, with `.` and `_` inside where the
 //! thing named commonly has them. At most 64 bytes, so that every name fits a table column, a file
 //! name and a metric label. A playbook's name may have one `/` between publisher and name.
+//!
+//! Up to 23 bytes stand in the value itself: a control plane keeps, compares and copies millions of names.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -52,19 +55,19 @@ macro_rules! names {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
@@ -73,7 +76,7 @@ macro_rules! names {
 
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 check($kind, Segments::$segments, text)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(SmolStr::new(text)))
             }
         }
 

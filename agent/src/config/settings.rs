@@ -317,7 +317,7 @@ impl AgentConfig {
             services: self.services.iter().map(carried).collect(),
             drills: self.host.drills,
             isolation,
-            bindings,
+            bindings: bindings.into(),
         }
     }
 }

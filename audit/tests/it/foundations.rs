@@ -222,7 +222,7 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
         changed(At::Described, |body| change(of!(body, HostDescribed)))
     };
     check(&described_as(|host| host.os.version = "13".to_owned()), Rule::Evidence);
-    check(&described_as(|host| host.services.clear()), Rule::Evidence);
+    check(&described_as(|host| host.services = [].into()), Rule::Evidence);
     let evidence = |change: fn(&mut fettle_model::evidence::Evidence)| {
         changed(At::Earned, |body| change(of!(body, EvidenceEarned)))
     };

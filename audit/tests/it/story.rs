@@ -310,14 +310,15 @@ pub(crate) fn described(environment: &str, drills: DrillConsent) -> Body {
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService {
+        services: [CarriedService {
             name: parsed("web"),
             manager: ManagerKind::Systemd,
             faults: std::collections::BTreeSet::new(),
-        }],
+        }]
+        .into(),
         drills,
         isolation: Isolation::Full,
-        bindings: vec![Binding { playbook: parsed("restart-service"), service: parsed("web"), targets: bound() }],
+        bindings: [Binding { playbook: parsed("restart-service"), service: parsed("web"), targets: bound() }].into(),
     }))
 }
 

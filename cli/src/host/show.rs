@@ -134,21 +134,23 @@ mod tests {
             agent_version: "0.1.0".to_owned(),
             os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
             architecture: "x86_64".to_owned(),
-            services: vec![CarriedService {
+            services: [CarriedService {
                 name: parsed("web"),
                 manager: ManagerKind::Systemd,
                 faults: std::collections::BTreeSet::new(),
-            }],
+            }]
+            .into(),
             drills: DrillConsent::Refused,
             isolation: Isolation::Weaker { missing: vec!["not started as root".to_owned()] },
-            bindings: vec![Binding {
+            bindings: [Binding {
                 playbook: parsed("restart-service"),
                 service: parsed("web"),
                 targets: vec![
                     target("service", Target::SystemdUnit { unit: "nginx.service".to_owned() }),
                     target("flag", Target::Flag { file: "/srv/flags.json".to_owned(), key: "new".to_owned() }),
                 ],
-            }],
+            }]
+            .into(),
         }
     }
 

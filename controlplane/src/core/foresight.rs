@@ -153,7 +153,7 @@ fn request(state: &State, host: &Host, answer: &Remediation, check: &CheckRef) -
 
 /// What the owner bound for the playbook, as the host describes itself.
 fn bound(host: &Host, answer: &Remediation) -> Vec<BoundTarget> {
-    let mut bindings = host.description.iter().flat_map(|description| &description.bindings);
+    let mut bindings = host.description.iter().flat_map(|description| description.bindings.iter());
     let ours = bindings.find(|it| it.playbook == answer.playbook.name && it.service == answer.service);
     ours.map(|binding| binding.targets.clone()).unwrap_or_default()
 }

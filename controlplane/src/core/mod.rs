@@ -25,6 +25,7 @@ mod budgets;
 mod conditions;
 mod coverage;
 mod decide;
+mod descriptions;
 mod drills;
 mod entry;
 mod foresight;

@@ -110,7 +110,7 @@ impl Sickness {
     pub(in crate::core) fn see(&mut self, host: &Host, configuration: &Configuration, at: UnixMillis) {
         let window = configuration.breakers().storm_window;
         let mut worst = Health::Absent;
-        let carried = host.description.iter().flat_map(|description| &description.services);
+        let carried = host.description.iter().flat_map(|description| description.services.iter());
         for service in carried.filter_map(|carried| configuration.service(&carried.name)) {
             let health = health(host, service);
             worst = worst.max(health);

@@ -9,6 +9,7 @@ use super::answers::{Answer, Answers};
 use super::attempts::{Attempts, Fingerprint, Ledger};
 use super::breakers::Breakers;
 use super::budgets::Budgets;
+use super::descriptions::Descriptions;
 use super::drills::Drills;
 use super::entry::{ApplyError, Entry, Stamp};
 use super::freezes::Freezes;
@@ -50,6 +51,7 @@ pub struct State {
     hosts: BTreeMap<HostId, Box<Host>>,
     configuration: Configuration,
     configured: Option<Stamp>,
+    descriptions: Descriptions,
     attempts: Ledger,
     pub(in crate::core) tallies: Tallies,
     pub(in crate::core) sickness: Sickness,
@@ -363,7 +365,9 @@ impl State {
     fn fold_agent(&mut self, host: HostId, said: Said<'_>, stamp: Stamp) {
         match said {
             Said::Described(description) => {
-                self.change_host(host, stamp.at, |host| host.description = Some(description.clone()));
+                let Some(known) = self.hosts.get(&host) else { return };
+                let shared = self.descriptions.replace(known.description.as_ref(), description);
+                self.change_host(host, stamp.at, |host| host.description = Some(shared));
             }
             Said::Saw(transition) => self.see(host, transition, stamp),
             Said::Asked(request) => self.ask(host, request),

@@ -62,7 +62,7 @@ pub(in crate::core) fn share(host: &Host, service: &Service, hands: Hands) -> Sh
 
 /// The configured services that a host says it carries.
 fn carried<'a>(host: &'a Host, configuration: &'a Configuration) -> impl Iterator<Item = &'a Service> {
-    let carried = host.description.iter().flat_map(|description| &description.services);
+    let carried = host.description.iter().flat_map(|description| description.services.iter());
     carried.filter_map(|carried| configuration.service(&carried.name))
 }
 

@@ -12,6 +12,7 @@ use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn shown(world: &World) -> Vec<Coverage> {
     coverage(world.core.state(), world.now.wall)
@@ -36,7 +37,7 @@ fn described(world: &mut World, name: &str, environment: &str, change: impl FnOn
 
 /// The unit that the playbook's label stands for on this host.
 fn unit(said: &mut HostDescription, unit: &str) {
-    for target in said.bindings.iter_mut().flat_map(|binding| &mut binding.targets) {
+    for target in Arc::make_mut(&mut said.bindings).iter_mut().flat_map(|binding| &mut binding.targets) {
         if target.label == fault().on {
             target.target = Target::SystemdUnit { unit: unit.to_owned() };
         }
@@ -130,7 +131,9 @@ fn what_would_earn_evidence_is_a_drill_or_what_is_in_its_way() {
     assert_eq!(only(&world).earning, Earning::Drill { host: "s0".parse().expect("a name"), drill: 1 });
     let blocked = |by| Earning::Blocked { hosts: vec!["s0".parse().expect("a name")], by };
     described(&mut world, "s0", "staging", |said| {
-        said.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+        Arc::make_mut(&mut said.services)
+            .iter_mut()
+            .for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
     });
     let named = Earning::Drill { host: "s0".parse().expect("a name"), drill: 0 };
     assert_eq!(only(&world).earning, named, "the first of the manifest's drills that the owner allows");
@@ -153,6 +156,6 @@ fn what_would_earn_evidence_is_a_drill_or_what_is_in_its_way() {
 #[test]
 fn a_host_that_does_not_bind_the_labels_is_said_to_be_unbound() {
     let (mut world, _) = World::proved(1);
-    described(&mut world, "p0", "production", |said| said.bindings.clear());
+    described(&mut world, "p0", "production", |said| said.bindings = [].into());
     assert_eq!(only(&world).finding, Finding::Unbound);
 }

@@ -16,6 +16,7 @@ use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, Lack, Unbound};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn staging() -> (World, HostId) {
@@ -382,7 +383,9 @@ fn a_fault_that_needs_the_owners_word_by_name_is_drilled_only_where_it_is_given(
     let refused = PersonRefusal::FaultRefused { host, fault: FaultKind::FillDisk };
     assert_eq!(start(&mut world).1, Outcome::PersonRefused(refused));
     let mut described = description("s0", "staging");
-    described.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+    Arc::make_mut(&mut described.services)
+        .iter_mut()
+        .for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
     world.say(host, Body::HostDescribed(Box::new(described)));
     let (drill, outcome) = start(&mut world);
     assert_eq!(outcome, Outcome::Done);
@@ -396,7 +399,9 @@ fn a_fault_that_needs_the_owners_word_by_name_is_drilled_only_where_it_is_given(
     world.say(host, Body::HostDescribed(Box::new(description("s0", "staging"))));
     assert_eq!(ask(&mut world).expect_err("the owner changed their mind").reasons, [Reason::NoSuchDrill]);
     let mut described = description("s0", "staging");
-    described.services.iter_mut().for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
+    Arc::make_mut(&mut described.services)
+        .iter_mut()
+        .for_each(|carried| carried.faults = BTreeSet::from([FaultKind::FillDisk]));
     world.say(host, Body::HostDescribed(Box::new(described)));
     let permit = ask(&mut world).expect("a permit");
     assert_eq!(permit.targets.iter().map(|target| &target.label).collect::<Vec<_>>(), [&disk.on]);

@@ -89,7 +89,7 @@ fn no_remediation_under_another_name_or_for_a_service_that_the_host_does_not_car
     );
     let without_service = |world: &mut World, hosts: &[HostId]| {
         let mut described = description("p0", "production");
-        described.services.clear();
+        described.services = [].into();
         assert_eq!(world.say(hosts[0], Body::HostDescribed(Box::new(described))), Outcome::Done);
     };
     check(without_service, &["no-remediation"]);

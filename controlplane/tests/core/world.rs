@@ -547,18 +547,20 @@ pub(crate) fn description(name: &str, environment: &str) -> HostDescription {
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService {
+        services: [CarriedService {
             name: web().service,
             manager: ManagerKind::Systemd,
             faults: std::collections::BTreeSet::new(),
-        }],
+        }]
+        .into(),
         drills: DrillConsent::Allowed,
         isolation: Isolation::Full,
-        bindings: vec![Binding {
+        bindings: [Binding {
             playbook: "restart-service".parse().expect("a name"),
             service: web().service,
             targets: targets(),
-        }],
+        }]
+        .into(),
     }
 }
 

@@ -211,14 +211,15 @@ pub(crate) fn description(host: &str, environment: &str) -> Body {
         agent_version: "test".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService {
+        services: [CarriedService {
             name: name("web"),
             manager: ManagerKind::Command,
             faults: std::collections::BTreeSet::new(),
-        }],
+        }]
+        .into(),
         drills: DrillConsent::Allowed,
         isolation: Isolation::Full,
-        bindings: Vec::new(),
+        bindings: [].into(),
     }))
 }
 

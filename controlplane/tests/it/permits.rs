@@ -315,7 +315,7 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     let mut described = description("s1", "staging");
     if let Body::HostDescribed(host) = &mut described {
         let (playbook, service) = (name("restart-web"), name("web"));
-        host.bindings.push(Binding { playbook, service, targets: targets() });
+        host.bindings = [Binding { playbook, service, targets: targets() }].into();
     }
     session.send(agent.record(described)).await;
     session.send(agent.record(transition(1, Status::Unknown, Status::Passing))).await;
@@ -411,7 +411,7 @@ async fn covers_production(site: &Site, alice: &Person, drill: DrillId) {
         if let Body::HostDescribed(host) = &mut described {
             host.os.version = version.to_owned();
             let (playbook, service) = (name("restart-web"), name("web"));
-            host.bindings.push(Binding { playbook, service, targets: targets() });
+            host.bindings = [Binding { playbook, service, targets: targets() }].into();
         }
         session.send(production.record(described)).await;
         session.acknowledged(sequence).await;

@@ -136,14 +136,11 @@ pub(crate) fn description(host: usize) -> anyhow::Result<HostDescription> {
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: vec![CarriedService {
-            name: check()?.service,
-            manager: ManagerKind::Systemd,
-            faults: BTreeSet::new(),
-        }],
+        services: [CarriedService { name: check()?.service, manager: ManagerKind::Systemd, faults: BTreeSet::new() }]
+            .into(),
         drills: DrillConsent::Refused,
         isolation: Isolation::Full,
-        bindings: vec![Binding { playbook: version()?.name, service: check()?.service, targets: targets()? }],
+        bindings: [Binding { playbook: version()?.name, service: check()?.service, targets: targets()? }].into(),
     })
 }
 

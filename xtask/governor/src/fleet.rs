@@ -169,10 +169,10 @@ pub(crate) fn description(host: u32, services: u32) -> anyhow::Result<HostDescri
         agent_version: "0.1.0".to_owned(),
         os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
         architecture: "x86_64".to_owned(),
-        services: carried,
+        services: carried.into(),
         drills: DrillConsent::Refused,
         isolation: Isolation::Full,
-        bindings,
+        bindings: bindings.into(),
     })
 }
 
