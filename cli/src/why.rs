@@ -4,6 +4,7 @@ mod decision;
 mod not;
 mod reason;
 mod run_story;
+mod rungs;
 mod withheld;
 
 use crate::answer::Answer;

@@ -7,6 +7,7 @@ use crate::breaker::Scope;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::CheckRef;
 use crate::counter::ConfigurationGeneration;
+use crate::escalation::MAX_RUNGS;
 use crate::freeze::{Freeze, MAX_FREEZES};
 use crate::name::{FreezeName, PlaybookName, RemediationName, ServiceName};
 use crate::remediation::Remediation;
@@ -147,6 +148,8 @@ impl Configuration {
             if !remediation_names.insert(&remediation.name) {
                 return Err(InconsistentConfiguration::DuplicateRemediation(remediation.name.clone()));
             }
+            let rungs = usize::try_from(MAX_RUNGS).unwrap_or(usize::MAX);
+            bound("playbooks of one remediation", remediation.playbooks().count(), rungs)?;
             let check = CheckRef { service: remediation.service.clone(), check: remediation.check.clone() };
             if !checks.contains(&check) {
                 return Err(InconsistentConfiguration::MissingCheck { remediation: remediation.name.clone(), check });
@@ -235,7 +238,7 @@ impl Configuration {
     /// The names of all playbooks that a remediation uses.
     #[must_use]
     pub fn playbooks(&self) -> BTreeSet<&PlaybookName> {
-        self.remediations.iter().map(|remediation| &remediation.playbook.name).collect()
+        self.remediations.iter().flat_map(Remediation::playbooks).map(|version| &version.name).collect()
     }
 }
 

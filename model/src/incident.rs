@@ -1,6 +1,7 @@
 //! Incidents: what people are called to.
 
 use crate::check::CheckRef;
+use crate::escalation::Tried;
 use crate::id::{HostId, IncidentId, RunId};
 use serde::{Deserialize, Serialize};
 
@@ -22,10 +23,13 @@ pub struct IncidentOpened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum IncidentCause {
-    /// The last attempt did not help.
+    /// The last attempt did not help, or the last rung's turn is over.
     AttemptsExhausted {
         /// How many there were.
         attempts: u32,
+        /// What was tried, in order, the newest [`crate::escalation::MAX_TRIED`]; empty without a list.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tried: Vec<Tried>,
     },
     /// A run ended in doubt, or never reported.
     InDoubt {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
-//! | [`check`], [`service`], [`guard`], [`remediation`], [`breaker_limits`], [`freeze`], [`calendar`], [`configuration`] | what operators write |
+//! | [`check`], [`service`], [`guard`], [`remediation`], [`escalation`], [`breaker_limits`], [`freeze`], [`calendar`], [`configuration`] | what operators write |
 //! | [`login`] | a person as an OpenID provider knows them |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
@@ -27,6 +27,7 @@ pub mod configuration;
 pub mod counter;
 pub mod coverage;
 pub mod digest;
+pub mod escalation;
 pub mod evidence;
 pub mod freeze;
 pub mod guard;

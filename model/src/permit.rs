@@ -10,6 +10,7 @@
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use crate::digest::{KeyId, PlaybookDigest};
+use crate::escalation::Rung;
 use crate::evidence::Fault;
 use crate::id::{BootId, DrillId, HostId, PermitId, ProposalId, RequestId, RunId};
 use crate::name::{Label, RemediationName};
@@ -138,6 +139,9 @@ pub enum Purpose {
         epoch: TransitionEpoch,
         /// The remediation that binds them.
         remediation: RemediationName,
+        /// The rung of its list.
+        #[serde(default, skip_serializing_if = "Rung::is_first")]
+        rung: Rung,
     },
     /// To inject a drill's fault; no playbook runs.
     InjectFault {

@@ -6,6 +6,7 @@
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, TransitionEpoch};
 use crate::digest::{DocumentDigest, EnvelopeDigest};
+use crate::escalation::Rung;
 use crate::guard::Guard;
 use crate::id::{HostId, ProposalId};
 use crate::name::{PersonName, RemediationName};
@@ -35,6 +36,9 @@ pub struct Proposal {
     pub proposal: ProposalId,
     /// The remediation that would answer.
     pub remediation: RemediationName,
+    /// The rung of its list.
+    #[serde(default, skip_serializing_if = "Rung::is_first")]
+    pub rung: Rung,
     /// SHA-256 over the remediation as it was configured: [`Proposal::digest_of`].
     pub configured: DocumentDigest,
     /// The configuration under which it was planned.
@@ -149,6 +153,8 @@ pub enum EndedBecause {
     TransitionChanged,
     /// The remediation, its guard, its parameters, its playbook or its mode there is another one now.
     ConfigurationChanged,
+    /// Another rung of the remediation's list is due now.
+    RungChanged,
     /// The host binds other things to the playbook's labels now.
     TargetsChanged,
     /// The control plane decides by other policies now.
@@ -169,6 +175,7 @@ impl EndedBecause {
             Self::Expired => "expired",
             Self::TransitionChanged => "transition-changed",
             Self::ConfigurationChanged => "configuration-changed",
+            Self::RungChanged => "rung-changed",
             Self::TargetsChanged => "targets-changed",
             Self::PoliciesChanged => "policies-changed",
             Self::ApproverLost { .. } => "approver-lost",

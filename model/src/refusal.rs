@@ -6,6 +6,7 @@
 use crate::breaker::{OpenReason, Scope};
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
+use crate::escalation::Rung;
 use crate::evidence::HostClass;
 use crate::freeze::FrozenBy;
 use crate::id::{HostId, ProposalId, RequestId, RunId};
@@ -170,6 +171,20 @@ pub enum Reason {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         began_with: Option<CheckRef>,
     },
+    /// Another rung of the remediation's list is due.
+    RungNotDue {
+        /// The one asked for.
+        asked: Rung,
+        /// The one that is due.
+        due: Rung,
+        /// When the turn of the one that is due is over, where its run has begun.
+        clears_at: Option<UnixMillis>,
+    },
+    /// The turn of the list's last rung is over: it is people's.
+    RungsExhausted {
+        /// How many rungs it has.
+        rungs: u32,
+    },
     /// The last run for this check on this host ended too recently.
     Cooldown {
         /// Until when.
@@ -217,6 +232,8 @@ impl Reason {
             Self::MaxIrreversible { .. } => "max-irreversible",
             Self::MinHealthy { .. } => "min-healthy",
             Self::MaxAttempts { .. } => "max-attempts",
+            Self::RungNotDue { .. } => "rung-not-due",
+            Self::RungsExhausted { .. } => "rungs-exhausted",
             Self::Cooldown { .. } => "cooldown",
             Self::HostBusy { .. } => "host-busy",
             Self::HostNotActive => "host-not-active",
@@ -231,6 +248,7 @@ impl Reason {
         match self {
             Self::BreakerOpen { clears_at, .. }
             | Self::Frozen { clears_at, .. }
+            | Self::RungNotDue { clears_at, .. }
             | Self::MaxInFlight { clears_at, .. }
             | Self::MaxPerWindow { clears_at, .. }
             | Self::MaxIrreversible { clears_at, .. } => *clears_at,
@@ -249,6 +267,7 @@ impl Reason {
             | Self::Ramp { .. }
             | Self::MinHealthy { .. }
             | Self::MaxAttempts { .. }
+            | Self::RungsExhausted { .. }
             | Self::HostNotActive
             | Self::Unbound { .. }
             | Self::NoSuchDrill => None,

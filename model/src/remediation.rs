@@ -1,9 +1,11 @@
 //! Remediations: the binding of a check to a playbook.
 
 use crate::digest::{DocumentDigest, PlaybookDigest};
+use crate::escalation::{Escalation, Further, Rung};
 use crate::guard::Guard;
 use crate::name::{CheckName, EnvironmentName, PlaybookName, RemediationName, ServiceName};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// How far a remediation is trusted in an environment.
@@ -48,6 +50,9 @@ pub struct Remediation {
     pub modes: BTreeMap<EnvironmentName, Mode>,
     /// Its limits.
     pub guard: Guard,
+    /// What follows the playbook where it does not help.
+    #[serde(default, skip_serializing_if = "Escalation::is_none")]
+    pub escalation: Escalation,
 }
 
 impl Remediation {
@@ -55,6 +60,33 @@ impl Remediation {
     #[must_use]
     pub fn mode_in(&self, environment: &EnvironmentName) -> Mode {
         self.modes.get(environment).copied().unwrap_or(Mode::Observe)
+    }
+
+    /// The remediation as it is on a rung of its list: with the playbook, the parameters and the modes that stand there,
+    /// and nothing that follows. `None` beyond the list.
+    #[must_use]
+    pub fn at(&self, rung: Rung) -> Option<Cow<'_, Self>> {
+        if rung.is_first() {
+            return Some(Cow::Borrowed(self));
+        }
+        let Further { playbook, parameters, modes, timeout: _ } = self.escalation.further(rung)?.clone();
+        Some(Cow::Owned(Self { playbook, parameters, modes, escalation: Escalation::default(), ..self.clone() }))
+    }
+
+    /// The remediation as it is on each rung.
+    pub fn rungs(&self) -> impl Iterator<Item = (Rung, Cow<'_, Self>)> {
+        self.escalation.rungs().filter_map(|rung| Some((rung, self.at(rung)?)))
+    }
+
+    /// Every playbook's version that it uses, in the order of its list.
+    pub fn playbooks(&self) -> impl Iterator<Item = &PlaybookVersion> {
+        std::iter::once(&self.playbook).chain(self.escalation.then.iter().map(|further| &further.playbook))
+    }
+
+    /// The first rung on which this version stands.
+    #[must_use]
+    pub fn rung_of(&self, version: &PlaybookVersion) -> Option<Rung> {
+        self.escalation.rungs().zip(self.playbooks()).find(|(_, playbook)| *playbook == version).map(|(rung, _)| rung)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::machine::{Charter, Now};
 use fettle_model::check::CheckRef;
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TransitionEpoch};
 use fettle_model::digest::PlaybookDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId};
 use fettle_model::name::Label;
@@ -110,6 +111,7 @@ pub(crate) fn permit(manifest: &Manifest) -> Permit {
             check: check(),
             epoch: TransitionEpoch(7),
             remediation: "heal-web".parse().expect("a name"),
+            rung: Rung::FIRST,
         },
         playbook: Some(PlaybookVersion { name: manifest.playbook.name.clone(), digest: PlaybookDigest::of(b"sample") }),
         parameters: Parameters::default(),

@@ -219,6 +219,7 @@ mod tests {
     use fettle_model::check::CheckRef;
     use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
     use fettle_model::digest::PlaybookDigest;
+    use fettle_model::escalation::Rung;
     use fettle_model::evidence::{Fault, FaultKind};
     use fettle_model::permit::PermittedTarget;
     use fettle_model::remediation::{Parameters, PlaybookVersion};
@@ -252,7 +253,12 @@ mod tests {
     fn world() -> World {
         let unit = Target::SystemdUnit { unit: "web.service".to_owned() };
         let check = CheckRef { service: name("web"), check: name("http") };
-        let purpose = Purpose::Remediate { check, epoch: TransitionEpoch(7), remediation: name("restart-web") };
+        let purpose = Purpose::Remediate {
+            check,
+            epoch: TransitionEpoch(7),
+            remediation: name("restart-web"),
+            rung: Rung::FIRST,
+        };
         let bound = vec![BoundTarget { label: name("service"), target: unit.clone() }];
         let digest = PlaybookDigest::of(b"package");
         let request = PermitRequest {

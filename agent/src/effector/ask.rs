@@ -15,6 +15,7 @@ use fettle_model::id::{DrillId, RequestId, RunId};
 use fettle_model::permit::{BoundTarget, PermitRequest, Purpose};
 use fettle_model::record::Body;
 use fettle_model::refusal::{Reason, Refusal};
+use fettle_model::remediation::Remediation;
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, Unbound};
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ impl Effector {
     }
 
     /// Whether a check is one of those that [`Self::resolved_checks`] resolves.
-    fn carries(&self, check: &CheckRef) -> bool {
+    pub(super) fn carries(&self, check: &CheckRef) -> bool {
         let host = &self.capabilities.config().host;
         self.capabilities.config().services.contains_key(&check.service)
             && self.configuration.services().iter().any(|service| {
@@ -84,7 +85,7 @@ impl Effector {
     pub(super) fn assign(&mut self) {
         let carried = &self.capabilities.config().services;
         let assigned = self.configuration.remediations().iter().filter(|r| carried.contains_key(&r.service));
-        self.assigned = assigned.map(|remediation| remediation.playbook.digest).collect();
+        self.assigned = assigned.flat_map(Remediation::playbooks).map(|version| version.digest).collect();
     }
 
     /// Requests of an earlier boot get no permit that would be good on this one: they are asked anew.
@@ -98,8 +99,8 @@ impl Effector {
     /// What the owner bound for each assigned playbook; one that cannot be bound is left out.
     pub(super) fn bindings(&self) -> Vec<Binding> {
         let config = self.capabilities.config();
-        let remediations = self.configuration.remediations().iter();
-        let carried = remediations.filter(|r| config.services.contains_key(&r.service));
+        let remediations = self.configuration.remediations().iter().flat_map(Remediation::rungs);
+        let carried = remediations.map(|(_, at)| at).filter(|r| config.services.contains_key(&r.service));
         carried
             .filter_map(|remediation| {
                 let manifest = self.library.manifest(remediation.playbook.digest)?;
@@ -173,6 +174,7 @@ impl Effector {
     /// it, and it is refused when it comes.
     fn withdraw(&mut self, check: &CheckRef) -> Result<(), EffectorError> {
         self.retry_at.remove(check);
+        self.climbs.forget_waits(check);
         self.plans_wanted.retain(|request| !asks_for(request, check));
         let void: Vec<RequestId> =
             self.requests.values().filter(|request| asks_for(request, check)).map(|request| request.request).collect();
@@ -213,23 +215,14 @@ impl Effector {
             || self.requests.values().any(|request| asks_for(request, check));
         let (Some(host), false) = (self.recorder.host(), quiet) else { return Ok(()) };
         let Some(head) = self.heads.get(check).filter(|head| head.status == Status::Critical) else { return Ok(()) };
-        let Some(remediation) = self.configuration.answer_to(check) else { return Ok(()) };
-        let playbook = remediation.playbook.clone();
-        let purpose =
-            Purpose::Remediate { check: check.clone(), epoch: head.epoch, remediation: remediation.name.clone() };
-        match self.runnable(playbook.digest, check) {
-            Ok(targets) => {
-                self.ask(host, purpose, Some(playbook.digest), targets).await?;
-                self.load_ahead(playbook.digest).await;
-                Ok(())
-            }
-            // A check that was taken away from this host is none that it withholds anything about.
-            Err(because) if self.carries(check) => self.withhold(purpose, playbook, because).await,
-            Err(_) => Ok(()),
+        let (epoch, answer) = (head.epoch, self.configuration.answer_to(check).cloned());
+        match answer {
+            Some(answer) => self.climb(host, check, epoch, &answer).await,
+            None => Ok(()),
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &mut self,
         host: fettle_model::id::HostId,
         purpose: Purpose,
@@ -269,7 +262,7 @@ impl Effector {
         let overtaken = request.configuration < self.configuration.generation();
         match &request.purpose {
             Purpose::Remediate { check, .. } => {
-                if stale && overtaken {
+                if self.told_due(check, refusal) || (stale && overtaken) {
                     return self.request(check).await;
                 }
                 // Without a time nothing but a change, a nudge or a new configuration brings another request.
@@ -407,6 +400,9 @@ impl Effector {
             self.retry_at.iter().filter(|(_, at)| **at <= now).map(|(check, at)| (check.clone(), *at)).collect();
         for check in due.into_keys() {
             self.retry_at.remove(&check);
+            self.request(&check).await?;
+        }
+        for check in self.climbs.ended(now) {
             self.request(&check).await?;
         }
         self.request_drill().await

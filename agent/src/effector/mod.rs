@@ -7,6 +7,7 @@
 pub mod admission;
 mod ask;
 pub mod children;
+mod climb;
 pub mod clock;
 mod course;
 mod deed;

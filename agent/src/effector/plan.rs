@@ -69,8 +69,9 @@ impl Effector {
     }
 
     async fn begin_plan(&mut self, request: PermitRequest) -> Result<Option<Planning>, EffectorError> {
-        let Purpose::Remediate { check, .. } = &request.purpose else { return Ok(None) };
-        let Some(remediation) = self.configuration.answer_to(check) else { return Ok(None) };
+        let Purpose::Remediate { check, rung, .. } = &request.purpose else { return Ok(None) };
+        let answer = self.configuration.answer_to(check);
+        let Some(remediation) = answer.and_then(|answer| answer.at(*rung)) else { return Ok(None) };
         let (playbook, parameters) = (remediation.playbook.clone(), remediation.parameters.clone());
         let Some(manifest) = self.library.ready(playbook.digest).map(|ready| ready.manifest.clone()) else {
             return Ok(None);

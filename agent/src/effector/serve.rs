@@ -13,6 +13,7 @@
 
 use super::admission::LogView;
 use super::children::{self, Child, Role, Separation};
+use super::climb::Climbs;
 use super::clock::Clocks;
 use super::keys::{Enrolment, Keys, KeysError};
 use super::library::Library;
@@ -240,6 +241,8 @@ pub(super) struct Effector {
     pub(super) requests: BTreeMap<RequestId, PermitRequest>,
     /// Not before then, on the wall clock.
     pub(super) retry_at: BTreeMap<CheckRef, UnixMillis>,
+    /// Which rungs are asked for.
+    pub(super) climbs: Climbs,
     /// What was said of requests that were not made.
     pub(super) withheld: Withheld,
     pub(super) drill: Option<Drill>,
@@ -380,6 +383,7 @@ impl Effector {
             capabilities: Capabilities::new(config, facts),
             keys: artifacts,
             retry_at: BTreeMap::new(),
+            climbs: Climbs::default(),
             assigned: BTreeSet::new(),
             fetching: BTreeSet::new(),
             drill_wanted: None,
@@ -455,7 +459,7 @@ impl Effector {
             self.holds.next_end(),
             self.injections.next_end(),
             match self.link {
-                LinkState::Up => self.retry_at.values().min().copied(),
+                LinkState::Up => self.retry_at.values().copied().chain(self.climbs.next_end(now.wall)).min(),
                 LinkState::Down => None,
             },
             match self.link {

@@ -71,7 +71,11 @@ fn tells(known: &Hindrance, other: &Hindrance) -> bool {
 
 fn same_subject(one: &Purpose, other: &Purpose) -> bool {
     match (one, other) {
-        (Purpose::Remediate { check, .. }, Purpose::Remediate { check: other, .. }) => check == other,
+        // The rungs of one transition are told one after the other.
+        (
+            Purpose::Remediate { check, epoch, rung, .. },
+            Purpose::Remediate { check: other, epoch: later, rung: another, .. },
+        ) => check == other && (epoch != later || rung == another),
         // At most one drill runs on a host.
         (Purpose::InjectFault { .. }, Purpose::InjectFault { .. })
         | (Purpose::Repeat { .. }, Purpose::Repeat { .. }) => true,
@@ -144,6 +148,7 @@ fn hindrance_of(unbound: Unbound) -> Hindrance {
 mod tests {
     use super::*;
     use fettle_model::counter::TransitionEpoch;
+    use fettle_model::escalation::Rung;
     use fettle_model::withheld::Lack;
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -152,7 +157,7 @@ mod tests {
 
     fn purpose(check: &str, epoch: u64) -> Purpose {
         let check = CheckRef { service: parsed("web"), check: parsed(check) };
-        Purpose::Remediate { check, epoch: TransitionEpoch(epoch), remediation: parsed("heal") }
+        Purpose::Remediate { check, epoch: TransitionEpoch(epoch), remediation: parsed("heal"), rung: Rung::FIRST }
     }
 
     fn unusable(why: impl Into<String>) -> Hindrance {

@@ -2,6 +2,7 @@
 //! with real keys, over real TLS, and as wrong as the test wants.
 
 mod asking;
+mod climbing;
 mod control_plane;
 mod enrolment;
 mod host;

@@ -10,6 +10,7 @@ use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, Probe};
 use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TreeSize};
+use fettle_model::escalation::{Escalation, Further};
 use fettle_model::evidence::{Drill, Fault, FaultKind};
 use fettle_model::guard::Guard;
 use fettle_model::id::{HostId, PermitId};
@@ -170,6 +171,20 @@ impl Stand {
         let configuration = configuration(&self.version(), ConfigurationGeneration(generation), probe);
         let set = ConfigurationSet { configuration, by: parsed("alice") };
         self.say(Body::ConfigurationSet(Box::new(set))).await;
+    }
+
+    /// Sets the configuration with this version first in its list, and the stand's own playbook after it.
+    pub(crate) async fn set_list(&mut self, first: PlaybookVersion, timeout: Duration) {
+        let probe = Probe::Command { command: parsed("probe") };
+        let generation = ConfigurationGeneration(2);
+        let mut declared = configuration(&first, generation, probe).declared();
+        for remediation in &mut declared.remediations {
+            let modes = remediation.modes.clone();
+            let second = Further { playbook: self.version(), parameters: Parameters::default(), modes, timeout };
+            remediation.escalation = Escalation { timeout, then: vec![second] };
+        }
+        let configuration = Configuration::new(generation, declared).expect("it holds together");
+        self.say(Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice") }))).await;
     }
 
     pub(crate) fn version(&self) -> PlaybookVersion {
@@ -359,6 +374,7 @@ fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration
         parameters: Parameters::default(),
         modes: BTreeMap::from([(staging, Mode::Auto)]),
         guard: Guard::default(),
+        escalation: Escalation::default(),
     };
     Configuration::new(
         generation,

@@ -6,6 +6,7 @@ use crate::stand::{Stand, admitted, check, id, parsed, publisher};
 use fettle_audit::key::SigningKey;
 use fettle_model::check::Status;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
+use fettle_model::escalation::Rung;
 use fettle_model::permit::Purpose;
 use fettle_model::record::Body;
 use fettle_model::withheld::{Hindrance, Lack, RequestWithheld, Unbound};
@@ -67,7 +68,7 @@ async fn a_playbook_of_a_publisher_whom_the_owner_does_not_trust_is_not_asked_fo
     let mut stand = untrusting().await;
     let (epoch, said) = broken(&mut stand).await;
     because(&said, &[Hindrance::PublisherUntrusted { publisher: parsed("tests") }]);
-    let purpose = Purpose::Remediate { check: check(), epoch, remediation: parsed("heal-web") };
+    let purpose = Purpose::Remediate { check: check(), epoch, remediation: parsed("heal-web"), rung: Rung::FIRST };
     assert_eq!((&said.purpose, &said.playbook), (&purpose, &stand.version()));
     assert_eq!(said.configuration, ConfigurationGeneration(1));
     stand.host.restart(trusting(&publisher())).await;
@@ -150,7 +151,7 @@ async fn a_playbook_that_is_not_there_yet_is_asked_for_when_it_is() {
             if let Body::PermitRequested(request) = body { Some(request.purpose.clone()) } else { None }
         })
         .await;
-    assert_eq!(asked, Purpose::Remediate { check: check(), epoch, remediation: parsed("heal-web") });
+    assert_eq!(asked, Purpose::Remediate { check: check(), epoch, remediation: parsed("heal-web"), rung: Rung::FIRST });
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use super::standing::{Coverage, Passage, Progress, RunningDrill, Standing};
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::{Drill, DrillStage, Fault, HostClass, ProvedGrant};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, RequestId};
@@ -14,7 +15,7 @@ use fettle_model::name::{EnvironmentName, RemediationName};
 use fettle_model::permit::{Permit, PermitRequest, Purpose};
 use fettle_model::playbook::Manifest;
 use fettle_model::refusal::Refusal;
-use fettle_model::remediation::Mode;
+use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +31,7 @@ struct Remediate<'a> {
     check: &'a CheckRef,
     epoch: TransitionEpoch,
     remediation: &'a RemediationName,
+    rung: Rung,
 }
 
 impl Grants {
@@ -86,8 +88,8 @@ impl Grants {
                 let environment = host.environment.clone();
                 check_host(permit, host, at);
                 let check = match &permit.purpose {
-                    Purpose::Remediate { check, epoch, remediation } => {
-                        let purpose = Remediate { check, epoch: *epoch, remediation };
+                    Purpose::Remediate { check, epoch, remediation, rung } => {
+                        let purpose = Remediate { check, epoch: *epoch, remediation, rung: *rung };
                         check_remediation(permit, &purpose, now, host, standing, at);
                         Some(check.clone())
                     }
@@ -181,7 +183,8 @@ fn check_remediation(
     if !check_playbook(permit, standing, at) {
         return;
     }
-    check_configured(permit, purpose.check, purpose.remediation, host, standing, at);
+    let answer = (purpose.check, purpose.remediation, AnswerOn::Rung(purpose.rung));
+    check_configured(permit, answer, host, standing, at);
     match permit.drill {
         Some(drill) => heal(permit, purpose, drill, standing, at),
         None => check_evidence(permit, purpose, now, host, standing, at),
@@ -215,10 +218,17 @@ fn check_declared(permit: &Permit, manifest: &Manifest, at: &mut At<'_>) {
     }
 }
 
+/// On which rung of its list a remediation answers.
+enum AnswerOn<'a> {
+    /// This one.
+    Rung(Rung),
+    /// The first on which this version stands.
+    ThatOf(Option<&'a PlaybookVersion>),
+}
+
 fn check_configured(
     permit: &Permit,
-    check: &CheckRef,
-    remediation: &RemediationName,
+    (check, remediation, on): (&CheckRef, &RemediationName, AnswerOn<'_>),
     host: &Host,
     standing: &Standing,
     at: &mut At<'_>,
@@ -231,6 +241,14 @@ fn check_configured(
     let known = configuration.remediation(remediation);
     let Some(remediation) = known.filter(|bound| bound.service == check.service && bound.check == check.check) else {
         let words = format!("the configuration does not answer {check} by {remediation}");
+        return at.flag(Rule::Configuration, words);
+    };
+    let rung = match on {
+        AnswerOn::Rung(rung) => Some(rung),
+        AnswerOn::ThatOf(version) => version.and_then(|version| remediation.rung_of(version)),
+    };
+    let Some(remediation) = rung.and_then(|rung| remediation.at(rung)) else {
+        let words = format!("the list of {} has no such rung", remediation.name);
         return at.flag(Rule::Configuration, words);
     };
     if permit.playbook.as_ref() != Some(&remediation.playbook) || permit.parameters != remediation.parameters {
@@ -304,7 +322,7 @@ fn repeat(
     if !check_playbook(permit, standing, at) {
         return;
     }
-    check_configured(permit, check, remediation, host, standing, at);
+    check_configured(permit, (check, remediation, AnswerOn::ThatOf(permit.playbook.as_ref())), host, standing, at);
     let Some(running) = running_drill(drill, standing, at) else { return };
     check_of_drill(permit, check, &running.drill, at);
     if permit.drill != Some(drill) || !running.stages.contains(&DrillStage::Healed) {

@@ -15,6 +15,7 @@ use fettle_model::record::{ConfigurationSet, RunWished};
 use fettle_model::remediation::{Mode, Remediation};
 use fettle_model::run::{Plan, PlannedStep};
 use fettle_model::time::UnixMillis;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What proposals rest on.
@@ -96,8 +97,8 @@ impl Proposals {
             wrong("does not name those who wished for it");
         }
         match answering(proposal, ground) {
-            Some((remediation, required)) => {
-                let same = Proposal::digest_of(remediation) == proposal.configured
+            Some((answer, remediation, required)) => {
+                let same = Proposal::digest_of(answer) == proposal.configured
                     && remediation.playbook == proposal.playbook
                     && remediation.guard == proposal.guard
                     && remediation.parameters.digest() == proposal.parameters;
@@ -185,6 +186,7 @@ impl Proposals {
             check: proposal.check.clone(),
             epoch: proposal.epoch,
             remediation: proposal.remediation.clone(),
+            rung: proposal.rung,
         };
         let same = permit.host == proposal.host
             && permit.purpose == purpose
@@ -219,11 +221,14 @@ fn owner<'a>(proposal: &Proposal, ground: Ground<'a>) -> Option<&'a TeamName> {
     configuration.service(&proposal.check.service).map(|service| &service.owner)
 }
 
-/// The remediation that a proposal is for, in mode `approve`, and how many people must approve.
-fn answering<'a>(proposal: &Proposal, ground: Ground<'a>) -> Option<(&'a Remediation, u32)> {
+/// The remediation that a proposal is for, the same as it is on the proposal's rung, in mode `approve`, and how many
+/// people must approve.
+fn answering<'a>(proposal: &Proposal, ground: Ground<'a>) -> Option<(&'a Remediation, Cow<'a, Remediation>, u32)> {
     let host = ground.hosts.get(proposal.host)?;
-    let remediation = ground.standing.configuration()?.answer_to(&proposal.check)?;
-    let manifest = ground.standing.manifest(&remediation.playbook.digest)?;
-    let fits = remediation.name == proposal.remediation && remediation.mode_in(&host.environment) == Mode::Approve;
-    fits.then(|| (remediation, Proposal::required(&remediation.guard, manifest)))
+    let answer = ground.standing.configuration()?.answer_to(&proposal.check)?;
+    let placed = answer.at(proposal.rung)?;
+    let manifest = ground.standing.manifest(&placed.playbook.digest)?;
+    let fits = placed.name == proposal.remediation && placed.mode_in(&host.environment) == Mode::Approve;
+    let required = Proposal::required(&placed.guard, manifest);
+    fits.then_some((answer, placed, required))
 }

@@ -13,6 +13,7 @@ use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::{ConfigurationGeneration, Fence, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
+use fettle_model::escalation::Rung;
 use fettle_model::id::ProposalId;
 use fettle_model::identity::Role;
 use fettle_model::name::PersonName;
@@ -102,6 +103,7 @@ fn log_with(bend: impl FnOnce(&mut Case), late: impl FnOnce(&mut Case)) -> Log {
     let proposal = Proposal {
         proposal: ProposalId::from_uuid(uuid(77)),
         remediation: remediation.name.clone(),
+        rung: Rung::FIRST,
         configured: Proposal::digest_of(&remediation),
         configuration: ConfigurationGeneration(1),
         host: at,

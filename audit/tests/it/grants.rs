@@ -11,6 +11,7 @@ use fettle_audit::verify::Rule;
 use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
 use fettle_model::check::Status;
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
+use fettle_model::escalation::Rung;
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
 use fettle_model::host::{DrillConsent, HostState};
 use fettle_model::id::{BootId, FreezeId, PermitId, RequestId};
@@ -128,8 +129,21 @@ fn a_permit_rests_on_the_newest_configuration_and_its_answer() {
             Edit::Keep
         })
     };
-    let by_another = Purpose::Remediate { check: check_ref(), epoch: TransitionEpoch(1), remediation: parsed("other") };
+    let by_another = Purpose::Remediate {
+        check: check_ref(),
+        epoch: TransitionEpoch(1),
+        remediation: parsed("other"),
+        rung: Rung::FIRST,
+    };
     check(&other(by_another), Rule::Configuration);
+    // The playbook stands on the first rung of a list of one.
+    let on_another_rung = Purpose::Remediate {
+        check: check_ref(),
+        epoch: TransitionEpoch(1),
+        remediation: parsed("restart-web"),
+        rung: Rung::try_from(2).expect("a rung"),
+    };
+    check(&other(on_another_rung), Rule::Configuration);
     check(&other(remediate(2)), Rule::Transition);
     check(&without(At::Critical), Rule::Transition);
     check(&granted_again(|log| log.agent(host(PRODUCTION), transition(4, Status::Passing)), |_| {}), Rule::Transition);

@@ -11,6 +11,7 @@ use fettle_model::counter::{
     CertificateGeneration, ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch,
 };
 use fettle_model::digest::{DocumentDigest, PlaybookDigest};
+use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::evidence::{
     Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, Fault, FaultKind, HostClass, ProvedGrant,
 };
@@ -427,13 +428,19 @@ pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
         parameters: parameters(),
         modes: BTreeMap::from([(parsed("staging"), Mode::Auto), (parsed("production"), Mode::Auto)]),
         guard: Guard { max_in_flight: fettle_model::guard::Amount::Count(in_flight), ..Guard::default() },
+        escalation: Escalation::default(),
     };
     let declared = Declared { services: vec![service], remediations: vec![remediation], ..Declared::default() };
     Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent")
 }
 
 pub(crate) fn remediate(epoch: u64) -> Purpose {
-    Purpose::Remediate { check: check_ref(), epoch: TransitionEpoch(epoch), remediation: parsed("restart-web") }
+    Purpose::Remediate {
+        check: check_ref(),
+        epoch: TransitionEpoch(epoch),
+        remediation: parsed("restart-web"),
+        rung: Rung::FIRST,
+    }
 }
 
 pub(crate) fn transition(epoch: u64, to: Status) -> Body {

@@ -106,7 +106,7 @@ fn changed_service(old: &Service, new: &Service) -> String {
 }
 
 fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
-    let Remediation { name: _, service, check, playbook, parameters, modes, guard } = new;
+    let Remediation { name: _, service, check, playbook, parameters, modes, guard, escalation } = new;
     let parts = [
         ("service", *service != old.service),
         ("check", *check != old.check),
@@ -114,6 +114,7 @@ fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
         ("parameters", *parameters != old.parameters),
         ("modes", *modes != old.modes),
         ("guard", *guard != old.guard),
+        ("then", *escalation != old.escalation),
     ];
     listed(&parts)
 }

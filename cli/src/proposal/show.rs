@@ -42,6 +42,7 @@ fn ended(because: &EndedBecause) -> String {
         EndedBecause::Expired => "nobody decided in time".to_owned(),
         EndedBecause::TransitionChanged => "the check has changed since".to_owned(),
         EndedBecause::ConfigurationChanged => "the remediation has changed since".to_owned(),
+        EndedBecause::RungChanged => "another playbook of the list is due by now".to_owned(),
         EndedBecause::TargetsChanged => "the host binds other things by now".to_owned(),
         EndedBecause::PoliciesChanged => "the control plane decides by other policies by now".to_owned(),
         EndedBecause::ApproverLost { person } => format!("{person} approved it and may not any more"),
@@ -134,6 +135,7 @@ mod tests {
         let proposal = Proposal {
             proposal: ProposalId::from_uuid(Uuid::from_u128(9)),
             remediation: parsed("restart-web"),
+            rung: fettle_model::escalation::Rung::FIRST,
             configured: DocumentDigest::of(b"remediation"),
             configuration: fettle_model::counter::ConfigurationGeneration(3),
             host: HostId::from_uuid(Uuid::from_u128(5)),

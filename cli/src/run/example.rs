@@ -3,6 +3,7 @@
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, PlaybookDigest};
+use fettle_model::escalation::Rung;
 use fettle_model::id::{BootId, HostId, PermitId, RequestId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, PermittedTarget, Purpose, Target};
 use fettle_model::playbook::Action;
@@ -50,6 +51,7 @@ fn permit() -> Permit {
             check: check(),
             epoch: TransitionEpoch(7),
             remediation: parsed("disable-checkout"),
+            rung: Rung::FIRST,
         },
         playbook: Some(version()),
         parameters: Parameters([("hold".to_owned(), 3_600_000.into())].into()),

@@ -57,8 +57,9 @@ pub(crate) fn state(state: &RunState, now: UnixMillis) -> String {
 pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
     let RunDetail { row, permit, granted_position, record, ended_position } = detail;
     let purpose = match &permit.purpose {
-        Purpose::Remediate { check, epoch, remediation } => {
-            format!("{remediation}, for {check} critical with transition {epoch}")
+        Purpose::Remediate { check, epoch, remediation, rung } => {
+            let rung = if rung.is_first() { String::new() } else { format!(" (rung {rung})") };
+            format!("{remediation}{rung}, for {check} critical with transition {epoch}")
         }
         Purpose::Repeat { drill, check, .. } => format!("once more while {check} passes, for drill {drill}"),
         Purpose::InjectFault { drill, fault } => {

@@ -88,8 +88,12 @@ pub(crate) fn open_reason(reason: &OpenReason) -> String {
 
 fn cause(cause: &IncidentCause) -> String {
     match cause {
-        IncidentCause::AttemptsExhausted { attempts } => {
+        IncidentCause::AttemptsExhausted { attempts, tried } if tried.is_empty() => {
             format!("{} did not help", count(u64::from(*attempts), "attempt"))
+        }
+        IncidentCause::AttemptsExhausted { tried, .. } => {
+            let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
+            format!("nothing on the list helped: {}", tried.join(", "))
         }
         IncidentCause::InDoubt { run } => format!("run {run} ended in doubt"),
         IncidentCause::Escalated { run, summary } => format!("run {run} asks for a person: {summary}"),
@@ -136,7 +140,7 @@ mod tests {
             incident: IncidentId::from_uuid(Uuid::from_u128(1)),
             host: parsed("web-1"),
             check: Some(CheckRef { service: parsed("web"), check: parsed("http") }),
-            cause: IncidentCause::AttemptsExhausted { attempts: 3 },
+            cause: IncidentCause::AttemptsExhausted { attempts: 3, tried: Vec::new() },
             opened_at: UnixMillis(990_000),
         }];
         insta::assert_snapshot!(status(&breakers, &[], &incidents, &[], now), @r"

@@ -1,6 +1,7 @@
 //! Why a check on a host was, or was not, acted upon. Pure.
 
 use super::reason::reason;
+use super::rungs::rungs;
 use super::withheld::withheld;
 use crate::prose::paragraph;
 use crate::run::{claim, state};
@@ -28,6 +29,7 @@ pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
         }
         None => text.push_str(&paragraph(0, "No remediation answers it, so nothing is ever done about it.")),
     }
+    text.push_str(&rungs(&why.rungs, now));
     match &why.decision {
         Some(WhyDecision::Refused { refusal, position, at }) => text.push_str(&refused(refusal, *position, *at, now)),
         Some(WhyDecision::Withheld { withheld: said, position, at }) => {
@@ -131,6 +133,7 @@ mod tests {
     use fettle_model::breaker::Scope;
     use fettle_model::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
     use fettle_model::digest::PlaybookDigest;
+    use fettle_model::escalation::Rung;
     use fettle_model::id::{HostId, PermitId, RequestId, RunId};
     use fettle_model::permit::Purpose;
     use fettle_model::playbook::Action;
@@ -167,6 +170,7 @@ mod tests {
                 reason: "connection refused".to_owned(),
             },
             remediation: Some((parsed("restart-web"), Mode::Auto)),
+            rungs: Vec::new(),
             decision,
             plan: None,
             running: None,
@@ -205,7 +209,12 @@ mod tests {
     #[test]
     fn a_request_that_was_never_made_is_told_with_what_hinders_the_host() {
         let said = RequestWithheld {
-            purpose: Purpose::Remediate { check: of(), epoch: TransitionEpoch(7), remediation: parsed("restart-web") },
+            purpose: Purpose::Remediate {
+                check: of(),
+                epoch: TransitionEpoch(7),
+                remediation: parsed("restart-web"),
+                rung: Rung::FIRST,
+            },
             playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
             configuration: ConfigurationGeneration(4),
             because: Hindrances::first_of(vec![Hindrance::PublisherUntrusted { publisher: parsed("acme") }])
@@ -255,7 +264,12 @@ mod tests {
             request: RequestId::from_uuid(Uuid::from_u128(1)),
             run: RunId::from_uuid(Uuid::from_u128(2)),
             host: HostId::from_uuid(Uuid::from_u128(3)),
-            purpose: Purpose::Remediate { check: of(), epoch: TransitionEpoch(7), remediation: parsed("restart-web") },
+            purpose: Purpose::Remediate {
+                check: of(),
+                epoch: TransitionEpoch(7),
+                remediation: parsed("restart-web"),
+                rung: Rung::FIRST,
+            },
             playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
             made_at: before(60_000),
             steps: vec![step("web", Certainty::Observed), step("worker", Certainty::Conditional)],

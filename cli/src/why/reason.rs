@@ -90,6 +90,15 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
             "{} for this check on this host did not keep it healthy; the limit is {limit}.",
             count(u64::from(*value), "attempt")
         ),
+        Reason::RungNotDue { asked, due, .. } => {
+            format!("the agent asked for rung {asked} of the remediation's list, and rung {due} is due.")
+        }
+        Reason::RungsExhausted { rungs } => {
+            format!(
+                "none of the {} of the remediation's list kept the check healthy.",
+                count(u64::from(*rungs), "playbook")
+            )
+        }
         Reason::Cooldown { .. } => "the last run for this check on this host ended too recently.".to_owned(),
         Reason::HostBusy { run, .. } => format!("the host has a permit whose effects may be in progress, run {run}."),
         Reason::HostNotActive => {
@@ -129,7 +138,10 @@ fn cleared_by(reason: &Reason) -> String {
             "Cleared by a higher limit in the guard: `fettle apply`.".to_owned()
         }
         Reason::MinHealthy { .. } => "Clears when more hosts of the group are healthy.".to_owned(),
-        Reason::MaxAttempts { .. } => {
+        Reason::RungNotDue { due, .. } => {
+            format!("Clears when the turn of rung {due} is over; the agent asks for that one.")
+        }
+        Reason::MaxAttempts { .. } | Reason::RungsExhausted { .. } => {
             "Clears when the check has stayed healthy for the guard's healthy-for: a person must mend it.".to_owned()
         }
         Reason::HostNotActive => "Cleared by `fettle host reinstate`, or by enrolling the host anew.".to_owned(),
@@ -145,6 +157,7 @@ mod tests {
     use super::*;
     use fettle_model::breaker::{OpenReason, Scope};
     use fettle_model::counter::{ConfigurationGeneration, StopEpoch, TransitionEpoch};
+    use fettle_model::escalation::Rung;
     use fettle_model::evidence::HostClass;
     use fettle_model::host::{ManagerKind, OperatingSystem};
     use fettle_model::id::RunId;
@@ -193,6 +206,9 @@ mod tests {
             Reason::MaxIrreversible { limit: 1, value: 1, clears_at: Some(later) },
             Reason::MinHealthy { limit: 2, value: 1 },
             Reason::MaxAttempts { limit: 3, value: 3, began_with: None },
+            Reason::RungNotDue { asked: Rung::FIRST, due: Rung::try_from(2).expect("a rung"), clears_at: None },
+            Reason::RungNotDue { asked: Rung::try_from(2).expect("a rung"), due: Rung::FIRST, clears_at: Some(later) },
+            Reason::RungsExhausted { rungs: 2 },
             Reason::Cooldown { clears_at: later },
             Reason::HostBusy { run, clears_at: later },
             Reason::HostNotActive,

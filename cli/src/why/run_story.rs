@@ -69,10 +69,13 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
 fn purpose(detail: &RunDetail) -> String {
     let RunDetail { row, permit, .. } = detail;
     match &permit.purpose {
-        Purpose::Remediate { check, epoch, remediation } => format!(
-            "Run {} on {} answers {check}, critical with its transition {epoch}, by remediation {remediation}.",
-            row.run, row.host
-        ),
+        Purpose::Remediate { check, epoch, remediation, rung } => {
+            let rung = if rung.is_first() { String::new() } else { format!(", rung {rung} of its list") };
+            format!(
+                "Run {} on {} answers {check}, critical with its transition {epoch}, by remediation {remediation}{rung}.",
+                row.run, row.host
+            )
+        }
         Purpose::Repeat { drill, check, .. } => format!(
             "Run {} on {} ran the playbook once more while {check} passed, for drill {drill}: it has to change nothing.",
             row.run, row.host

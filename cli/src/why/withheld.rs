@@ -75,6 +75,7 @@ mod tests {
     use fettle_model::check::CheckRef;
     use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
     use fettle_model::digest::PlaybookDigest;
+    use fettle_model::escalation::Rung;
     use fettle_model::id::DrillId;
     use fettle_model::remediation::PlaybookVersion;
     use fettle_model::withheld::Hindrances;
@@ -86,7 +87,12 @@ mod tests {
     fn said(because: Vec<Hindrance>) -> RequestWithheld {
         let check = CheckRef { service: parsed("web"), check: parsed("http") };
         RequestWithheld {
-            purpose: Purpose::Remediate { check, epoch: TransitionEpoch(7), remediation: parsed("restart-web") },
+            purpose: Purpose::Remediate {
+                check,
+                epoch: TransitionEpoch(7),
+                remediation: parsed("restart-web"),
+                rung: Rung::FIRST,
+            },
             playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
             configuration: ConfigurationGeneration(4),
             because: Hindrances::first_of(because).expect("there are some"),

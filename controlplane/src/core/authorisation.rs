@@ -2,11 +2,13 @@
 //!
 //! Code computes, Cedar decides: the facts are plain data about one request at one state of the log.
 
+use super::drills::RunningDrill;
 use super::groups::Group;
 use super::playbooks::Admitted;
 use super::proposals::KnownProposal;
 use super::state::State;
 use fettle_model::digest::PlaybookDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, ProposalId};
 use fettle_model::identity::HeldRole;
@@ -15,7 +17,7 @@ use fettle_model::name::{
 };
 use fettle_model::permit::{PermitRequest, Purpose};
 use fettle_model::playbook::Action;
-use fettle_model::remediation::Mode;
+use fettle_model::remediation::{Mode, Remediation};
 use fettle_model::service::Tier;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -242,14 +244,14 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
         Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
             (PurposeKind::Remediate, Some(check.clone()))
         }
-        Purpose::InjectFault { drill, .. } => (
-            PurposeKind::InjectFault,
-            running.filter(|running| running.drill.drill == *drill).map(super::drills::RunningDrill::check),
-        ),
+        Purpose::InjectFault { drill, .. } => {
+            (PurposeKind::InjectFault, running.filter(|running| running.drill.drill == *drill).map(RunningDrill::check))
+        }
     };
     let configuration = state.configuration();
     let service = check.as_ref().and_then(|check| configuration.service(&check.service));
-    let remediation = check.as_ref().and_then(|check| configuration.answer_to(check));
+    let answer = check.as_ref().and_then(|check| configuration.answer_to(check));
+    let remediation = answer.and_then(|answer| answer.at(rung_asked_for(answer, request, running)));
     let group = match (service, host) {
         (Some(service), Some(host)) => Some(Group::of(state, service, &host.environment)),
         (Some(_) | None, Some(_) | None) => None,
@@ -266,15 +268,26 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
         tier: service.map(|service| service.tier),
         owner: service.map(|service| service.owner.clone()),
         playbook: remediation
+            .as_deref()
             .and_then(|remediation| state.playbooks.version(&remediation.playbook))
             .map(PlaybookFacts::of),
-        mode: remediation.zip(host).map(|(remediation, host)| remediation.mode_in(&host.environment)),
+        mode: remediation.as_deref().zip(host).map(|(remediation, host)| remediation.mode_in(&host.environment)),
         drill: running.map(|running| running.drill.drill),
         drill_by: running.map(|running| running.drill.by.clone()),
         group_size: group.as_ref().map_or(0, Group::size),
         healthy_besides: group.as_ref().map_or(0, |group| group.healthy_besides(request.host)),
         in_flight: group.as_ref().map_or(0, Group::in_flight),
         attempts: check.map_or(0, |check| state.attempts(request.host, &check).count),
+    }
+}
+
+/// The rung whose playbook would run, or which a drill is to prove.
+fn rung_asked_for(answer: &Remediation, request: &PermitRequest, running: Option<&RunningDrill>) -> Rung {
+    match &request.purpose {
+        Purpose::Remediate { rung, .. } => *rung,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => {
+            running.and_then(|running| answer.rung_of(&running.drill.playbook)).unwrap_or_default()
+        }
     }
 }
 

@@ -18,20 +18,22 @@ use std::collections::{BTreeMap, BTreeSet};
 #[must_use]
 pub fn coverage(state: &State, wall: UnixMillis) -> Vec<Coverage> {
     let configuration = state.configuration();
-    let answers = configuration.remediations().iter().filter_map(|remediation| {
+    let on_rungs = configuration.remediations().iter().flat_map(Remediation::rungs);
+    let answers = on_rungs.filter_map(|(_, remediation)| {
         let service = configuration.service(&remediation.service)?;
         let admitted = state.playbooks.version(&remediation.playbook)?;
         Some((remediation, service, admitted))
     });
     answers
         .flat_map(|(remediation, service, admitted)| {
-            needs(state, remediation, service, admitted).into_iter().map(move |(needed, hosts)| Coverage {
+            let needs = needs(state, &remediation, service, admitted);
+            needs.into_iter().map(move |(needed, hosts)| Coverage {
                 remediation: remediation.name.clone(),
                 playbook: remediation.playbook.clone(),
                 hosts: u64::try_from(hosts.len()).unwrap_or(u64::MAX),
                 named: hosts.into_iter().take(MAX_HOSTS_NAMED).cloned().collect(),
                 finding: finding(state, admitted, &needed, wall),
-                earning: earning(state, remediation, service, admitted, &needed),
+                earning: earning(state, &remediation, service, admitted, &needed),
                 class: needed.class,
                 parameters: needed.parameters,
             })

@@ -12,6 +12,7 @@ use super::state::State;
 use super::views;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::digest::DocumentDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::host::HostState;
 use fettle_model::id::{BootId, PermitId, RequestId, RunId};
 use fettle_model::name::{HostName, PlaybookName, ServiceName};
@@ -21,6 +22,7 @@ use fettle_model::remediation::Remediation;
 use fettle_model::service::Service;
 use fettle_model::time::BootInstant;
 use fettle_model::why_not::{Before, WhyNot};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// What is asked about.
@@ -74,15 +76,15 @@ pub(in crate::core) fn foresee(
     let page = rest.get(..wondering.hosts).unwrap_or(&rest);
     let more = page.len() < rest.len();
     let scene = Scene { state, reclaims, now, authorise, policies: &wondering.policies };
-    let answers: Vec<&Remediation> = state
-        .configuration()
-        .remediations()
-        .iter()
-        .filter(|answer| answer.service == service.name && answer.playbook.name == *wondering.playbook)
-        .collect();
+    let on_rungs = state.configuration().remediations().iter().flat_map(Remediation::rungs);
+    let answers: Vec<Placed<'_>> =
+        on_rungs.filter(|(_, at)| at.service == service.name && at.playbook.name == *wondering.playbook).collect();
     let rows = page.iter().flat_map(|host| of_host(scene, host, &answers)).collect();
     Some(Foreseen { rows, more_after: page.last().filter(|_| more).map(|host| host.name.clone()) })
 }
+
+/// A rung of a remediation, and the remediation as it is there.
+type Placed<'a> = (Rung, Cow<'a, Remediation>);
 
 fn carries(host: &Host, service: &Service) -> bool {
     host.state != HostState::Revoked
@@ -90,11 +92,11 @@ fn carries(host: &Host, service: &Service) -> bool {
         && host.carries(&service.name)
 }
 
-fn of_host(scene: Scene<'_>, host: &Host, answers: &[&Remediation]) -> Vec<WhyNot> {
+fn of_host(scene: Scene<'_>, host: &Host, answers: &[Placed<'_>]) -> Vec<WhyNot> {
     if answers.is_empty() {
         return vec![WhyNot { before: vec![Before::NoRemediation], ..blank(host) }];
     }
-    answers.iter().map(|answer| of_answer(scene, host, answer)).collect()
+    answers.iter().map(|(rung, answer)| of_answer(scene, host, *rung, answer)).collect()
 }
 
 fn blank(host: &Host) -> WhyNot {
@@ -109,9 +111,9 @@ fn blank(host: &Host) -> WhyNot {
     }
 }
 
-fn of_answer(scene: Scene<'_>, host: &Host, answer: &Remediation) -> WhyNot {
+fn of_answer(scene: Scene<'_>, host: &Host, rung: Rung, answer: &Remediation) -> WhyNot {
     let check = CheckRef { service: answer.service.clone(), check: answer.check.clone() };
-    let request = request(scene.state, host, answer, &check);
+    let request = request(scene.state, host, rung, answer, &check);
     let authorised = (scene.authorise)(&facts_for_authorisation(scene.state, &request));
     let case = Case {
         state: scene.state,
@@ -135,7 +137,7 @@ fn of_answer(scene: Scene<'_>, host: &Host, answer: &Remediation) -> WhyNot {
 }
 
 /// What the agent would ask, with the configuration and the version that are current, and what the owner bound.
-fn request(state: &State, host: &Host, answer: &Remediation, check: &CheckRef) -> PermitRequest {
+fn request(state: &State, host: &Host, rung: Rung, answer: &Remediation, check: &CheckRef) -> PermitRequest {
     let epoch = host.newest_epoch(check);
     let admitted = state.playbooks.version(&answer.playbook);
     PermitRequest {
@@ -144,7 +146,7 @@ fn request(state: &State, host: &Host, answer: &Remediation, check: &CheckRef) -
         host: host.id,
         boot: BootId::from_uuid(Uuid::nil()),
         sent_at: BootInstant(0),
-        purpose: Purpose::Remediate { check: check.clone(), epoch, remediation: answer.name.clone() },
+        purpose: Purpose::Remediate { check: check.clone(), epoch, remediation: answer.name.clone(), rung },
         playbook: admitted.map(|admitted| admitted.admission.digest),
         targets: bound(host, answer),
         configuration: state.configuration().generation(),

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -49,6 +49,7 @@ mod statuses;
 mod stops;
 mod tallies;
 mod trail;
+mod turns;
 pub mod views;
 
 pub use answers::{Answer, Given, KnownRefusal, MAX_ANSWERS_PER_HOST, MAX_REFUSALS_PER_CHECK};
@@ -88,3 +89,4 @@ pub use state::State;
 pub use statuses::{CheckState, Statuses};
 pub use stops::{Order, OrderKind};
 pub use trail::MAX_RECENT_RECORDS;
+pub use turns::Due;

@@ -25,6 +25,7 @@ use super::said::Said;
 use super::sickness::Sickness;
 use super::stops::Stops;
 use super::tallies::{Hands, Tallies};
+use super::turns::Turns;
 use fettle_model::check::{CheckRef, Transition};
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::LogPosition;
@@ -40,6 +41,7 @@ use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpe
 use fettle_model::remediation::Mode;
 use fettle_model::run::Plan;
 use fettle_model::time::UnixMillis;
+use fettle_model::withheld::RequestWithheld;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the log says. Two states are equal when the logs say the same.
@@ -68,6 +70,7 @@ pub struct State {
     pub(in crate::core) incidents: Incidents,
     pub(in crate::core) answers: Answers,
     pub(in crate::core) proposals: Proposals,
+    pub(in crate::core) turns: Turns,
 }
 
 impl State {
@@ -378,7 +381,7 @@ impl State {
             }
             Said::Ended(ended) => self.end_run(host, ended, stamp),
             Said::Planned(plan) => self.plan(host, plan, stamp),
-            Said::Withheld(withheld) => self.answers.withheld(host, withheld, stamp),
+            Said::Withheld(withheld) => self.withhold(host, withheld, stamp),
             Said::SawFork => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.fork_seen = Some(stamp);
@@ -472,6 +475,7 @@ impl State {
                 let of = Fingerprint { host, check: transition.of.clone() };
                 if healthy_for.is_some_and(|enough| healthy >= enough) {
                     self.attempts.new_problem(&of);
+                    self.turns.new_problem(&of);
                 }
                 if let Some(cause) = self.caused_by_a_fix(&of, stamp.at) {
                     self.attempts.moved(&of, &cause);
@@ -479,6 +483,7 @@ impl State {
             }
             Seen::Noted => {}
         }
+        self.turns.seen(&Fingerprint { host, check: transition.of.clone() }, transition.to);
         self.drills.on_transition(host, transition, stamp);
     }
 
@@ -491,10 +496,19 @@ impl State {
 
     /// The answer is what counts, and it is a record of its own. What was asked for is what people decide about.
     fn ask(&mut self, host: HostId, request: &PermitRequest) {
-        let Purpose::Remediate { check, .. } = &request.purpose else { return };
-        let mode = self.hosts.get(&host).zip(self.configuration.answer_to(check));
+        let Purpose::Remediate { check, rung, .. } = &request.purpose else { return };
+        let answer = self.configuration.answer_to(check).and_then(|answer| answer.at(*rung));
+        let mode = self.hosts.get(&host).zip(answer);
         if mode.is_some_and(|(host, answer)| answer.mode_in(&host.environment) == Mode::Approve) {
             self.proposals.ask(request, check);
+        }
+    }
+
+    fn withhold(&mut self, host: HostId, withheld: &RequestWithheld, stamp: Stamp) {
+        self.answers.withheld(host, withheld, stamp);
+        let Purpose::Remediate { check, remediation, .. } = &withheld.purpose else { return };
+        if let Some(answer) = self.configuration.answer_to(check).filter(|answer| &answer.name == remediation) {
+            self.turns.withheld(&Fingerprint { host, check: check.clone() }, answer, withheld, stamp.at);
         }
     }
 

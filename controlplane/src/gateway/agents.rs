@@ -135,7 +135,7 @@ async fn is_assigned(shared: &Shared, admitted: &Admitted, digest: PlaybookDiges
         let Some(known) = state.host(host) else { return false };
         let configuration = state.configuration();
         configuration.remediations().iter().any(|remediation| {
-            remediation.playbook.digest == digest
+            remediation.playbooks().any(|version| version.digest == digest)
                 && configuration
                     .service(&remediation.service)
                     .is_some_and(|service| service.hosts.selects(&known.name, &known.environment))

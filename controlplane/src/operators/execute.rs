@@ -18,6 +18,7 @@ use fettle_certs::token::JoinToken;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
@@ -252,6 +253,7 @@ struct Drill {
     host: HostId,
     check: CheckRef,
     fault: Fault,
+    rung: Rung,
 }
 
 async fn start_drill(
@@ -268,23 +270,24 @@ async fn start_drill(
         let configured = state.configuration().remediation(&remediation).ok_or_else(|| {
             not_found(format!("the configuration has no remediation {remediation}"), "see: fettle service show")
         })?;
-        if configured.playbook.name != playbook {
+        let Some((rung, placed)) = configured.rungs().find(|(_, placed)| placed.playbook.name == playbook) else {
+            let uses: Vec<&str> = configured.playbooks().map(|version| version.name.as_str()).collect();
             return Err(invalid(
-                format!("remediation {remediation} uses {}, not {playbook}", configured.playbook.name),
+                format!("remediation {remediation} uses {}, not {playbook}", uses.join(", ")),
                 "name a remediation that uses the playbook",
             ));
-        }
+        };
         let declared = state
-            .playbook(&configured.playbook.digest)
+            .playbook(&placed.playbook.digest)
             .and_then(|admitted| admitted.admission.manifest.drills.get(usize::try_from(number).unwrap_or(usize::MAX)));
         let declared = declared
             .ok_or_else(|| not_found(format!("{playbook} declares no drill {number}"), "see: fettle playbook show"))?;
         let check = CheckRef { service: configured.service.clone(), check: configured.check.clone() };
-        Ok(Drill { host, check, fault: Fault { kind: declared.fault, on: declared.on.clone() } })
+        Ok(Drill { host, check, fault: Fault { kind: declared.fault, on: declared.on.clone() }, rung })
     });
-    let Drill { host, check, fault } = found.await.map_err(gone)??;
+    let Drill { host, check, fault, rung } = found.await.map_err(gone)??;
     let drill = DrillId::from_uuid(mint::uuid());
-    decided(caller, PersonRequest::StartDrill { drill, host, check, fault }).await?;
+    decided(caller, PersonRequest::StartDrill { drill, host, check, fault, rung }).await?;
     Ok(CommandReply::Drill { drill })
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
             Query::Run { run } => QueryReply::Run { run: Box::new(run_detail(view, run)?) },
             Query::WhyCheck { check, host } => {
                 let host = named(state, &host)?;
-                QueryReply::Why { why: Box::new(why(view, host, &check)?) }
+                QueryReply::Why { why: Box::new(why(view, host, &check, wall)?) }
             }
             Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
             Query::WhyNot { playbook, service, after } => {
@@ -161,7 +161,12 @@ fn run_detail(view: &View<'_>, run: RunId) -> Result<RunDetail, Status> {
     Ok(RunDetail { row, permit, granted_position, record, ended_position })
 }
 
-fn why(view: &View<'_>, host: HostId, check: &fettle_model::check::CheckRef) -> Result<WhyCheck, Status> {
+fn why(
+    view: &View<'_>,
+    host: HostId,
+    check: &fettle_model::check::CheckRef,
+    wall: fettle_model::time::UnixMillis,
+) -> Result<WhyCheck, Status> {
     let state = view.core.state();
     let row = rows::check(state, host, check)
         .ok_or_else(|| not_found(format!("no check {check} is configured"), "see: fettle service list"))?;
@@ -188,7 +193,8 @@ fn why(view: &View<'_>, host: HostId, check: &fettle_model::check::CheckRef) -> 
         Some(_) | None => None,
     };
     let running = known.in_flight.map(|run| run.run);
-    Ok(WhyCheck { check: row, remediation, decision, plan, running })
+    let rungs = views::rungs(state, host, check, wall);
+    Ok(WhyCheck { check: row, remediation, rungs, decision, plan, running })
 }
 
 fn record(view: &View<'_>, position: LogPosition) -> Result<Record, Status> {

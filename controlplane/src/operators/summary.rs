@@ -158,7 +158,13 @@ fn answered(given: &Approval) -> String {
 
 fn called(state: &State, incident: &IncidentOpened) -> String {
     let cause = match &incident.cause {
-        IncidentCause::AttemptsExhausted { attempts } => format!("{attempts} attempts did not help"),
+        IncidentCause::AttemptsExhausted { attempts, tried } if tried.is_empty() => {
+            format!("{attempts} attempts did not help")
+        }
+        IncidentCause::AttemptsExhausted { tried, .. } => {
+            let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
+            format!("nothing on the list helped: {}", tried.join(", "))
+        }
         IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
         IncidentCause::Escalated { summary, .. } => summary.clone(),
     };

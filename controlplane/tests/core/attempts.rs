@@ -44,7 +44,7 @@ fn after_the_last_attempt_that_did_not_help_people_are_called_once() {
     attempt(&mut world, host, Ending::Ineffective);
     assert_eq!(incidents(&world), []);
     attempt(&mut world, host, Ending::Failed);
-    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 2 }]);
+    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 2, tried: Vec::new() }]);
     for _ in 0..2 {
         let refusal = world.ask(host).expect_err("no attempt is left");
         assert_eq!(refusal.reasons, [Reason::MaxAttempts { limit: 2, value: 2, began_with: None }]);
@@ -64,7 +64,7 @@ fn success_that_does_not_last_counts_and_people_are_called_when_the_attempts_are
     }
     assert_eq!(incidents(&world), []);
     assert!(world.ask(host).is_err());
-    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 2 }]);
+    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 2, tried: Vec::new() }]);
     assert!(world.ask(host).is_err());
     assert_eq!(incidents(&world).len(), 1);
 }
@@ -115,7 +115,7 @@ fn a_last_permit_that_the_agent_rejects_calls_people() {
     let (mut world, host) = world(1);
     let permit = world.ask(host).expect("a permit");
     world.reject(&permit, PermitRejection::DrillsRefused);
-    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 1 }]);
+    assert_eq!(incidents(&world), [IncidentCause::AttemptsExhausted { attempts: 1, tried: Vec::new() }]);
 }
 
 #[test]

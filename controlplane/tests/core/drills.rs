@@ -4,6 +4,7 @@ use crate::world::{World, description, fault, targets, version, web};
 use fettle_controlplane::core::views::{self, DrillWish};
 use fettle_controlplane::core::{EVIDENCE_VALID_FOR, INJECTION_WITHIN, Outcome, PersonRefusal, PersonRequest};
 use fettle_model::check::Status;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::{DrillResult, DrillStage, Fault, FaultKind};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, HostId};
@@ -343,7 +344,13 @@ fn drills_start_only_where_they_can_be_healed_and_are_allowed() {
         assert_eq!(world.person(request), Outcome::PersonRefused(expected));
     }
     fn drill(world: &mut World, host: HostId) -> PersonRequest {
-        PersonRequest::StartDrill { drill: DrillId::from_uuid(world.mint()), host, check: web(), fault: fault() }
+        PersonRequest::StartDrill {
+            drill: DrillId::from_uuid(world.mint()),
+            host,
+            check: web(),
+            fault: fault(),
+            rung: Rung::FIRST,
+        }
     }
     check(|world, _| {
         let host = world.host("p0", "production");
@@ -363,7 +370,10 @@ fn drills_start_only_where_they_can_be_healed_and_are_allowed() {
     check(|world, host| {
         let fault = Fault { kind: FaultKind::KillProcess, ..fault() };
         let drill = DrillId::from_uuid(world.mint());
-        (PersonRequest::StartDrill { drill, host, check: web(), fault }, PersonRefusal::UndeclaredFault)
+        (
+            PersonRequest::StartDrill { drill, host, check: web(), fault, rung: Rung::FIRST },
+            PersonRefusal::UndeclaredFault,
+        )
     });
     check(|world, host| {
         let (running, _) = world.start_drill(host);
@@ -377,7 +387,7 @@ fn a_fault_that_needs_the_owners_word_by_name_is_drilled_only_where_it_is_given(
     let disk = Fault { kind: FaultKind::FillDisk, on: "check".parse().expect("a label") };
     let start = |world: &mut World| {
         let drill = DrillId::from_uuid(world.mint());
-        let request = PersonRequest::StartDrill { drill, host, check: web(), fault: disk.clone() };
+        let request = PersonRequest::StartDrill { drill, host, check: web(), fault: disk.clone(), rung: Rung::FIRST };
         (drill, world.person(request))
     };
     let refused = PersonRefusal::FaultRefused { host, fault: FaultKind::FillDisk };

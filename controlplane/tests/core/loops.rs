@@ -5,6 +5,7 @@ use fettle_controlplane::core::{Outcome, PersonRequest};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::TransitionEpoch;
+use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::id::HostId;
 use fettle_model::permit::{Permit, Purpose};
@@ -37,6 +38,7 @@ fn world_with(cooldown: Duration) -> (World, HostId) {
         parameters: Parameters::default(),
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
         guard: Guard { cooldown, min_healthy: Amount::Count(0), max_failures: 100, ..Guard::default() },
+        escalation: Escalation::default(),
     };
     let remediations = vec![remediation(web(), "restart-web"), remediation(queue(), "restart-queue")];
     let replaces = world.core.state().configuration().generation();
@@ -58,7 +60,12 @@ fn ask(world: &mut World, host: HostId, check: &CheckRef) -> Result<Permit, Box<
     let known = world.core.state().host(host).expect("a host");
     let epoch = known.newest_epoch(check);
     assert!(epoch > TransitionEpoch(0), "the check has failed");
-    let purpose = Purpose::Remediate { check: check.clone(), epoch, remediation: name.parse().expect("a name") };
+    let purpose = Purpose::Remediate {
+        check: check.clone(),
+        epoch,
+        remediation: name.parse().expect("a name"),
+        rung: Rung::FIRST,
+    };
     world.ask_with(host, |request| request.purpose = purpose)
 }
 

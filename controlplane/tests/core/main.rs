@@ -13,6 +13,7 @@ mod chain;
 mod conditions;
 mod coverage;
 mod drills;
+mod escalation;
 mod foresight;
 mod freezes;
 mod invariants;

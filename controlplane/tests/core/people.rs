@@ -305,6 +305,7 @@ fn remediation() -> Remediation {
         parameters: Parameters::default(),
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
         guard: fettle_model::guard::Guard::default(),
+        escalation: fettle_model::escalation::Escalation::default(),
     }
 }
 

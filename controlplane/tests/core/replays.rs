@@ -69,7 +69,11 @@ fn a_check_that_flapped_for_six_hours() {
         world.advance(Duration::from_mins(2));
     }
     assert_eq!((granted(&world) - begun, refused), (3, 87), "no stretch of health was ten minutes long");
-    assert_eq!(causes(&world), [IncidentCause::AttemptsExhausted { attempts: 3 }], "people are called once");
+    assert_eq!(
+        causes(&world),
+        [IncidentCause::AttemptsExhausted { attempts: 3, tried: Vec::new() }],
+        "people are called once"
+    );
     // Once the check has rested, it is a new problem and automation may help again.
     world.advance(Duration::from_mins(10));
     world.becomes(hosts[0], Status::Critical);
@@ -92,7 +96,7 @@ fn thirty_nine_successful_runs_that_did_not_last() {
         assert_eq!(called, usize::from(fault > 3), "after {fault} faults");
     }
     assert_eq!(granted(&world) - begun, 3);
-    assert_eq!(causes(&world), [IncidentCause::AttemptsExhausted { attempts: 3 }]);
+    assert_eq!(causes(&world), [IncidentCause::AttemptsExhausted { attempts: 3, tried: Vec::new() }]);
     assert_eq!(world.count(|body| body.kind() == Kind::PermitRefused), 36, "each is a record with its reason");
 }
 

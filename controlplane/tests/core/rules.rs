@@ -7,6 +7,7 @@ use fettle_controlplane::core::{
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
+use fettle_model::escalation::Rung;
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId};
@@ -83,7 +84,12 @@ fn no_remediation_under_another_name_or_for_a_service_that_the_host_does_not_car
         unchanged,
         |request| {
             let epoch = TransitionEpoch(2);
-            request.purpose = Purpose::Remediate { check: web(), epoch, remediation: "other".parse().expect("a name") };
+            request.purpose = Purpose::Remediate {
+                check: web(),
+                epoch,
+                remediation: "other".parse().expect("a name"),
+                rung: Rung::FIRST,
+            };
         },
         &["no-remediation"],
     );
@@ -121,6 +127,7 @@ fn transition_stale_when_the_fault_is_gone_or_another_one_is_asked_about() {
                     check: web(),
                     epoch: TransitionEpoch(epoch),
                     remediation: "restart-web".parse().expect("a name"),
+                    rung: Rung::FIRST,
                 };
             },
             &["transition-stale"],

@@ -1,6 +1,9 @@
 //! A control plane in memory with its agents: what the tests play on.
 
 mod drills;
+mod playbooks;
+
+pub(crate) use playbooks::{PUBLISHER_KEY, admit, version};
 
 use fettle_controlplane::core::{
     AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Initialise, Monotonic,
@@ -10,7 +13,8 @@ use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
-use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId, PlaybookDigest};
+use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId};
+use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::freeze::Freeze;
 use fettle_model::guard::{Amount, Guard};
@@ -19,8 +23,7 @@ use fettle_model::host::{
 };
 use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, ProposalId, RequestId, RunId, TokenId};
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
-use fettle_model::playbook::Manifest;
-use fettle_model::record::{Author, Body, LogOpened, PermitRejected, PlaybookAdmitted, Record};
+use fettle_model::record::{Author, Body, LogOpened, PermitRejected, Record};
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
 use fettle_model::run::{Claim, Ending, RunRecord};
@@ -30,51 +33,6 @@ use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
-
-pub(crate) const PUBLISHER_KEY: &str = "cHVibGlzaGVyIGtleSBvZiB0aGUgdGVzdHMsIDMyIGI=";
-
-const MANIFEST: &str = r#"
-manifest = 1
-
-[playbook]
-name = "restart-service"
-version = "1.0.0"
-summary = "Restarts a service"
-owners = ["sre"]
-host = "fettle:host@0.1.0"
-
-[[grant]]
-label = "worker"
-kind = "service"
-actions = ["restart"]
-why = "to restart it"
-
-[[grant]]
-label = "check"
-kind = "health"
-why = "to see whether it helped"
-
-[limits]
-actions = 3
-duration = "2m"
-
-[confirm]
-health = "check"
-stable = "10s"
-within = "1m"
-
-[on-failure]
-undo = "leave"
-why = "a restart cannot be undone"
-
-[[drill]]
-fault = "fill-disk"
-on = "check"
-
-[[drill]]
-fault = "stop-service"
-on = "worker"
-"#;
 
 /// What an agent got for a request.
 pub(crate) type Answer = Result<Permit, Box<Refusal>>;
@@ -101,6 +59,7 @@ pub(crate) struct World {
     pub(crate) senses: Senses,
     pub(crate) log: Vec<Logged>,
     pub(crate) guard: Guard,
+    pub(crate) escalation: Escalation,
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
@@ -120,6 +79,7 @@ impl World {
             senses: Senses::default(),
             log: Vec::new(),
             guard: Guard::default(),
+            escalation: Escalation::default(),
             // No number of sick hosts is a storm: most rules are tested with many of few.
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
@@ -242,6 +202,7 @@ impl World {
             parameters: Parameters::default(),
             modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
             guard: self.guard.clone(),
+            escalation: self.escalation.clone(),
         };
         let replaces = self.core.state().configuration().generation();
         let declared = Box::new(Declared {
@@ -369,7 +330,12 @@ impl World {
             host,
             boot: BootId::from_uuid(Uuid::from_u128(7)),
             sent_at: BootInstant(1_000),
-            purpose: Purpose::Remediate { check: web(), epoch, remediation: "restart-web".parse().expect("a name") },
+            purpose: Purpose::Remediate {
+                check: web(),
+                epoch,
+                remediation: "restart-web".parse().expect("a name"),
+                rung: Rung::FIRST,
+            },
             playbook: Some(version("restart-service", "1.0.0").digest),
             targets: targets(),
             configuration: self.core.state().configuration().generation(),
@@ -566,30 +532,4 @@ pub(crate) fn description(name: &str, environment: &str) -> HostDescription {
 
 pub(crate) fn describe(name: &str, environment: &str) -> Body {
     Body::HostDescribed(Box::new(description(name, environment)))
-}
-
-pub(crate) fn version(name: &str, version: &str) -> PlaybookVersion {
-    PlaybookVersion {
-        name: name.parse().expect("a name"),
-        digest: PlaybookDigest::of(format!("{name} {version}").as_bytes()),
-    }
-}
-
-pub(crate) fn admit(name: &str, number: &str, publisher: &str) -> PersonRequest {
-    let mut manifest = Manifest::from_toml(MANIFEST).expect("a sound manifest");
-    manifest.playbook.name = name.parse().expect("a name");
-    number.clone_into(&mut manifest.playbook.version);
-    PersonRequest::AdmitPlaybook {
-        admission: Box::new(PlaybookAdmitted {
-            digest: version(name, number).digest,
-            manifest,
-            publisher: publisher.parse().expect("a name"),
-            key: KeyId::of(b"publisher"),
-            publication: "{}".to_owned(),
-            imports: Vec::new(),
-            size_bytes: 1,
-            by: "somebody".parse().expect("a name"),
-        }),
-        key: PUBLISHER_KEY.to_owned(),
-    }
 }

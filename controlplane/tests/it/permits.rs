@@ -11,6 +11,7 @@ use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
 use fettle_model::coverage::{Difference, Finding};
 use fettle_model::digest::DocumentDigest;
+use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::evidence::{DrillResult, Fault, FaultKind};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::Binding;
@@ -50,7 +51,12 @@ fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
         host: agent.host,
         boot: name(&Agent::hello().boot),
         sent_at: fettle_model::time::BootInstant(1_000),
-        purpose: Purpose::Remediate { check: web(), epoch: TransitionEpoch(1), remediation: name("restart-web") },
+        purpose: Purpose::Remediate {
+            check: web(),
+            epoch: TransitionEpoch(1),
+            remediation: name("restart-web"),
+            rung: Rung::FIRST,
+        },
         playbook: Some(playbook.digest()),
         targets: targets(),
         configuration: ConfigurationGeneration(1),
@@ -76,6 +82,7 @@ fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
         modes: BTreeMap::from([(name("staging"), mode)]),
         // A group of one: every minimum above 0 would refuse its only host.
         guard: Guard { min_healthy: Amount::Count(0), ..Guard::default() },
+        escalation: Escalation::default(),
     };
     Command::SetConfiguration {
         declared: Box::new(Declared {
@@ -343,7 +350,12 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     let injection = permitted(&mut agent, &mut session, inject).await;
     session.send(agent.record(ended(&injection))).await;
     session.send(agent.record(transition(2, Status::Passing, Status::Critical))).await;
-    let purpose = Purpose::Remediate { check: web(), epoch: TransitionEpoch(2), remediation: name("restart-web") };
+    let purpose = Purpose::Remediate {
+        check: web(),
+        epoch: TransitionEpoch(2),
+        remediation: name("restart-web"),
+        rung: Rung::FIRST,
+    };
     let healing = permitted(&mut agent, &mut session, PermitRequest { purpose, ..asked }).await;
     assert_eq!(healing.drill, Some(drill));
     // Whoever lost the permit says so and gets it again; whoever has it does not.

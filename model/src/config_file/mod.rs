@@ -5,6 +5,7 @@
 //! (a file that is no TOML stops at its first error). Reading the files is the caller's business.
 
 mod check;
+mod escalation;
 mod freezes;
 mod raw;
 #[cfg(test)]
@@ -17,12 +18,11 @@ use crate::digest::PlaybookDigest;
 use crate::freeze::Freeze;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
-use crate::remediation::{PlaybookVersion, Remediation};
+use crate::remediation::Remediation;
 use crate::service::{Selector, Service};
 use raw::{RawBreakers, RawFile, RawRemediation, RawService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use toml::Spanned;
 
 /// Largest configuration file: 500 services with 20 checks each have about 3 MiB.
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -91,8 +91,7 @@ pub struct Parsed {
 struct PendingRemediation {
     raw: RawRemediation,
     file: String,
-    playbook_line: usize,
-    parameters_line: usize,
+    playbooks: Vec<escalation::Named>,
 }
 
 /// An admitted version, as [`Parsed::resolve`] needs it.
@@ -248,6 +247,7 @@ fn add_remediation(
         Some(_) => {}
     }
     raw.guard.complain(complaints);
+    escalation::complain(&raw, complaints);
     let answered = remediations.iter().find(|other| {
         other.raw.service.get_ref() == raw.service.get_ref() && other.raw.check.get_ref() == raw.check.get_ref()
     });
@@ -262,11 +262,9 @@ fn add_remediation(
             "keep one of them; which one acts must not be chance",
         );
     }
-    let line = |span: std::ops::Range<usize>| line_of(complaints.source.text, span.start);
     remediations.push(PendingRemediation {
         file: complaints.source.file.to_owned(),
-        playbook_line: line(raw.playbook.span()),
-        parameters_line: line(raw.parameters.as_ref().map_or_else(|| raw.name.span(), Spanned::span)),
+        playbooks: escalation::named(&raw, complaints.source.text),
         raw,
     });
 }
@@ -304,7 +302,7 @@ impl Parsed {
         for pending in self.remediations {
             match pending.resolve(known) {
                 Ok(remediation) => remediations.push(remediation),
-                Err(diagnostic) => found.push(diagnostic),
+                Err(mut diagnostics) => found.append(&mut diagnostics),
             }
         }
         if found.is_empty() {
@@ -316,32 +314,29 @@ impl Parsed {
 }
 
 impl PendingRemediation {
-    fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Remediation, Diagnostic> {
-        let raw = self.raw;
-        let name = raw.playbook.into_inner();
-        let Some(playbook) = known.get(&name) else {
-            return Err(Diagnostic {
-                file: self.file,
-                line: self.playbook_line,
-                message: format!("remediation {} names the playbook {name}, which is not admitted", raw.name.get_ref()),
-                remedy: list_of("publish it with `fettle playbook publish`", known.keys()),
-            });
-        };
-        let given = raw.parameters.map(Spanned::into_inner).unwrap_or_default();
-        let parameters = playbook.manifest.complete(&given).map_err(|error| Diagnostic {
-            file: self.file,
-            line: self.parameters_line,
-            message: format!("remediation {}: {error}", raw.name.get_ref()),
-            remedy: format!("see `fettle playbook show {name}`"),
-        })?;
-        Ok(Remediation {
-            name: raw.name.into_inner(),
-            service: raw.service.into_inner(),
-            check: raw.check.into_inner(),
-            playbook: PlaybookVersion { name, digest: playbook.digest },
-            parameters,
-            modes: raw.modes,
-            guard: raw.guard.into(),
-        })
+    fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Remediation, Vec<Diagnostic>> {
+        let Self { raw, file, playbooks } = self;
+        let of = raw.name.get_ref().clone();
+        let (mut resolved, mut found) = (Vec::new(), Vec::new());
+        for named in playbooks {
+            match named.resolve(&of, &file, known) {
+                Ok(each) => resolved.push(each),
+                Err(diagnostic) => found.push(diagnostic),
+            }
+        }
+        let mut resolved = resolved.into_iter();
+        match resolved.next() {
+            Some((playbook, parameters)) if found.is_empty() => Ok(Remediation {
+                name: of,
+                playbook,
+                parameters,
+                escalation: escalation::escalation(&raw, resolved.collect()),
+                service: raw.service.into_inner(),
+                check: raw.check.into_inner(),
+                modes: raw.modes,
+                guard: raw.guard.into(),
+            }),
+            Some(_) | None => Err(found),
+        }
     }
 }

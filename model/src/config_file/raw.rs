@@ -1,6 +1,7 @@
 //! The files as serde reads them: kebab-case keys, unknown keys refused, places kept where a later
 //! complaint may point.
 
+use super::escalation::RawFurther;
 use super::freezes::RawFreeze;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
@@ -139,6 +140,9 @@ pub(super) struct RawRemediation {
     pub(super) modes: BTreeMap<EnvironmentName, Mode>,
     #[serde(default)]
     pub(super) guard: RawGuard,
+    pub(super) timeout: Option<Spanned<HumanDuration>>,
+    #[serde(default)]
+    pub(super) then: Vec<RawFurther>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -221,7 +221,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     const EXAMPLE: &str = include_str!("../../../deploy/services.toml.example");
     let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
-    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest)]);
+    let known = ["restart-service", "rollback-release"].map(|name| (name.parse().expect("a name"), manifest.clone()));
+    let known = BTreeMap::from(known);
     let Declared { services, remediations, breakers, freezes } = parsed.resolve(&known).expect("sound remediations");
     assert_eq!(freezes.len(), 2);
     assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
@@ -236,7 +237,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     for (table, keys) in [
         ("[[service]]", 5),
         ("[[service.check]]", 20),
-        ("[[remediation]]", 7),
+        ("[[remediation]]", 9),
+        ("[[remediation.then]]", 4),
         ("[remediation.guard]", 11),
         ("[breakers]", 10),
         ("[[freeze]]", 6),
@@ -248,7 +250,12 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
         assert_eq!(known.len(), keys, "{message}");
         for key in known {
-            let shown = [format!("{key} = "), format!("[[service.{key}]]"), format!("[remediation.{key}]")];
+            let shown = [
+                format!("{key} = "),
+                format!("[[service.{key}]]"),
+                format!("[remediation.{key}]"),
+                format!("[[remediation.{key}]]"),
+            ];
             assert!(
                 EXAMPLE.lines().any(|line| shown.iter().any(|start| line.starts_with(start))),
                 "{key} of {table} is not in the example"
@@ -297,4 +304,44 @@ fn bounds_are_kept() {
         let found = outcome(&with(line, replacement));
         assert!(found.contains(part), "{replacement}: {found}");
     }
+}
+
+#[test]
+fn what_follows_a_playbook_is_resolved_with_the_remediations_modes_and_the_default_timeout() {
+    let then = "[[remediation.then]]\nplaybook = \"restart-service\"\nparameters = { max-restarts = 5 }\n";
+    let text = format!("{SERVICE}{REMEDIATION}{then}");
+    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
+    let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
+    let declared = parsed.resolve(&known).expect("it resolves");
+    let rungs: Vec<_> = declared.remediations[0].rungs().map(|(_, placed)| placed.into_owned()).collect();
+    let parameters: Vec<_> = rungs.iter().map(|placed| placed.parameters.canonical_text()).collect();
+    assert_eq!(parameters, [r#"{"max-restarts":3}"#, r#"{"max-restarts":5}"#]);
+    assert_eq!(rungs[1].modes, rungs[0].modes);
+    assert_eq!(declared.remediations[0].escalation.then[0].timeout, crate::escalation::DEFAULT_TIMEOUT);
+}
+
+#[test]
+fn a_list_says_what_is_wrong_with_it_and_where() {
+    let text = |first: &str, then: &str| format!("{SERVICE}{REMEDIATION}{first}{then}");
+    check(
+        &text("timeout = \"5m\"\n", ""),
+        "web.toml:21: remediation restart-web has a timeout, and nothing follows it\n  \
+         remedy: remove the key, or add a [[remediation.then]]",
+    );
+    check(
+        &text("", "[[remediation.then]]\nplaybook = \"restart-service\"\ntimeout = \"25h\"\n"),
+        "web.toml:23: remediation restart-web: a timeout of 25h is not above 0 and at most 24h\n  \
+         remedy: write for example timeout = \"15m\"",
+    );
+    check(
+        &text("", "[[remediation.then]]\nplaybook = \"restart-everything\"\n"),
+        "web.toml:22: remediation restart-web names the playbook restart-everything, which is not admitted\n  \
+         remedy: publish it with `fettle playbook publish`, or name one of restart-service",
+    );
+    let many = "[[remediation.then]]\nplaybook = \"restart-service\"\n".repeat(8);
+    check(
+        &text("", &many),
+        "web.toml:15: remediation restart-web has 9 playbooks, more than 8\n  \
+         remedy: keep those that help most; people are called after the last",
+    );
 }

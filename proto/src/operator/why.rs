@@ -2,6 +2,7 @@
 
 use super::{CheckRow, RunRow};
 use fettle_model::counter::LogPosition;
+use fettle_model::escalation::RungRow;
 use fettle_model::id::{PermitId, RunId};
 use fettle_model::name::RemediationName;
 use fettle_model::refusal::Refusal;
@@ -19,6 +20,9 @@ pub struct WhyCheck {
     pub check: CheckRow,
     /// The remediation that answers it, and its mode there.
     pub remediation: Option<(RemediationName, Mode)>,
+    /// The rungs of its list, where it has one.
+    #[serde(default)]
+    pub rungs: Vec<RungRow>,
     /// The newest decision of the control plane, or of the agent not to ask for one.
     pub decision: Option<WhyDecision>,
     /// The newest plan, in mode `observe`.

@@ -10,6 +10,7 @@ use crate::simulate::{Injection, Sight, SimDeed, World};
 use fettle_model::check::CheckRef;
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TransitionEpoch};
 use fettle_model::digest::PlaybookDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::id::{BootId, HostId, PermitId, RequestId, RunId};
 use fettle_model::name::{InvalidName, Label};
 use fettle_model::permit::{Permit, PermittedTarget, Purpose, Target};
@@ -410,7 +411,12 @@ fn permit(scenario: &Scenario, manifest: &Manifest) -> Result<Permit, InvalidNam
         fence: Fence(1),
         stop_epoch: StopEpoch(0),
         configuration: ConfigurationGeneration(1),
-        purpose: Purpose::Remediate { check, epoch: TransitionEpoch(1), remediation: SIMULATED.parse()? },
+        purpose: Purpose::Remediate {
+            check,
+            epoch: TransitionEpoch(1),
+            remediation: SIMULATED.parse()?,
+            rung: Rung::FIRST,
+        },
         playbook: Some(PlaybookVersion {
             name: manifest.playbook.name.clone(),
             digest: PlaybookDigest::of(manifest.playbook.version.as_bytes()),

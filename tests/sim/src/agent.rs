@@ -17,6 +17,7 @@ use fettle_model::breaker::StopOrder;
 use fettle_model::check::{Status, Transition};
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, TransitionEpoch};
 use fettle_model::digest::EnvelopeDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{RequestId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
@@ -153,6 +154,7 @@ impl Host {
             check: head.check.clone(),
             epoch: head.epoch,
             remediation: fixture::name("restart-web")?,
+            rung: Rung::FIRST,
         };
         let request = PermitRequest {
             request: RequestId::from_uuid(scene.mint()),

@@ -7,6 +7,7 @@ use fettle_model::check::{Check, CheckRef, HostValue, Probe};
 use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
+use fettle_model::escalation::Escalation;
 use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, ProvedGrant};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
@@ -182,6 +183,7 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
         parameters: Parameters::default(),
         modes: BTreeMap::from([(name(ENVIRONMENT)?, Mode::Auto)]),
         guard,
+        escalation: Escalation::default(),
     };
     let none = Amount::Percent(100);
     let breakers = BreakerLimits {

@@ -8,6 +8,7 @@ use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition}
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
+use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::guard::{Amount, Guard, MAX_PER_WINDOW};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
@@ -135,6 +136,7 @@ pub(crate) fn declared(services: u32) -> anyhow::Result<Declared> {
             parameters: Parameters::default(),
             modes: BTreeMap::from([(name(ENVIRONMENT)?, Mode::Auto)]),
             guard: guard.clone(),
+            escalation: Escalation::default(),
         });
     }
     Ok(declared)
@@ -195,7 +197,7 @@ pub(crate) fn request(host: HostId, service: u32, epoch: u64, number: u128) -> a
         host,
         boot: BootId::from_uuid(Uuid::from_u128(7)),
         sent_at: BootInstant(1_000),
-        purpose: Purpose::Remediate { check, epoch: TransitionEpoch(epoch), remediation },
+        purpose: Purpose::Remediate { check, epoch: TransitionEpoch(epoch), remediation, rung: Rung::FIRST },
         playbook: Some(version()?.digest),
         targets: targets(service)?,
         configuration: ConfigurationGeneration(1),

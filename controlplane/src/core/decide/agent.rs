@@ -166,7 +166,11 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
             (endings::of_rejection(state, host.id, rejected, given.fresh.incident), Outcome::Done)
         }
         Said::Saw(transition) => (drills::after_transition(state, host.id, transition, position), Outcome::Done),
-        Said::Withheld(withheld) => (drills::after_withheld(state, host.id, withheld), Outcome::Done),
+        Said::Withheld(withheld) => {
+            let incident = endings::of_withheld(state, now, host.id, withheld, given.fresh.incident);
+            let follows = drills::after_withheld(state, host.id, withheld).into_iter().chain(incident).collect();
+            (follows, Outcome::Done)
+        }
         Said::Planned(plan) => (proposals::after_plan(state, now, host, plan, given), Outcome::Done),
         // Noted by `State::apply`; nothing follows from them.
         Said::Described(_) | Said::SawFork => (Vec::new(), Outcome::Done),
@@ -203,7 +207,7 @@ fn asked(
         Verdict::Granted(permit) => vec![Body::PermitGranted(permit)],
         Verdict::Refused(refusal) => {
             let incident = endings::of_refusal(state, &refusal, given.fresh.incident);
-            let ended = proposals::after_request(state, request);
+            let ended = proposals::after_request(state, now, request);
             std::iter::once(Body::PermitRefused(refusal)).chain(incident).chain(ended).collect()
         }
     };

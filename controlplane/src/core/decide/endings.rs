@@ -11,11 +11,13 @@ use crate::core::runs::{Role, Run, RunState, ends_permit};
 use crate::core::state::State;
 use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
+use fettle_model::escalation::{Tried, TriedHow, TurnAfter, turn_after, turn_after_rejection};
 use fettle_model::id::{HostId, IncidentId};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::record::{Body, PermitRejected, RunUnresolved};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::withheld::RequestWithheld;
 
 /// What follows from an agent's report, which will stand at `position`.
 pub(super) fn of_report(
@@ -38,9 +40,11 @@ pub(super) fn of_report(
     }
     let mut follows = counted(state, run, ended.ending, now);
     follows.extend(drills::after_run(state, run, ended, position, now.wall));
+    let how = TriedHow::Ended { run: ended.run, ending: ended.ending };
     let cause = in_doubt(run, ended.ending)
         .or_else(|| escalated(run, ended))
-        .or_else(|| exhausted_by(state, run, ended.ending));
+        .or_else(|| exhausted_by(state, run, ended.ending, how.clone()))
+        .or_else(|| last_turn_over(state, run, how, turn_after(ended.ending)));
     follows.extend(cause.map(|cause| call(incident, ended.host, Some(run.check.clone()), cause)));
     follows
 }
@@ -52,7 +56,9 @@ pub(super) fn of_rejection(state: &State, host: HostId, rejected: &PermitRejecte
     let Some(run) = run else { return Vec::new() };
     let mut follows = drills::after_loss(state, run, "the agent rejected the permit");
     // As when a lease runs out: nothing was done, and the attempt is spent.
-    let cause = exhausted_by(state, run, Ending::Expired);
+    let (how, after) = (TriedHow::Rejected { run: run.permit.run }, turn_after_rejection(&rejected.because));
+    let cause =
+        exhausted_by(state, run, Ending::Expired, how.clone()).or_else(|| last_turn_over(state, run, how, after));
     follows.extend(cause.map(|cause| call(incident, host, Some(run.check.clone()), cause)));
     follows
 }
@@ -72,15 +78,35 @@ pub(super) fn of_loss(state: &State, now: Now, run: &Run, incident: IncidentId) 
 /// not last nobody has been called yet.
 pub(super) fn of_refusal(state: &State, refusal: &Refusal, incident: IncidentId) -> Option<Body> {
     let check = refusal.check.as_ref()?;
-    let attempts = refusal
-        .reasons
-        .iter()
-        .find_map(|reason| if let Reason::MaxAttempts { value, .. } = reason { Some(*value) } else { None })?;
-    match state.attempts(refusal.host, check).called {
+    let used_up = |reason: &Reason| matches!(reason, Reason::MaxAttempts { .. } | Reason::RungsExhausted { .. });
+    if !refusal.reasons.iter().any(used_up) {
+        return None;
+    }
+    let answer = state.configuration().answer_to(check);
+    let tried = answer.map(|answer| state.tried(refusal.host, answer)).unwrap_or_default();
+    exhausted(state, refusal.host, check, tried, incident)
+}
+
+/// An agent's word that its host cannot run what stands on the last rung calls people too.
+pub(super) fn of_withheld(
+    state: &State,
+    now: Now,
+    host: HostId,
+    withheld: &RequestWithheld,
+    incident: IncidentId,
+) -> Option<Body> {
+    let (check, tried) = state.passed_over(host, withheld, now.wall)?;
+    exhausted(state, host, &check, tried, incident)
+}
+
+/// People are called to a check once per problem.
+fn exhausted(state: &State, host: HostId, check: &CheckRef, tried: Vec<Tried>, incident: IncidentId) -> Option<Body> {
+    let attempts = state.attempts(host, check);
+    match attempts.called {
         Called::Yes => None,
         Called::NotYet => {
-            let cause = IncidentCause::AttemptsExhausted { attempts };
-            Some(call(incident, refusal.host, Some(check.clone()), cause))
+            let cause = IncidentCause::AttemptsExhausted { attempts: attempts.count, tried };
+            Some(call(incident, host, Some(check.clone()), cause))
         }
     }
 }
@@ -114,7 +140,7 @@ fn escalated(run: &Run, ended: &RunRecord) -> Option<IncidentCause> {
 
 /// The last attempt, when it did not help. After a success, a fault that was gone, or a stop by hand
 /// there is nothing to call people to.
-fn exhausted_by(state: &State, run: &Run, ending: Ending) -> Option<IncidentCause> {
+fn exhausted_by(state: &State, run: &Run, ending: Ending, how: TriedHow) -> Option<IncidentCause> {
     let helped = match ending {
         Ending::Succeeded | Ending::Superseded | Ending::Cancelled => true,
         Ending::Ineffective | Ending::Failed | Ending::Reverted | Ending::Expired | Ending::InDoubt => false,
@@ -123,7 +149,18 @@ fn exhausted_by(state: &State, run: &Run, ending: Ending) -> Option<IncidentCaus
     let attempts = state.attempts(run.permit.host, &run.check);
     let last = run.role() == Role::Remediation && attempts.count >= remediation.guard.max_attempts;
     let called = attempts.called == Called::Yes;
-    (last && !helped && !called).then_some(IncidentCause::AttemptsExhausted { attempts: attempts.count })
+    (last && !helped && !called).then(|| {
+        let tried = state.tried_with(run, remediation, how);
+        IncidentCause::AttemptsExhausted { attempts: attempts.count, tried }
+    })
+}
+
+/// The end of the last rung's turn.
+fn last_turn_over(state: &State, run: &Run, how: TriedHow, after: TurnAfter) -> Option<IncidentCause> {
+    let tried = state.last_turn_over(run, how, after)?;
+    let attempts = state.attempts(run.permit.host, &run.check);
+    let called = attempts.called == Called::Yes;
+    (!called).then_some(IncidentCause::AttemptsExhausted { attempts: attempts.count, tried })
 }
 
 fn call(incident: IncidentId, host: HostId, check: Option<CheckRef>, cause: IncidentCause) -> Body {

@@ -91,8 +91,9 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             freezes::declare(state, now, by, *freeze, scope, *lasts, why)
         }
         PersonRequest::LiftFreeze { freeze, scope, why } => freezes::lift(state, now, by, *freeze, scope, why),
-        PersonRequest::StartDrill { drill, host, check, fault } => {
-            drills::start(state, now, by, *drill, *host, check, fault)
+        PersonRequest::StartDrill { drill, host, check, fault, rung } => {
+            let wanted = drills::Wanted { drill: *drill, host: *host, check, fault, rung: *rung };
+            drills::start(state, now, by, wanted)
         }
         PersonRequest::WishRun { host, check } => drills::wish(state, by, *host, check),
         PersonRequest::SetHostState { host, state: wanted, why } => hosts::set_state(state, by, *host, *wanted, why),

@@ -6,6 +6,7 @@ use crate::core::hosts::Host;
 use crate::core::now::Now;
 use crate::core::proposals::{KnownProposal, MAX_OPEN_PROPOSALS};
 use crate::core::state::State;
+use crate::core::turns::Due;
 use fettle_model::check::Status;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::permit::{PermitRequest, PermittedTarget, Purpose};
@@ -32,7 +33,7 @@ pub(super) fn after_plan(state: &State, now: Now, host: &Host, plan: &Plan, give
 }
 
 fn proposed(state: &State, now: Now, host: &Host, plan: &Plan, given: &AgentRecord) -> Option<Proposal> {
-    let Purpose::Remediate { check, epoch, remediation: name } = &plan.purpose else { return None };
+    let Purpose::Remediate { check, epoch, remediation: name, rung } = &plan.purpose else { return None };
     let refusal = &state.answers.refusals(host.id, Some(check)).next()?.refusal;
     let request = state.proposals.request(host.id, check)?;
     let answers = request.request == plan.request && refusal.request == plan.request;
@@ -42,7 +43,8 @@ fn proposed(state: &State, now: Now, host: &Host, plan: &Plan, given: &AgentReco
         return None;
     }
     let configuration = state.configuration();
-    let remediation = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
+    let answer = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
+    let remediation = answer.at(*rung)?;
     if remediation.mode_in(&host.environment) != Mode::Approve || plan.playbook != remediation.playbook {
         return None;
     }
@@ -56,7 +58,8 @@ fn proposed(state: &State, now: Now, host: &Host, plan: &Plan, given: &AgentReco
     Some(Proposal {
         proposal: given.fresh.proposal,
         remediation: name.clone(),
-        configured: Proposal::digest_of(remediation),
+        rung: *rung,
+        configured: Proposal::digest_of(answer),
         configuration: configuration.generation(),
         host: host.id,
         check: check.clone(),
@@ -79,10 +82,14 @@ fn waits_for_people(refusal: &Refusal) -> bool {
     refusal.reasons.iter().all(|reason| matches!(reason, Reason::Mode { mode: Mode::Approve, .. }))
 }
 
-/// The end of a proposal whose host asks with other targets than were frozen.
-pub(super) fn after_request(state: &State, request: &PermitRequest) -> Option<Body> {
-    let Purpose::Remediate { check, .. } = &request.purpose else { return None };
+/// The end of a proposal whose host asks for another rung, whose turn it is, or with other targets than were frozen.
+pub(super) fn after_request(state: &State, now: Now, request: &PermitRequest) -> Option<Body> {
+    let Purpose::Remediate { check, rung, .. } = &request.purpose else { return None };
     let open = state.proposals.open_at(request.host, check)?;
+    if open.proposal.rung != *rung {
+        let due = state.configuration().answer_to(check).map(|answer| state.due(request.host, answer, now.wall));
+        return (due != Some(Due::Rung(open.proposal.rung))).then(|| ended(open, EndedBecause::RungChanged));
+    }
     let same = open.proposal.targets.len() == request.targets.len()
         && open.proposal.targets.iter().all(|PermittedTarget { label, target, .. }| {
             request.targets.iter().any(|bound| &bound.label == label && &bound.target == target)

@@ -2,6 +2,7 @@
 
 use super::Case;
 use fettle_model::check::CheckRef;
+use fettle_model::escalation::Rung;
 use fettle_model::id::ProposalId;
 use fettle_model::permit::{ApprovedPlan, PermittedTarget};
 
@@ -13,11 +14,12 @@ use fettle_model::permit::{ApprovedPlan, PermittedTarget};
 pub(super) fn approved(
     case: &Case<'_>,
     check: &CheckRef,
+    rung: Rung,
     bound: Option<&[PermittedTarget]>,
 ) -> Result<ApprovedPlan, Option<ProposalId>> {
     let open = case.state.proposals.open_at(case.host.id, check).ok_or(None)?;
     let stands = case.state.stands(open, case.policies, case.now.wall).is_ok();
-    if !stands || Some(open.proposal.targets.as_slice()) != bound {
+    if !stands || open.proposal.rung != rung || Some(open.proposal.targets.as_slice()) != bound {
         return Err(None);
     }
     let proposal = open.proposal.proposal;

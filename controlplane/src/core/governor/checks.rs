@@ -6,8 +6,10 @@ use crate::core::authorisation::{Authorisation, FLOOR_APPROVED};
 use crate::core::budgets::Counted;
 use crate::core::groups::Group;
 use crate::core::ramps::Step;
+use crate::core::turns::Due;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
+use fettle_model::escalation::Rung;
 use fettle_model::guard::Guard;
 use fettle_model::name::ServiceName;
 use fettle_model::playbook::Reversibility;
@@ -50,6 +52,21 @@ pub(super) fn attempts(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons
         && clears_at > case.now.wall
     {
         reasons.push(Reason::Cooldown { clears_at });
+    }
+}
+
+/// The rung is the one whose turn it is.
+pub(super) fn turn(case: &Case<'_>, answer: &Remediation, asked: Rung, reasons: &mut Vec<Reason>) {
+    match case.state.due(case.host.id, answer, case.now.wall) {
+        Due::Rung(due) if due == asked => {}
+        Due::Rung(due) => {
+            let clears_at = case.state.turn_over_at(case.host.id, answer, case.now.wall);
+            reasons.push(Reason::RungNotDue { asked, due, clears_at });
+        }
+        Due::People => {
+            let rungs = u32::try_from(answer.playbooks().count()).unwrap_or(u32::MAX);
+            reasons.push(Reason::RungsExhausted { rungs });
+        }
     }
 }
 

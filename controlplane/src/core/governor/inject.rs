@@ -76,7 +76,7 @@ fn proved_by<'a>(case: &Case<'a>, running: &RunningDrill) -> Option<&'a Remediat
     case.state
         .configuration()
         .answer_to(&running.check())
-        .filter(|remediation| remediation.playbook == running.drill.playbook)
+        .filter(|remediation| remediation.rung_of(&running.drill.playbook).is_some())
 }
 
 /// The request has no target, or not the thing that is bound to this label.

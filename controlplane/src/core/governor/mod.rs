@@ -59,7 +59,9 @@ pub(in crate::core) enum Verdict {
 /// Judges a request.
 pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
     let judged = match &case.request.purpose {
-        Purpose::Remediate { check, epoch, remediation } => remediate::judge(case, check, *epoch, remediation),
+        Purpose::Remediate { check, epoch, remediation, rung } => {
+            remediate::judge(case, &remediate::Fault { check, epoch: *epoch, remediation, rung: *rung })
+        }
         Purpose::InjectFault { drill, fault } => inject::judge(case, *drill, fault),
         Purpose::Repeat { drill, check, remediation } => repeat::judge(case, *drill, check, remediation),
     };
@@ -82,9 +84,21 @@ fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
         host: case.host.id,
         check,
         epoch,
-        retry_at: retry_at(&reasons, case.now.wall, patience(earlier)),
+        retry_at: retry_at(&reasons, case.now.wall, patience(earlier)).or_else(|| turn_over_at(case)),
         reasons,
     }
+}
+
+/// When another rung of the list is due by time alone, which the agent is to ask for then.
+fn turn_over_at(case: &Case<'_>) -> Option<UnixMillis> {
+    let Purpose::Remediate { check, remediation, .. } = &case.request.purpose else { return None };
+    let answer = case.state.configuration().answer_to(check).filter(|answer| &answer.name == remediation)?;
+    case.state.turn_over_at(case.host.id, answer, case.now.wall)
+}
+
+/// Whether one of these reasons clears only by something that a person or the agent's own host does.
+pub(in crate::core) fn waits_for_a_change(reasons: &[Reason]) -> bool {
+    retry_at(reasons, UnixMillis(0), Duration::ZERO).is_none()
 }
 
 /// How long to wait after this many refusals about the same transition.
@@ -108,6 +122,7 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             // A maximum of zero means never.
             Reason::MaxInFlight { limit: 0, .. } => None,
             Reason::Frozen { clears_at, .. }
+            | Reason::RungNotDue { clears_at, .. }
             | Reason::MaxPerWindow { clears_at, .. }
             | Reason::MaxIrreversible { clears_at, .. } => *clears_at,
             // Their own times are when a lost run is reclaimed; a run that ends well frees them long before.
@@ -127,6 +142,7 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             | Reason::NotAuthorised { .. }
             | Reason::Stopped { .. }
             | Reason::MaxAttempts { .. }
+            | Reason::RungsExhausted { .. }
             | Reason::HostNotActive
             | Reason::Unbound { .. }
             | Reason::NoSuchDrill => None,

@@ -6,6 +6,7 @@ use crate::core::drills::RunningDrill;
 use crate::core::playbooks::{Admitted, Needed, Proof};
 use fettle_model::check::CheckRef;
 use fettle_model::counter::{LogPosition, TransitionEpoch};
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::{HostClass, ProvedGrant};
 use fettle_model::name::RemediationName;
 use fettle_model::permit::{Permit, PermittedTarget};
@@ -21,23 +22,36 @@ pub(super) enum Warrant<'a> {
     Drill(&'a RunningDrill),
 }
 
+/// The fault that a permit is to answer, and by what.
+#[derive(Clone, Copy)]
+pub(super) struct Fault<'a> {
+    pub(super) check: &'a CheckRef,
+    pub(super) epoch: TransitionEpoch,
+    pub(super) remediation: &'a RemediationName,
+    pub(super) rung: Rung,
+}
+
 /// Asks every rule.
-pub(super) fn judge(
-    case: &Case<'_>,
-    check: &CheckRef,
-    epoch: TransitionEpoch,
-    name: &RemediationName,
-) -> Result<Permit, Vec<Reason>> {
+pub(super) fn judge(case: &Case<'_>, fault: &Fault<'_>) -> Result<Permit, Vec<Reason>> {
+    let Fault { check, epoch, remediation: name, rung } = *fault;
     let mut reasons = Vec::new();
     checks::host(case, &mut reasons);
     checks::transition(case, check, epoch, &mut reasons);
-    let remediation = answering(case, check, name);
+    let answer = answering(case, check, name);
+    let placed = answer.and_then(|answer| answer.at(rung));
+    let remediation = placed.as_deref();
+    if let Some(answer) = answer {
+        checks::turn(case, answer, rung, &mut reasons);
+    }
     let playbook = remediation.and_then(|remediation| held_playbook(case, remediation));
     let drill =
         playbook.and_then(|playbook| case.state.drills.to_heal(case.host.id, check, epoch, &playbook.admission.digest));
     let bound = match (remediation, playbook) {
         (None, _) => {
-            reasons.push(Reason::NoRemediation);
+            // A rung beyond the list is not due.
+            if answer.is_none() {
+                reasons.push(Reason::NoRemediation);
+            }
             None
         }
         (Some(_), None) => {
@@ -66,7 +80,7 @@ pub(super) fn judge(
         match remediation.mode_in(&case.host.environment) {
             Mode::Auto => {}
             mode @ Mode::Observe => reasons.push(Reason::Mode { mode, proposal: None }),
-            mode @ Mode::Approve => match approvals::approved(case, check, bound.as_deref()) {
+            mode @ Mode::Approve => match approvals::approved(case, check, rung, bound.as_deref()) {
                 Ok(plan) => approved = Some(plan),
                 Err(proposal) => reasons.push(Reason::Mode { mode, proposal }),
             },

@@ -6,6 +6,7 @@ use super::switches::{Probing, switches};
 use super::{Case, checks, targets};
 use crate::core::drills::RunningDrill;
 use fettle_model::check::CheckRef;
+use fettle_model::escalation::Rung;
 use fettle_model::host::DrillConsent;
 use fettle_model::id::DrillId;
 use fettle_model::name::RemediationName;
@@ -27,8 +28,12 @@ pub(super) fn judge(
     if running.is_none() {
         reasons.push(Reason::NoSuchDrill);
     }
-    let remediation = remediate::answering(case, check, name)
-        .filter(|answer| running.is_none_or(|running| answer.playbook == running.drill.playbook));
+    let answer = remediate::answering(case, check, name);
+    let placed = answer.and_then(|answer| match running {
+        Some(running) => answer.at(answer.rung_of(&running.drill.playbook)?),
+        None => answer.at(Rung::FIRST),
+    });
+    let remediation = placed.as_deref();
     if remediation.is_none() {
         reasons.push(Reason::NoRemediation);
     }

@@ -49,6 +49,9 @@ impl State {
             self.attempts.reserve(&of);
             if permit.drill.is_none() {
                 self.attempts.fixes(&of, None);
+                if let Some(answer) = self.configuration.answer_to(check) {
+                    self.turns.granted(&of, answer, permit.run, stamp.at);
+                }
             }
         }
         let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
@@ -83,6 +86,7 @@ impl State {
                 self.attempts.fixes(&of, Some(stamp.at));
             }
         }
+        self.turns.ended(run, &end);
         self.breakers.on_finished(permit);
         if let Some(remediation) = run.remediation() {
             let ending = match &end {

@@ -1,11 +1,13 @@
 //! What an agent must be told when it connects, and whom to nudge when something changes.
 
 use crate::core::answers::KnownRefusal;
+use crate::core::governor::waits_for_a_change;
 use crate::core::state::State;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::{AgentSequence, LogPosition};
 use fettle_model::id::{DrillId, HostId};
 use fettle_model::record::Kind;
+use fettle_model::remediation::Remediation;
 use std::collections::BTreeSet;
 
 /// Positions of the records that an agent must hold, each to be sent with its proof. Answers to its requests
@@ -51,7 +53,8 @@ pub fn playbooks_in_use(state: &State) -> Vec<LogPosition> {
         .configuration()
         .remediations()
         .iter()
-        .filter_map(|answer| state.playbooks.version(&answer.playbook))
+        .flat_map(Remediation::playbooks)
+        .filter_map(|version| state.playbooks.version(version))
         .map(|admitted| admitted.stamp.position)
         .collect();
     positions.into_iter().collect()
@@ -108,7 +111,7 @@ fn waiting_for_a_nudge(state: &State, known: &KnownRefusal) -> Option<Nudge> {
     let refusal = &known.refusal;
     let check = refusal.check.clone()?;
     let newest = state.host(refusal.host)?.checks.get(&check)?;
-    let waits = refusal.retry_at.is_none()
+    let waits = waits_for_a_change(&refusal.reasons)
         && newest.transition.to == Status::Critical
         && Some(newest.transition.epoch) == refusal.epoch
         && state.runs.on_host(refusal.host).is_none();

@@ -6,6 +6,7 @@
 mod briefing;
 mod fleet;
 mod playbooks;
+mod rungs;
 mod runs;
 mod switches;
 
@@ -14,5 +15,6 @@ pub use briefing::{
 };
 pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
 pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};
+pub use rungs::rungs;
 pub use runs::{IncidentRow, RunRow, RunStanding, Why, incidents, run, runs, why};
 pub use switches::{BreakerRow, FreezeRow, SwitchStanding, breakers, freezes};

@@ -68,7 +68,7 @@ pub fn playbooks(state: &State, wall: UnixMillis) -> Vec<PlaybookRow> {
 fn row(state: &State, admitted: &Admitted, needs: &[Coverage], wall: UnixMillis) -> PlaybookRow {
     let about = &admitted.admission.manifest.playbook;
     let version = admitted.version();
-    let users = || state.configuration().remediations().iter().filter(|answer| answer.playbook == version);
+    let users = || state.configuration().remediations().iter().filter(|answer| answer.rung_of(&version).is_some());
     let evidence = admitted.evidence.iter().rev().map(|known| EvidenceRow {
         earned: known.stamp,
         evidence: known.evidence.clone(),

@@ -1,11 +1,13 @@
 //! Drills, from their start to any of their stages.
 
 use super::*;
+use fettle_model::escalation::Rung;
 
 impl World {
     pub(crate) fn start_drill(&mut self, host: HostId) -> (DrillId, Outcome) {
         let drill = DrillId::from_uuid(self.mint());
-        let outcome = self.person(PersonRequest::StartDrill { drill, host, check: web(), fault: fault() });
+        let outcome =
+            self.person(PersonRequest::StartDrill { drill, host, check: web(), fault: fault(), rung: Rung::FIRST });
         (drill, outcome)
     }
 

@@ -6,6 +6,7 @@ use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::name::PersonName;
 use fettle_model::record::{Body, ConfigurationSet};
+use fettle_model::remediation::Remediation;
 
 pub(super) fn set(
     state: &State,
@@ -20,7 +21,7 @@ pub(super) fn set(
     if state.configured().is_some() && current.declares(declared) {
         return Ok(Vec::new());
     }
-    for remediation in &declared.remediations {
+    for (_, remediation) in declared.remediations.iter().flat_map(Remediation::rungs) {
         let admitted =
             state.playbooks.version(&remediation.playbook).ok_or_else(|| PersonRefusal::PlaybookNotAdmitted {
                 remediation: remediation.name.clone(),

@@ -6,6 +6,7 @@ use crate::core::drills::DRILL_ALLOWANCE;
 use crate::core::now::Now;
 use crate::core::state::State;
 use fettle_model::check::CheckRef;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::{Drill, Fault};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, HostId};
@@ -24,22 +25,26 @@ pub(super) fn wish(state: &State, by: &PersonName, host: HostId, check: &CheckRe
     Ok(vec![Body::RunWished(Box::new(wished))])
 }
 
-pub(super) fn start(
-    state: &State,
-    now: Now,
-    by: &PersonName,
-    drill: DrillId,
-    host: HostId,
-    check: &CheckRef,
-    fault: &Fault,
-) -> Result<Vec<Body>, PersonRefusal> {
+/// A drill that a person asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) drill: DrillId,
+    pub(super) host: HostId,
+    pub(super) check: &'a CheckRef,
+    pub(super) fault: &'a Fault,
+    pub(super) rung: Rung,
+}
+
+pub(super) fn start(state: &State, now: Now, by: &PersonName, wanted: Wanted<'_>) -> Result<Vec<Body>, PersonRefusal> {
+    let Wanted { drill, host, check, fault, rung } = wanted;
     let known = state.host(host).ok_or(PersonRefusal::UnknownHost(host))?;
     if !known.may_act() {
         return Err(PersonRefusal::HostNotActive(host));
     }
     let configuration = state.configuration();
     let no_remediation = || PersonRefusal::NoRemediation(check.clone());
-    let remediation = configuration.answer_to(check).ok_or_else(no_remediation)?;
+    let answer = configuration.answer_to(check).ok_or_else(no_remediation)?;
+    let remediation = answer.at(rung).ok_or_else(no_remediation)?;
     let service = configuration.service(&check.service).ok_or_else(no_remediation)?;
     let playbook = state.playbooks.version(&remediation.playbook).ok_or_else(no_remediation)?;
     let consents = known.description.as_ref().is_some_and(|description| match description.drills {

@@ -9,6 +9,7 @@ use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::digest::DocumentDigest;
+use fettle_model::escalation::Rung;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
@@ -186,6 +187,8 @@ pub enum PersonRequest {
         check: CheckRef,
         /// The fault; one that the playbook declares.
         fault: Fault,
+        /// The rung of the check's remediation whose playbook is to heal it.
+        rung: Rung,
     },
     /// Ask an agent to ask for a run.
     WishRun {
