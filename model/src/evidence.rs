@@ -159,6 +159,9 @@ pub enum DrillStage {
     Healed,
     /// The playbook ran once more where nothing was wrong, and changed nothing.
     Repeated,
+    /// The fault was injected once more; the run that heals it was killed in the middle, finished all the same,
+    /// and the check passes again.
+    Killed,
 }
 
 impl DrillStage {
@@ -168,6 +171,7 @@ impl DrillStage {
         match self {
             Self::Healed => "healed",
             Self::Repeated => "repeated",
+            Self::Killed => "killed",
         }
     }
 }
@@ -182,8 +186,8 @@ pub struct DrillStagePassed {
     pub host: HostId,
     /// The stage.
     pub stage: DrillStage,
-    /// Positions of what shows it: for `healed` the critical transition, the run's record and the passing
-    /// transition; for `repeated` the run's record.
+    /// Positions of what shows it: for `healed` and `killed` the critical transition, the run's record and the
+    /// passing transition; for `repeated` the run's record.
     pub observed: Vec<LogPosition>,
 }
 
@@ -243,6 +247,18 @@ impl ProvedGrant {
     }
 }
 
+/// The run of a drill that was killed in the middle and finished all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KilledRun {
+    /// The run that injected the fault once more.
+    pub injection: RunId,
+    /// The run that was killed.
+    pub healing: RunId,
+    /// The step of it after whose deed it was resumed.
+    pub step: u32,
+}
+
 /// The signed result of a drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -266,7 +282,11 @@ pub struct Evidence {
     pub healing: RunId,
     /// The second run, which changed nothing. `None`: there was none, and it covers nothing.
     pub repetition: Option<RunId>,
-    /// Positions of what was observed: critical transition, run record, passing transition, the second run's record.
+    /// The killed run, which finished. `None`: there was none, and it covers nothing.
+    #[serde(default)]
+    pub killed: Option<KilledRun>,
+    /// Positions of what was observed: critical transition, run record, passing transition, the second run's record,
+    /// then the same three of the killed run.
     pub observed: Vec<LogPosition>,
     /// When it stops counting.
     pub expires_at: UnixMillis,

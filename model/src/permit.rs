@@ -231,11 +231,23 @@ pub struct Permit {
     /// The drill to which the run belongs.
     #[serde(default)]
     pub drill: Option<DrillId>,
+    /// Where a drill has the run killed; `None` for every run but that one of a drill.
+    #[serde(default)]
+    pub kill: Option<KillPoint>,
     /// What people approved, in mode `approve`.
     #[serde(default)]
     pub approved: Option<ApprovedPlan>,
     /// Positions of the records that the decision rests on: the evidence, the configuration.
     pub grounds: Vec<LogPosition>,
+}
+
+/// Where a run is killed: the effector's process ends there as in a crash, and its next life finishes the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KillPoint {
+    /// When the playbook's first deed is done, and before its outcome is in the journal: the one place from which
+    /// the next life has to look, to replay and to go on.
+    FirstDeed,
 }
 
 /// The proposal that people approved, with the plan that bounds the run.
@@ -314,7 +326,7 @@ pub enum PermitRejection {
         /// The action.
         action: Action,
     },
-    /// The owner does not allow drills, or not this fault.
+    /// The owner does not allow drills, or not this fault; or a run is to be killed that heals no drill known here.
     DrillsRefused,
     /// Another run is in progress on this host.
     Busy,

@@ -160,6 +160,27 @@ pub struct Step {
     pub outcome: StepOutcome,
 }
 
+impl Step {
+    /// Whether the host was asked to do it; what was refused before never reached it.
+    #[must_use]
+    pub const fn reached_the_host(&self) -> bool {
+        match self.outcome {
+            StepOutcome::Done { .. } | StepOutcome::Failed { .. } | StepOutcome::Indeterminate { .. } => true,
+            StepOutcome::Refused { .. } => false,
+        }
+    }
+}
+
+impl RunRecord {
+    /// The step after whose deed a run under [`crate::permit::KillPoint::FirstDeed`] was resumed: the first that
+    /// reached the host. `None`: it was never resumed, or did nothing.
+    #[must_use]
+    pub fn resumed_at(&self) -> Option<u32> {
+        let first = self.steps.iter().find(|step| step.reached_the_host());
+        first.filter(|_| self.resumed > 0).map(|step| step.number)
+    }
+}
+
 /// What came of a changing call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]

@@ -18,6 +18,8 @@
 //! - No deed is performed twice. A deed whose outcome is not in the journal is looked at.
 //! - An effect in progress is never abandoned: its outcome is journalled also when the run was
 //!   halted meanwhile.
+//! - Under a permit that names a kill point, [`Action::EndProcess`] comes instead of the first deed's outcome,
+//!   once. Nothing follows it in this process; the next one finds a deed to look at.
 //! - Exactly one [`Action::End`], after the entry that ends the journal. Only a crash before the
 //!   record is durable makes it come again, with the same record.
 //!

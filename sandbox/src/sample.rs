@@ -9,7 +9,7 @@ use fettle_model::escalation::Rung;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId};
 use fettle_model::name::Label;
-use fettle_model::permit::{Permit, PermittedTarget, Purpose, Target};
+use fettle_model::permit::{KillPoint, Permit, PermittedTarget, Purpose, Target};
 use fettle_model::playbook::{Action, GrantKind, Manifest, UndoPolicy};
 use fettle_model::remediation::{Parameters, PlaybookVersion};
 use fettle_model::time::{BootInstant, UnixMillis};
@@ -118,6 +118,7 @@ pub(crate) fn permit(manifest: &Manifest) -> Permit {
         targets: targets.collect(),
         actions: 3,
         drill: None,
+        kill: None,
         approved: None,
         grounds: Vec::new(),
     }
@@ -134,6 +135,14 @@ pub(crate) fn repetition() -> Charter {
     let drill = DrillId::from_uuid(Uuid::from_u128(9));
     let purpose = Purpose::Repeat { drill, check: check(), remediation: "heal-web".parse().expect("a name") };
     let permit = Permit { purpose, ..permit(&manifest) };
+    Charter::new(permit, Some(&manifest)).expect("they fit")
+}
+
+/// A drill's run that is killed in the middle.
+pub(crate) fn killed(undo: UndoPolicy) -> Charter {
+    let manifest = manifest(undo);
+    let drill = Some(DrillId::from_uuid(Uuid::from_u128(9)));
+    let permit = Permit { kill: Some(KillPoint::FirstDeed), drill, ..permit(&manifest) };
     Charter::new(permit, Some(&manifest)).expect("they fit")
 }
 

@@ -10,7 +10,7 @@ use fettle_model::evidence::Drill;
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{BootId, DrillId, HostId};
 use fettle_model::name::EnvironmentName;
-use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
+use fettle_model::permit::{BoundTarget, KillPoint, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::time::{BootInstant, whole_millis};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,11 +114,27 @@ pub fn admit(permit: &Permit, situation: &Situation<'_>) -> Result<(), PermitRej
         }
         Purpose::InjectFault { .. } | Purpose::Remediate { .. } | Purpose::Repeat { .. } => {}
     }
+    may_be_killed(permit, s)?;
     within_ceiling(permit, s)?;
     if s.occupation == Occupation::Busy {
         return Err(PermitRejection::Busy);
     }
     Ok(())
+}
+
+/// Only what heals the fault of a drill that this host knows, where the owner allows drills, is ever killed.
+fn may_be_killed(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection> {
+    let heals = match permit.purpose {
+        Purpose::Remediate { .. } => permit.drill.is_some_and(|id| s.drill.is_some_and(|known| known.drill == id)),
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => false,
+    };
+    match (permit.kill, s.drills) {
+        (None, _) => Ok(()),
+        (Some(KillPoint::FirstDeed), DrillConsent::Allowed) if heals => Ok(()),
+        (Some(KillPoint::FirstDeed), DrillConsent::Allowed | DrillConsent::Refused) => {
+            Err(PermitRejection::DrillsRefused)
+        }
+    }
 }
 
 fn answers_request(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection> {
@@ -295,6 +311,7 @@ mod tests {
             }],
             actions: 1,
             drill: None,
+            kill: None,
             approved: None,
             grounds: vec![],
         };
@@ -510,6 +527,26 @@ mod tests {
                 check(&world.permit, &s, stopped.clone());
             }
         }
+    }
+
+    #[test]
+    fn a_run_is_killed_only_where_the_owner_allows_drills_and_for_the_drill_that_this_host_knows() {
+        let refused = || Some(PermitRejection::DrillsRefused);
+        let killed = |mut world: World, drill| {
+            world.permit.kill = Some(KillPoint::FirstDeed);
+            world.permit.drill = drill;
+            world
+        };
+        let allowed = |world: &World, expected: Option<PermitRejection>| {
+            check(&world.permit, &Situation { drills: DrillConsent::Allowed, ..world.situation() }, expected);
+        };
+        let drilled = killed(world().knowing(id(7)), Some(id(7)));
+        check(&drilled.permit, &drilled.situation(), refused());
+        allowed(&drilled, None);
+        allowed(&killed(world().knowing(id(7)), None), refused());
+        allowed(&killed(world().knowing(id(7)), Some(id(8))), refused());
+        allowed(&killed(world(), Some(id(7))), refused());
+        allowed(&killed(world().injecting().knowing(id(7)), Some(id(7))), refused());
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl Effector {
                 Action::LookAfterCrash { deed, before } => {
                     self.with_hands(|hands| hands.look_after_crash(deed, before));
                 }
+                Action::EndProcess => return Err(EffectorError::Killed),
                 Action::KillWorker => {
                     if let Some(active) = &mut self.active {
                         active.worker = None;

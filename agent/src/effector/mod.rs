@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod ask;
+mod begin_anew;
 pub mod children;
 mod climb;
 pub mod clock;

@@ -171,6 +171,12 @@ impl Worker {
         self.end_if_stuck(sent)
     }
 
+    /// Kills it, and waits for that.
+    pub async fn kill(&mut self) {
+        // What has ended by itself is what is wanted.
+        drop(self.process.kill().await);
+    }
+
     /// Its reader then says that it is gone.
     fn end_if_stuck(&mut self, sent: Result<(), FrameError>) -> Result<(), FrameError> {
         if let Err(FrameError::Stuck { within }) = &sent {

@@ -114,6 +114,12 @@ pub enum EffectorError {
     /// A document of our own could not be written as JSON.
     #[error("a document could not be written")]
     Json(#[source] serde_json::Error),
+    /// A drill ends this process in the middle of a run. Nothing of the loop runs after it.
+    #[error("a drill ends this process in the middle of a run")]
+    Killed,
+    /// The process that a drill ended did not begin anew; whoever supervises it does that.
+    #[error("the process that a drill ended could not begin anew by itself")]
+    NotBegunAnew(#[source] std::io::Error),
     /// Signals cannot be caught.
     #[error("signals cannot be caught")]
     Signals(#[source] std::io::Error),
@@ -333,8 +339,11 @@ pub async fn serve(config: AgentConfig, separation: Separation, isolation: Isola
             _ = terminate.recv() => Event::Terminate,
             _ = interrupt.recv() => Event::Terminate,
         };
-        if effector.handle(event).await? == Flow::End {
-            return Ok(());
+        match effector.handle(event).await {
+            Ok(Flow::On) => {}
+            Ok(Flow::End) => return Ok(()),
+            Err(EffectorError::Killed) => return Err(effector.begin_anew().await),
+            Err(error) => return Err(error),
         }
     }
 }

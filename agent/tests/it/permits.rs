@@ -12,7 +12,7 @@ use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::id::DrillId;
-use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose, Target};
+use fettle_model::permit::{KillPoint, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::record::Body;
 use fettle_model::refusal::{Reason, Refusal};
@@ -87,6 +87,7 @@ fn wrong_in_one_respect() -> Vec<Case> {
         (|permit| permit.host = id(99), PermitRejection::OtherHost),
         (|permit| permit.boot = id(99), PermitRejection::OtherRequest),
         (|permit| permit.run = id(99), PermitRejection::OtherRequest),
+        (|permit| permit.kill = Some(KillPoint::FirstDeed), PermitRejection::DrillsRefused),
         (|permit| permit.fence = Fence(0), PermitRejection::StaleFence { fence: Fence(0), seen: Fence(0) }),
         (
             |permit| {
@@ -281,6 +282,7 @@ fn injecting() -> Permit {
         targets: Vec::new(),
         actions: 1,
         drill: None,
+        kill: None,
         approved: None,
         grounds: Vec::new(),
     }

@@ -266,6 +266,7 @@ impl Stand {
             targets: targets.collect(),
             actions: 1,
             drill: None,
+            kill: None,
             approved: None,
             grounds: Vec::new(),
         }

@@ -12,7 +12,7 @@ use fettle_model::evidence::{Drill, DrillStage, Fault, HostClass, ProvedGrant};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, RequestId};
 use fettle_model::name::{EnvironmentName, RemediationName};
-use fettle_model::permit::{Permit, PermitRequest, Purpose};
+use fettle_model::permit::{KillPoint, Permit, PermitRequest, Purpose};
 use fettle_model::playbook::Manifest;
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, PlaybookVersion};
@@ -187,7 +187,18 @@ fn check_remediation(
     check_configured(permit, answer, host, standing, at);
     match permit.drill {
         Some(drill) => heal(permit, purpose, drill, standing, at),
-        None => check_evidence(permit, purpose, now, host, standing, at),
+        None => {
+            not_killed(permit, at);
+            check_evidence(permit, purpose, now, host, standing, at);
+        }
+    }
+}
+
+/// Only what heals a drill's second fault is killed.
+fn not_killed(permit: &Permit, at: &mut At<'_>) {
+    match permit.kill {
+        None => {}
+        Some(KillPoint::FirstDeed) => at.flag(Rule::Drill, "a run is to be killed that heals no drill's second fault"),
     }
 }
 
@@ -299,10 +310,14 @@ fn check_evidence(
 fn heal(permit: &Permit, purpose: &Remediate<'_>, drill: DrillId, standing: &mut Standing, at: &mut At<'_>) {
     let Some(running) = running_drill(drill, standing, at) else { return };
     check_of_drill(permit, purpose.check, &running.drill, at);
-    if running.injection.is_none() {
+    let (injected, healing) = match permit.kill {
+        None => (running.injection, &mut running.healing),
+        Some(KillPoint::FirstDeed) => (running.second_injection, &mut running.killed),
+    };
+    if injected.is_none() {
         at.flag(Rule::Drill, format!("the fault of the drill {drill} was not injected before"));
     }
-    if running.healing.replace(permit.permit).is_some() {
+    if healing.replace(permit.permit).is_some() {
         at.flag(Rule::Drill, format!("the fault of the drill {drill} was to be healed before"));
     }
 }
@@ -323,6 +338,7 @@ fn repeat(
         return;
     }
     check_configured(permit, (check, remediation, AnswerOn::ThatOf(permit.playbook.as_ref())), host, standing, at);
+    not_killed(permit, at);
     let Some(running) = running_drill(drill, standing, at) else { return };
     check_of_drill(permit, check, &running.drill, at);
     if permit.drill != Some(drill) || !running.stages.contains(&DrillStage::Healed) {
@@ -355,13 +371,16 @@ fn inject(
     if permit.targets.iter().all(|target| target.label != fault.on) {
         at.flag(Rule::Target, format!("the fault's label {} is not a target", fault.on));
     }
+    not_killed(permit, at);
     let running = running_drill(drill, standing, at)?;
     let Drill { host, service, check, .. } = &running.drill;
     if *host != permit.host || &running.drill.fault != fault || permit.drill != Some(drill) {
         at.flag(Rule::Drill, format!("the permit is for another host or fault than the drill {drill}"));
     }
     let check = CheckRef { service: service.clone(), check: check.clone() };
-    if running.injection.replace(permit.permit).is_some() {
+    let again = running.stages.contains(&DrillStage::Repeated);
+    let injection = if again { &mut running.second_injection } else { &mut running.injection };
+    if injection.replace(permit.permit).is_some() {
         at.flag(Rule::Drill, format!("the fault of the drill {drill} was to be injected before"));
     }
     Some(check)

@@ -155,7 +155,7 @@ impl Records {
             (Body::FreezeDeclared(declared), _) => standing.freeze(declared),
             (Body::FreezeLifted(lifted), _) => standing.lift(lifted, at),
             (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
-            (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, at),
+            (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, hosts, at),
             (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
             (Body::EvidenceEarned(evidence), _) => standing.earn(evidence, record.at, hosts, runs, at),
             (Body::PermitRequested(request), Some(host)) => grants.request(host, request, at),

@@ -45,6 +45,8 @@ enum State {
         ending: Ending,
         /// Steps that changed something, or may have.
         changes: u32,
+        /// The step after which it was resumed.
+        resumed_at: Option<u32>,
     },
 }
 
@@ -56,6 +58,7 @@ pub(super) struct EndedRun {
     pub(super) parameters: DocumentDigest,
     pub(super) grants: Vec<ProvedGrant>,
     pub(super) changes: u32,
+    pub(super) resumed_at: Option<u32>,
 }
 
 impl Runs {
@@ -80,13 +83,14 @@ impl Runs {
         let permit = *self.by_run.get(&run)?;
         let Granted { state, drill, parameters, grants, .. } = self.permits.get(&permit)?;
         match state {
-            State::Ended { ending, changes } => Some(EndedRun {
+            State::Ended { ending, changes, resumed_at } => Some(EndedRun {
                 ending: *ending,
                 permit,
                 drill: *drill,
                 parameters: *parameters,
                 grants: grants.clone(),
                 changes: *changes,
+                resumed_at: *resumed_at,
             }),
             State::InFlight(_) | State::Unresolved(_) | State::Rejected => None,
         }
@@ -193,7 +197,8 @@ impl Runs {
             State::Ended { .. } => return at.flag(Rule::Ending, format!("the run {} ended twice", run.run)),
         };
         let changes = run.steps.iter().filter(|step| took_effect(step)).count();
-        granted.state = State::Ended { ending: run.ending, changes: u32::try_from(changes).unwrap_or(u32::MAX) };
+        let changes = u32::try_from(changes).unwrap_or(u32::MAX);
+        granted.state = State::Ended { ending: run.ending, changes, resumed_at: run.resumed_at() };
         check_run(run, &permit, at);
     }
 
@@ -255,7 +260,7 @@ fn check_run(run: &RunRecord, permit: &Permit, at: &mut At<'_>) {
     }
     let mut taken = 0_u32;
     for step in &run.steps {
-        if was_taken(step) {
+        if step.reached_the_host() {
             taken = taken.saturating_add(1);
             check_step(run, step, permit, at);
         }
@@ -299,13 +304,5 @@ const fn took_effect(step: &Step) -> bool {
         StepOutcome::Done { change: Change::Unneeded, .. }
         | StepOutcome::Failed { .. }
         | StepOutcome::Refused { .. } => false,
-    }
-}
-
-/// Whether a step reached the host.
-const fn was_taken(step: &Step) -> bool {
-    match step.outcome {
-        StepOutcome::Done { .. } | StepOutcome::Failed { .. } | StepOutcome::Indeterminate { .. } => true,
-        StepOutcome::Refused { .. } => false,
     }
 }

@@ -8,6 +8,7 @@ use crate::key::PublicKey;
 use fettle_model::breaker::{
     BreakerClosed, BreakerEased, BreakerOpened, Easing, OpenReason, ResumeOrder, Scope, StopOrder,
 };
+use fettle_model::check::{CheckRef, Status};
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::StopEpoch;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
@@ -59,6 +60,10 @@ pub(super) struct RunningDrill {
     pub(super) healing: Option<PermitId>,
     /// The permit to run once more.
     pub(super) repetition: Option<PermitId>,
+    /// The permit to inject its fault once more.
+    pub(super) second_injection: Option<PermitId>,
+    /// The permit whose run is killed.
+    pub(super) killed: Option<PermitId>,
     /// The stages that it passed.
     pub(super) stages: BTreeSet<DrillStage>,
 }
@@ -255,6 +260,8 @@ impl Standing {
             injection: None,
             healing: None,
             repetition: None,
+            second_injection: None,
+            killed: None,
             stages: BTreeSet::new(),
         };
         if self.drills.insert(drill.drill, running).is_some() {
@@ -262,7 +269,7 @@ impl Standing {
         }
     }
 
-    pub(super) fn pass_stage(&mut self, passed: &DrillStagePassed, at: &mut At<'_>) {
+    pub(super) fn pass_stage(&mut self, passed: &DrillStagePassed, hosts: &Hosts, at: &mut At<'_>) {
         let id = passed.drill;
         let running = self.drills.get_mut(&id).filter(|running| running.progress == Progress::Running);
         let Some(running) = running.filter(|running| running.drill.host == passed.host) else {
@@ -275,7 +282,14 @@ impl Standing {
         let next = match passed.stage {
             DrillStage::Healed => true,
             DrillStage::Repeated => running.stages.contains(&DrillStage::Healed),
+            DrillStage::Killed => running.stages.contains(&DrillStage::Repeated),
         };
+        let Drill { host, service, check, .. } = &running.drill;
+        let check = CheckRef { service: service.clone(), check: check.clone() };
+        let newest = hosts.get(*host).and_then(|host| host.newest(&check));
+        if newest.is_none_or(|(_, status)| status != Status::Passing) {
+            at.flag(Rule::Drill, format!("{check} does not pass where the drill {id} passes the stage {stage}"));
+        }
         if !(running.stages.insert(passed.stage) && next) {
             at.flag(Rule::Drill, format!("the stage {stage} of the drill {id} was not next"));
         }
@@ -314,6 +328,16 @@ impl Standing {
         }
         if Some(repetition.permit) != running.repetition || !running.stages.contains(&DrillStage::Repeated) {
             return wrong(at, "the run was not the drill's second, or its stage was not passed");
+        }
+        let killed = evidence.killed.and_then(|killed| Some((killed, succeeded(killed.healing)?)));
+        let Some((named, killed)) = killed.filter(|(named, _)| succeeded(named.injection).is_some()) else {
+            return wrong(at, "the drill has no run that was killed and succeeded");
+        };
+        if killed.resumed_at != Some(named.step) {
+            return wrong(at, "the drill's killed run does not say that it was resumed at that step");
+        }
+        if Some(killed.permit) != running.killed || !running.stages.contains(&DrillStage::Killed) {
+            return wrong(at, "the run was not the drill's to be killed, or its stage was not passed");
         }
         if healing.grants != evidence.grants {
             return wrong(at, "the evidence is for other grants than those of the drill");

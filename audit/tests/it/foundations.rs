@@ -16,10 +16,11 @@ use fettle_audit::verify::{Rule, Verdict, verify_bundle};
 use fettle_model::check::Status;
 use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TreeSize};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, PlaybookDigest};
+use fettle_model::evidence::KilledRun;
 use fettle_model::host::DrillConsent;
 use fettle_model::id::TokenId;
 use fettle_model::identity::{Principal, SpiffeId};
-use fettle_model::permit::{Target, TargetKind};
+use fettle_model::permit::{KillPoint, Target, TargetKind};
 use fettle_model::playbook::Action;
 use fettle_model::record::{
     Author, Body, CertificateIssued, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE,
@@ -233,7 +234,7 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
     check(&evidence(|evidence| evidence.playbook.digest = PlaybookDigest::of(b"other")), Rule::Evidence);
     check(&evidence(|evidence| evidence.healing = run_id(1)), Rule::Evidence);
     check(&evidence(|evidence| evidence.injection = run_id(9)), Rule::Evidence);
-    check(&evidence(|evidence| evidence.observed = vec![LogPosition(23)]), Rule::Evidence);
+    check(&evidence(|evidence| evidence.observed = vec![LogPosition(32)]), Rule::Evidence);
     check(&evidence(|evidence| evidence.drill = fettle_model::id::DrillId::from_uuid(uuid(7))), Rule::Evidence);
     check(&run(At::HealingEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
     check(&evidence(|evidence| evidence.grants.clear()), Rule::Evidence);
@@ -261,7 +262,7 @@ fn evidence_needs_a_second_run_that_changed_nothing() {
     check(&evidence(|evidence| evidence.repetition = Some(run_id(2))), Rule::Evidence);
     check(&run(At::RepetitionEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
     check(&run(At::RepetitionEnded, |run| run.steps.push(step_of_a_restart())), Rule::Evidence);
-    let drop = |which: At| {
+    let drop = |dropped: &'static [At]| {
         edited(move |at, body| {
             // What stands where has shifted.
             match body {
@@ -269,15 +270,38 @@ fn evidence_needs_a_second_run_that_changed_nothing() {
                 Body::DrillStagePassed(passed) => passed.observed.clear(),
                 _ => {}
             }
-            if at == which { Edit::Drop } else { Edit::Keep }
+            if dropped.contains(&at) { Edit::Drop } else { Edit::Keep }
         })
     };
-    check(&drop(At::StageRepeated), Rule::Evidence);
-    check(&drop(At::StageHealed), Rule::Drill);
-    check(&drop(At::StagingPassing), Rule::Transition);
+    check(&drop(&[At::StageRepeated]), Rule::Drill);
+    check(&drop(&[At::StageHealed]), Rule::Drill);
+    check(&drop(&[At::StagingPassing]), Rule::Drill);
+    check(&drop(&[At::StagingPassing, At::StageHealed]), Rule::Transition);
     check(&permit(At::RepetitionGranted, |permit| permit.drill = None), Rule::Drill);
     let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(18)]);
     check(&later, Rule::Drill);
+}
+
+#[test]
+fn evidence_needs_a_run_that_was_killed_and_says_that_it_was_resumed() {
+    let evidence = |change: fn(&mut fettle_model::evidence::Evidence)| {
+        changed(At::Earned, |body| change(of!(body, EvidenceEarned)))
+    };
+    let killed = |injection, healing, step| {
+        let killed = KilledRun { injection: run_id(injection), healing: run_id(healing), step };
+        changed(At::Earned, move |body| of!(body, EvidenceEarned).killed = Some(killed))
+    };
+    check(&evidence(|evidence| evidence.killed = None), Rule::Evidence);
+    check(&killed(21, 2, 1), Rule::Evidence);
+    check(&killed(9, 22, 1), Rule::Evidence);
+    check(&killed(21, 22, 2), Rule::Evidence);
+    check(&run(At::KilledEnded, |run| run.resumed = 0), Rule::Evidence);
+    check(&run(At::KilledEnded, |run| run.steps.clear()), Rule::Evidence);
+    check(&run(At::KilledEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
+    check(&permit(At::KilledGranted, |permit| permit.kill = None), Rule::Drill);
+    for other in [At::InjectionGranted, At::HealingGranted, At::RepetitionGranted, At::Granted] {
+        check(&permit(other, |permit| permit.kill = Some(KillPoint::FirstDeed)), Rule::Drill);
+    }
 }
 
 fn step_of_a_restart() -> Step {

@@ -1,4 +1,4 @@
-//! One log of 33 records that holds every rule: a host is enrolled in staging, a playbook earns evidence
+//! One log that holds every rule: a host is enrolled in staging, a playbook earns evidence
 //! in a drill, heals a fault in production, is stopped and let go on, and a second request is refused.
 
 use crate::log::{Log, START, host, log_signer, permit_key, publisher_key, record_key};
@@ -13,7 +13,8 @@ use fettle_model::counter::{
 use fettle_model::digest::{DocumentDigest, PlaybookDigest};
 use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::evidence::{
-    Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, Fault, FaultKind, HostClass, ProvedGrant,
+    Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, Fault, FaultKind, HostClass, KilledRun,
+    ProvedGrant,
 };
 use fettle_model::guard::Guard;
 use fettle_model::host::{
@@ -21,7 +22,7 @@ use fettle_model::host::{
 };
 use fettle_model::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId, TokenId};
 use fettle_model::identity::{Principal, Role, SpiffeId};
-use fettle_model::permit::{BoundTarget, Permit, PermitRequest, PermittedTarget, Purpose, Target};
+use fettle_model::permit::{BoundTarget, KillPoint, Permit, PermitRequest, PermittedTarget, Purpose, Target};
 use fettle_model::playbook::{Action, Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{
     Body, CertificateIssued, ConfigurationSet, HostEnrolled, LogOpened, PlaybookAdmitted, PublisherTrusted,
@@ -66,6 +67,15 @@ pub(crate) enum At {
     RepetitionGranted,
     RepetitionEnded,
     StageRepeated,
+    SecondInjectionRequested,
+    SecondInjectionGranted,
+    SecondInjectionEnded,
+    StagingCriticalAgain,
+    KilledRequested,
+    KilledGranted,
+    KilledEnded,
+    StagingPassingAgain,
+    StageKilled,
     Earned,
     DrillEnded,
     Token,
@@ -173,20 +183,10 @@ fn drill(steps: &mut Steps) {
         deadline: START.plus(Duration::from_hours(1)),
     };
     steps.push((At::DrillStarted, None, Body::DrillStarted(Box::new(drill))));
-    let inject = Purpose::InjectFault { drill: drill_id(), fault: fault() };
-    let mut request = request(1, at, inject);
-    request.playbook = None;
-    request.targets.truncate(1);
-    let mut permit = permit_for(&request, Fence(1));
-    permit.playbook = None;
-    permit.parameters = Parameters::default();
-    permit.targets[0].actions = BTreeSet::new();
-    permit.drill = Some(drill_id());
-    let mut ended = ended_run(&permit);
-    ended.steps[0].action = Action::Stop;
-    steps.push((At::InjectionRequested, Some(at), Body::PermitRequested(Box::new(request))));
-    steps.push((At::InjectionGranted, None, Body::PermitGranted(Box::new(permit))));
-    steps.push((At::InjectionEnded, Some(at), Body::RunEnded(Box::new(ended))));
+    let (request, permit, ended) = injection(1, Fence(1));
+    steps.push((At::InjectionRequested, Some(at), request));
+    steps.push((At::InjectionGranted, None, permit));
+    steps.push((At::InjectionEnded, Some(at), ended));
     steps.push((At::StagingCritical, Some(at), transition(1, Status::Critical)));
     let request = self::request(2, at, remediate(1));
     let mut permit = permit_for(&request, Fence(2));
@@ -212,6 +212,21 @@ fn drill(steps: &mut Steps) {
     steps.push((At::RepetitionGranted, None, Body::PermitGranted(Box::new(permit))));
     steps.push((At::RepetitionEnded, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[21])));
+    let (request, permit, ended) = injection(21, Fence(4));
+    steps.push((At::SecondInjectionRequested, Some(at), request));
+    steps.push((At::SecondInjectionGranted, None, permit));
+    steps.push((At::SecondInjectionEnded, Some(at), ended));
+    steps.push((At::StagingCriticalAgain, Some(at), transition(3, Status::Critical)));
+    let request = self::request(22, at, remediate(3));
+    let mut permit = permit_for(&request, Fence(5));
+    (permit.drill, permit.kill) = (Some(drill_id()), Some(KillPoint::FirstDeed));
+    let mut ended = ended_run(&permit);
+    ended.resumed = 1;
+    steps.push((At::KilledRequested, Some(at), Body::PermitRequested(Box::new(request))));
+    steps.push((At::KilledGranted, None, Body::PermitGranted(Box::new(permit))));
+    steps.push((At::KilledEnded, Some(at), Body::RunEnded(Box::new(ended))));
+    steps.push((At::StagingPassingAgain, Some(at), transition(4, Status::Passing)));
+    steps.push((At::StageKilled, None, stage(DrillStage::Killed, &[26, 29, 30])));
     let evidence = Evidence {
         drill: drill_id(),
         playbook: version(),
@@ -222,12 +237,29 @@ fn drill(steps: &mut Steps) {
         injection: run_id(1),
         healing: run_id(2),
         repetition: Some(run_id(20)),
-        observed: vec![LogPosition(13), LogPosition(16), LogPosition(17), LogPosition(21)],
+        killed: Some(KilledRun { injection: run_id(21), healing: run_id(22), step: 1 }),
+        observed: [13, 16, 17, 21, 26, 29, 30].map(LogPosition).to_vec(),
         expires_at: START.plus(Duration::from_hours(720)),
     };
     steps.push((At::Earned, None, Body::EvidenceEarned(Box::new(evidence))));
     let ending = DrillEnding { drill: drill_id(), result: DrillResult::Proved };
     steps.push((At::DrillEnded, None, Body::DrillEnded(Box::new(ending))));
+}
+
+/// The request, the permit and the record of a run that injects the drill's fault.
+fn injection(number: u128, fence: Fence) -> (Body, Body, Body) {
+    let inject = Purpose::InjectFault { drill: drill_id(), fault: fault() };
+    let mut request = request(number, host(STAGING), inject);
+    request.playbook = None;
+    request.targets.truncate(1);
+    let mut permit = permit_for(&request, fence);
+    permit.playbook = None;
+    permit.parameters = Parameters::default();
+    permit.targets[0].actions = BTreeSet::new();
+    permit.drill = Some(drill_id());
+    let mut ended = ended_run(&permit);
+    ended.steps[0].action = Action::Stop;
+    (Body::PermitRequested(Box::new(request)), Body::PermitGranted(Box::new(permit)), Body::RunEnded(Box::new(ended)))
 }
 
 fn healing(steps: &mut Steps) {
@@ -238,7 +270,7 @@ fn healing(steps: &mut Steps) {
     steps.push((At::Critical, Some(at), transition(1, Status::Critical)));
     let request = request(3, at, remediate(1));
     let mut permit = permit_for(&request, Fence(1));
-    permit.grounds = vec![LogPosition(8), LogPosition(23)];
+    permit.grounds = vec![LogPosition(8), LogPosition(32)];
     let ended = ended_run(&permit);
     steps.push((At::Requested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::Granted, None, Body::PermitGranted(Box::new(permit))));
@@ -500,6 +532,7 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         targets: targets.collect(),
         actions: 2,
         drill: None,
+        kill: None,
         approved: None,
         grounds: vec![LogPosition(8)],
     }

@@ -34,9 +34,9 @@ pub(crate) struct StartDrill {
 
 /// Between two looks at a drill; one takes seconds to minutes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A drill may last its allowance (10 min), and twice the longest run and the longest confirmation (30 min each).
-/// The control plane gives it up then; this only guards against one that does not.
-const WAIT_AT_MOST: Duration = Duration::from_mins(135);
+/// A drill may last its allowance (20 min), and three times the longest run and the longest confirmation (30 min
+/// each). The control plane gives it up then; this only guards against one that does not.
+const WAIT_AT_MOST: Duration = Duration::from_mins(205);
 
 /// Looks in a row without an answer: a restart of the control plane takes seconds, these are 30.
 const MISSES_AT_MOST: u32 = 120;
@@ -89,6 +89,7 @@ fn passed(row: &DrillStageRow) -> String {
     let what = match row.stage {
         DrillStage::Healed => "the playbook healed the fault",
         DrillStage::Repeated => "its second run changed nothing",
+        DrillStage::Killed => "a run that was killed in the middle finished all the same",
     };
     format!("{}: {what} (log position {})", row.stage.as_str(), row.position)
 }

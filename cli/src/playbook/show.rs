@@ -122,18 +122,19 @@ fn evidence(evidence: &[Evidence], now: UnixMillis) -> String {
         [
             proof.class.to_string(),
             format!("{} on {}", proof.fault.kind.as_str(), proof.fault.on),
+            proof.killed.map_or_else(|| "not".to_owned(), |killed| format!("resumed at step {}", killed.step)),
             proof.parameters.short(),
             format!("{standing} {}", distance(proof.expires_at, now)),
         ]
     });
-    table(["EVIDENCE FOR", "FAULT", "PARAMETERS", "STANDING"], cells.collect(), "")
+    table(["EVIDENCE FOR", "FAULT", "KILLED", "PARAMETERS", "STANDING"], cells.collect(), "")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use fettle_model::digest::{DocumentDigest, PlaybookDigest};
-    use fettle_model::evidence::{Fault, FaultKind, HostClass};
+    use fettle_model::evidence::{Fault, FaultKind, HostClass, KilledRun};
     use fettle_model::host::{ManagerKind, OperatingSystem};
     use fettle_model::id::{DrillId, RunId};
     use fettle_model::remediation::PlaybookVersion;
@@ -171,6 +172,7 @@ mod tests {
             injection: run,
             healing: run,
             repetition: Some(run),
+            killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
             observed: Vec::new(),
             expires_at,
         }

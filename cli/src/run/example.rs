@@ -65,6 +65,7 @@ fn permit() -> Permit {
         ],
         actions: 2,
         drill: None,
+        kill: None,
         approved: None,
         grounds: vec![LogPosition(8), LogPosition(18)],
     }

@@ -103,12 +103,12 @@ fn a_record_is_shown_whole_with_its_proof_and_without_an_export() {
     let stand_in = StandIn::start(answer);
     let ended = stand_in.fettle(&["log", "show", "1"]).expect(0);
     assert!(ended.out.contains("kind       role-granted"), "{}", ended.out);
-    assert!(ended.out.contains("proven     in the log, under its checkpoint of 38 records"), "{}", ended.out);
+    assert!(ended.out.contains("proven     in the log, under its checkpoint of 47 records"), "{}", ended.out);
     assert!(ended.out.contains("\"person\": \"alice\""), "{}", ended.out);
-    let ended = stand_in.fettle(&["log", "show", "37", "--json"]).expect(0);
+    let ended = stand_in.fettle(&["log", "show", "46", "--json"]).expect(0);
     assert_eq!(ended.json::<serde_json::Value>()["record"]["body"]["kind"], "automation-resumed");
-    let ended = stand_in.fettle(&["log", "show", "38"]).expect(5);
-    assert!(ended.err.contains("no 38"), "{}", ended.err);
+    let ended = stand_in.fettle(&["log", "show", "47"]).expect(5);
+    assert!(ended.err.contains("no 47"), "{}", ended.err);
     assert!(!stand_in.asked().contains(&Asked::Export));
 }
 

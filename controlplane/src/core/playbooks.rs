@@ -130,7 +130,8 @@ impl Admitted {
 impl KnownEvidence {
     /// Whether the drill went through all of its stages.
     pub(in crate::core) fn is_whole(&self) -> bool {
-        self.evidence.repetition.is_some() && !self.evidence.grants.is_empty()
+        let Evidence { repetition, killed, grants, .. } = &self.evidence;
+        repetition.is_some() && killed.is_some() && !grants.is_empty()
     }
 }
 

@@ -207,7 +207,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             }
             Body::DrillStagePassed(passed) => match passed.stage {
                 DrillStage::Healed => board.order(passed.host, Order::Drill(views::DrillWish::Repeat(passed.drill))),
-                DrillStage::Repeated => {}
+                DrillStage::Repeated => board.order(passed.host, Order::Drill(views::DrillWish::Inject(passed.drill))),
+                DrillStage::Killed => {}
             },
             Body::ApprovalGiven(given) => approved(shared, given.proposal).await?,
             Body::RunWished(wished) => board.order(wished.host, Order::Remediate(wished.check.clone())),

@@ -52,7 +52,7 @@ fn the_same_request_in_a_new_record_gets_the_same_answer() {
         let Outcome::Answered { answer } = first else { unreachable!("not answered") };
         assert_eq!(world.answer(answer).is_ok(), granted);
     }
-    assert_eq!(world.count(|body| body.kind() == Kind::PermitGranted), 4, "three of them in the fixture's drill");
+    assert_eq!(world.count(|body| body.kind() == Kind::PermitGranted), 6, "five of them in the fixture's drill");
 }
 
 #[test]

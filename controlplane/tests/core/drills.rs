@@ -8,12 +8,12 @@ use fettle_model::escalation::Rung;
 use fettle_model::evidence::{DrillResult, DrillStage, Fault, FaultKind};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, HostId};
-use fettle_model::permit::{PermitRejection, Purpose, Target, TargetKind};
+use fettle_model::permit::{KillPoint, PermitRejection, Purpose, Target, TargetKind};
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::Mode;
-use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
+use fettle_model::run::{Change, Ending, RunRecord, Step, StepOutcome, UndoClass};
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::{Hindrance, Lack, Unbound};
 use std::collections::BTreeSet;
@@ -62,13 +62,18 @@ fn a_healed_drill_earns_evidence_that_names_what_was_observed() {
     assert_eq!(evidence.expires_at, world.now.wall.plus(EVIDENCE_VALID_FOR));
     let observed: Vec<&str> =
         evidence.observed.iter().map(|position| world.record(*position).body.kind().as_str()).collect();
-    assert_eq!(observed, ["transition-seen", "run-ended", "transition-seen", "run-ended"]);
+    let (healed, repeated) = (["transition-seen", "run-ended", "transition-seen"], ["run-ended"]);
+    assert_eq!(observed, [&healed[..], &repeated, &healed].concat());
     let things: Vec<_> = evidence.grants.iter().map(|grant| (grant.label.as_str(), grant.thing)).collect();
     assert_eq!(things, [("check", TargetKind::Health), ("worker", TargetKind::SystemdUnit)]);
-    let runs: BTreeSet<_> = [Some(evidence.injection), Some(evidence.healing), evidence.repetition].into();
-    assert_eq!(runs.len(), 3);
+    let killed = evidence.killed.expect("a killed run");
+    let (injection, healing) = (Some(evidence.injection), Some(evidence.healing));
+    let runs: BTreeSet<_> =
+        [injection, healing, evidence.repetition, Some(killed.injection), Some(killed.healing)].into();
+    assert_eq!((runs.len(), killed.step), (5, 1));
     let stages = views::drills(world.core.state(), 1).remove(0).stages;
-    assert_eq!(stages.iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), [DrillStage::Healed, DrillStage::Repeated]);
+    let stages: Vec<_> = stages.iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(stages, [DrillStage::Healed, DrillStage::Repeated, DrillStage::Killed]);
 }
 
 #[test]
@@ -106,7 +111,74 @@ fn the_passing_check_may_come_after_the_runs_record() {
     let repetition = world.ask_to_repeat(host, drill).expect("a permit");
     assert_eq!(views::waiting_drill(world.core.state(), host), None);
     world.end(&repetition, Ending::Superseded);
+    let injection = world.ask_to_inject(host, drill).expect("a permit");
+    world.end(&injection, Ending::Succeeded);
+    world.becomes(host, Status::Critical);
+    let killed = world.ask(host).expect("a permit");
+    let report = world.resumed(&killed, Ending::Succeeded);
+    world.say(host, Body::RunEnded(Box::new(report)));
+    assert_eq!(ended(&world), [], "nor is the record of the run that was killed");
+    world.becomes(host, Status::Passing);
     assert_eq!(ended(&world), [DrillResult::Proved]);
+}
+
+#[test]
+fn the_run_that_heals_the_second_fault_alone_is_killed_and_spends_no_attempt() {
+    let (mut world, host) = staging();
+    world.guarded(|guard| guard.max_attempts = 1);
+    let healing = world.drill_to_healing(host);
+    assert_eq!(healing.kill, None);
+    world.becomes(host, Status::Passing);
+    world.end(&healing, Ending::Succeeded);
+    let drill = healing.drill.expect("of a drill");
+    let repetition = world.ask_to_repeat(host, drill).expect("a permit");
+    assert_eq!(repetition.kill, None);
+    let early = world.ask_to_inject(host, drill).expect_err("the second run is in progress");
+    assert!(early.reasons.contains(&Reason::NoSuchDrill), "{early:?}");
+    world.end(&repetition, Ending::Succeeded);
+    assert_eq!(views::waiting_drill(world.core.state(), host), Some(DrillWish::Inject(drill)));
+    world.becomes(host, Status::Warning);
+    let unwell = world.ask_to_inject(host, drill).expect_err("the check does not pass any more");
+    assert_eq!(unwell.reasons, [Reason::NoSuchDrill]);
+    world.becomes(host, Status::Passing);
+    let injection = world.ask_to_inject(host, drill).expect("a permit");
+    assert_eq!((injection.kill, views::waiting_drill(world.core.state(), host)), (None, None));
+    world.end(&injection, Ending::Succeeded);
+    world.becomes(host, Status::Critical);
+    let attempts = world.core.state().attempts(host, &web()).count;
+    let killed = world.ask(host).expect("neither cooldown nor attempts stand in its way");
+    assert_eq!((killed.kill, killed.drill), (Some(KillPoint::FirstDeed), Some(drill)));
+    assert_eq!(world.core.state().attempts(host, &web()).count, attempts, "the fault is the drill's own");
+}
+
+#[test]
+fn a_fault_of_its_own_between_the_second_run_and_the_second_fault_is_not_the_drills() {
+    let (mut world, host) = staging();
+    world.guarded(|guard| guard.cooldown = Duration::ZERO);
+    world.drill_to_repeated(host);
+    world.becomes(host, Status::Critical);
+    let refusal = world.ask(host).expect_err("no drill broke it");
+    assert_eq!(refusal.reasons.iter().map(Reason::rule).collect::<Vec<_>>(), ["no-evidence"]);
+}
+
+#[test]
+fn a_drill_is_not_proved_when_the_run_to_be_killed_was_not_or_does_not_finish() {
+    let never = "the run that was to be killed did nothing to the host, or was never resumed";
+    type Change = fn(&mut RunRecord);
+    let cases: [(Ending, Change, &str); 3] = [
+        (Ending::Succeeded, |report| report.resumed = 0, never),
+        (Ending::Succeeded, |report| report.steps.clear(), never),
+        (Ending::InDoubt, |_| (), "the killed run ended in-doubt"),
+    ];
+    for (ending, change, reason) in cases {
+        let (mut world, host) = staging();
+        let killed = world.drill_to_killing(host);
+        world.becomes(host, Status::Passing);
+        let mut report = world.resumed(&killed, ending);
+        change(&mut report);
+        world.say(host, Body::RunEnded(Box::new(report)));
+        not_proved(&world, reason);
+    }
 }
 
 #[test]
@@ -139,7 +211,7 @@ fn a_drill_is_not_proved_when_the_second_run_changes_something_or_does_not_end_w
         assert_eq!(world.say(host, Body::RunEnded(Box::new(report))), Outcome::Done);
         match reason {
             Some(reason) => not_proved(&world, reason),
-            None => assert_eq!(ended(&world), [DrillResult::Proved]),
+            None => assert_eq!(views::waiting_drill(world.core.state(), host), Some(DrillWish::Inject(drill))),
         }
     }
 }
@@ -326,8 +398,8 @@ fn a_drill_is_not_proved_when_a_run_of_it_does_not_succeed() {
 fn a_drill_is_not_proved_after_its_deadline() {
     let (mut world, host) = staging();
     assert_eq!(world.start_drill(host).1, Outcome::Done);
-    // 10 minutes, and twice 2 for the run and 1 for the confirmation.
-    world.advance(Duration::from_mins(16) - Duration::from_millis(1));
+    // 20 minutes, and three times 2 for the run and 1 for the confirmation.
+    world.advance(Duration::from_mins(29) - Duration::from_millis(1));
     world.tick();
     assert_eq!(ended(&world), []);
     world.advance(Duration::from_millis(1));

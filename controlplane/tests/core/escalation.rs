@@ -85,6 +85,13 @@ fn prove_second(world: &mut World, host: HostId) {
         request.purpose = Purpose::Repeat { drill, check: web(), remediation };
     });
     world.end(&repetition.expect("the second run is permitted"), Ending::Succeeded);
+    let injection = world.ask_to_inject(host, drill).expect("the injection is permitted");
+    world.end(&injection, Ending::Succeeded);
+    world.becomes(host, Status::Critical);
+    let killed = ask(world, host, 2).expect("the healing is permitted");
+    world.becomes(host, Status::Passing);
+    let report = world.resumed(&killed, Ending::Succeeded);
+    assert_eq!(world.say(host, Body::RunEnded(Box::new(report))), Outcome::Done);
     assert_eq!(world.count(|body| matches!(body, Body::EvidenceEarned(_))), 2, "both are proven");
 }
 

@@ -73,6 +73,7 @@ pub(crate) struct Oracle {
     remediating: BTreeMap<PermitId, String>,
     evidence: Vec<Evidence>,
     drills: BTreeMap<DrillId, HostId>,
+    killed: BTreeSet<DrillId>,
     stopped: BTreeSet<Scope>,
     frozen: Vec<(Scope, UnixMillis)>,
     breakers: BTreeMap<Scope, Open>,
@@ -310,8 +311,15 @@ impl Oracle {
         known.fence = permit.fence;
         if let Purpose::Remediate { epoch, .. } = permit.purpose {
             assert_eq!((known.status, known.epoch), (Some(Status::Critical), epoch), "another fault than the newest");
-            known.attempts += 1;
-            assert!(known.attempts <= guard.max_attempts, "an attempt too many");
+            if permit.kill.is_none() {
+                known.attempts += 1;
+                assert!(known.attempts <= guard.max_attempts, "an attempt too many");
+            }
+        }
+        if permit.kill.is_some() {
+            let drill = permit.drill.expect("a run that no drill asked for is killed");
+            assert!(matches!(permit.purpose, Purpose::Remediate { .. }), "a run that heals nothing is killed");
+            assert!(self.killed.insert(drill), "two runs of one drill are killed");
         }
     }
 
@@ -403,6 +411,7 @@ impl Oracle {
                 && Some(&evidence.class) == class.as_ref()
                 && evidence.grants == ProvedGrant::of(&permit.targets)
                 && evidence.repetition.is_some()
+                && evidence.killed.is_some()
                 && evidence.expires_at > at
         });
         assert!(drilled || proved, "a permit without evidence or drill");

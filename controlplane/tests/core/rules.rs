@@ -260,7 +260,7 @@ fn a_remediation_acts_on_one_host_first_and_doubles_while_its_runs_succeed() {
 
 #[test]
 fn permits_are_counted_in_their_window_whatever_asked_for_them() {
-    // The fixture's drill spent three in staging: an injection, and two runs of a playbook that nothing undoes.
+    // The fixture's drill spent five in staging: two injections, and three runs of a playbook that nothing undoes.
     let staging = |limit: fn(&mut Guard)| {
         let (mut world, _) = World::proved(1);
         world.guarded(|guard| {
@@ -273,14 +273,14 @@ fn permits_are_counted_in_their_window_whatever_asked_for_them() {
         world.advance(Duration::from_hours(1));
         (first.err().map(|refusal| refusal.reasons), world.ask(host).is_ok())
     };
-    let (reasons, later) = staging(|guard| guard.max_per_window = 3);
-    let [Reason::MaxPerWindow { limit: 3, value: 3, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
+    let (reasons, later) = staging(|guard| guard.max_per_window = 5);
+    let [Reason::MaxPerWindow { limit: 5, value: 5, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
     else {
         unreachable!("{reasons:?}")
     };
     assert!(later);
-    let (reasons, later) = staging(|guard| guard.max_irreversible = 2);
-    let [Reason::MaxIrreversible { limit: 2, value: 2, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
+    let (reasons, later) = staging(|guard| guard.max_irreversible = 3);
+    let [Reason::MaxIrreversible { limit: 3, value: 3, clears_at: Some(_) }] = reasons.as_deref().unwrap_or_default()
     else {
         unreachable!("{reasons:?}")
     };

@@ -23,10 +23,11 @@ use fettle_model::host::{
 };
 use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, ProposalId, RequestId, RunId, TokenId};
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
+use fettle_model::playbook::Action;
 use fettle_model::record::{Author, Body, LogOpened, PermitRejected, Record};
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
-use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepOutcome, UndoClass};
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};

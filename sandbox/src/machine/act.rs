@@ -8,6 +8,7 @@ use crate::call::{ActError, Call, ClockCall, Effect, Reply};
 use crate::execution::Stop;
 use crate::journal::{Asked, Deed, Entry, Halt, Next, must_be_looked_at, refusal_in_words};
 use crate::text::one_line;
+use fettle_model::permit::KillPoint;
 use fettle_model::playbook;
 use fettle_model::run::{Claim, MAX_SUMMARY_BYTES};
 use fettle_model::time::{BootInstant, whole_millis};
@@ -224,6 +225,10 @@ impl<D: Deed> Machine<D> {
         let what = what.clone();
         let at = turn.now.wall;
         match what {
+            What::Call { .. } if self.is_killed_here() => {
+                turn.then(Action::EndProcess);
+                Ok(())
+            }
             What::Call { index, number, .. } => {
                 self.write(turn, Entry::Outcome { index, at, result: result.clone() })?;
                 if self.replay.is_halted() { self.proceed(turn) } else { self.tell(turn, result, number) }
@@ -236,6 +241,15 @@ impl<D: Deed> Machine<D> {
                 self.write(turn, Entry::UndoOutcome { of, at, result })?;
                 self.proceed(turn)
             }
+        }
+    }
+
+    /// Whether a deed of the playbook that is done now is where a drill has the run killed. A deed is performed in
+    /// one life of the process only, so this holds once at most. A run that was halted goes to its end.
+    fn is_killed_here(&self) -> bool {
+        match self.charter.permit().kill {
+            Some(KillPoint::FirstDeed) => self.replay.effects() == 1 && !self.replay.is_halted(),
+            None => false,
         }
     }
 

@@ -113,6 +113,9 @@ pub enum Action<D: Deed> {
     WatchCheck(CheckRef),
     /// No more probes.
     StopWatching,
+    /// End this process at once, as a crash would: a drill wants to see what the next one makes of the journal.
+    /// Only ever under a permit that names a kill point, and once in a run.
+    EndProcess,
     /// End the worker. A look in progress may be dropped; a deed in progress may not.
     KillWorker,
     /// The run has ended: sign and keep its record, and drop the journal with it.

@@ -2,6 +2,7 @@
 
 mod approved;
 mod interleavings;
+mod killed;
 mod repetition;
 
 use super::*;
@@ -107,6 +108,7 @@ fn shown(action: &Action<SimDeed>) -> String {
         Action::LookAfterCrash { deed, .. } => format!("look-after-crash {}", verb(deed)),
         Action::WatchCheck(_) => "watch".to_owned(),
         Action::StopWatching => "stop-watching".to_owned(),
+        Action::EndProcess => "end-process".to_owned(),
         Action::KillWorker => "kill-worker".to_owned(),
         Action::End(record) => format!("end {}", record.ending.as_str()),
     }

@@ -363,6 +363,11 @@ impl<'r> Life<'r> {
                 self.watching = Watching::Nothing;
                 None
             }
+            // No scenario's permit names a kill point: the crashes of `--crash` are at every record.
+            Action::EndProcess => {
+                self.next = Armed::Crashed;
+                None
+            }
             Action::KillWorker => {
                 self.worker = Worker::Gone;
                 None
@@ -425,6 +430,7 @@ fn permit(scenario: &Scenario, manifest: &Manifest) -> Result<Permit, InvalidNam
         targets,
         actions: manifest.limits.actions,
         drill: None,
+        kill: None,
         approved: None,
         grounds: Vec::new(),
     })

@@ -8,7 +8,7 @@ use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::escalation::Escalation;
-use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, ProvedGrant};
+use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, KilledRun, ProvedGrant};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
@@ -219,6 +219,7 @@ fn evidence() -> anyhow::Result<Evidence> {
         injection: run,
         healing: run,
         repetition: Some(run),
+        killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
         observed: Vec::new(),
         expires_at: BEGUN.plus(Duration::from_hours(24)),
     })

@@ -191,6 +191,7 @@ impl Host {
                     }
                 }
                 Action::StartWorker => self.worker(scene, None),
+                Action::EndProcess => self.crash(scene),
                 Action::KillWorker => {
                     if let Some(active) = self.active() {
                         active.worker += 1;

@@ -162,18 +162,12 @@ impl Fleet {
         host.systemctl("start", AGENT_UNIT)
     }
 
-    /// The drill makes the bad release current, and this test is the deployer that tells nginx of it.
+    /// The drill makes the bad release current, twice, and this test is the deployer that tells nginx of it.
     fn drill_the_rollback(&self) -> anyhow::Result<()> {
         let staging = self.host(STAGING)?;
         std::thread::scope(|scope| {
             let drill = scope.spawn(|| self.operator.drill("rollback-release", STAGING, "roll-back-web"));
-            let deployed = wait_until("the drill has activated the bad release", PATIENCE, || {
-                if drill.is_finished() {
-                    bail!("the drill ended before it injected its fault");
-                }
-                Ok((current(staging)? == "r2").then_some(()))
-            });
-            let told = deployed.and_then(|()| staging.systemctl("reload", UNIT));
+            let told = deploys(staging, || drill.is_finished());
             let drilled = drill.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             drilled.and(told)
         })?;
@@ -253,6 +247,26 @@ impl Fleet {
         }
         text
     }
+}
+
+/// Tells nginx of the bad release each time the drill has made it current.
+fn deploys(host: &Host, ended: impl Fn() -> bool) -> anyhow::Result<()> {
+    for (what, release) in [
+        ("the drill has activated the bad release", "r2"),
+        ("the release is rolled back", "r1"),
+        ("the drill has activated the bad release once more", "r2"),
+    ] {
+        wait_until(what, PATIENCE, || {
+            if ended() {
+                bail!("the drill ended before {what}");
+            }
+            Ok((current(host)? == release).then_some(()))
+        })?;
+        if release == "r2" {
+            host.systemctl("reload", UNIT)?;
+        }
+    }
+    Ok(())
 }
 
 /// nginx with two releases of its configuration: r1 is good, r2 answers 500.

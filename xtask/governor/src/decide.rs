@@ -12,7 +12,7 @@ use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
-use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, ProvedGrant};
+use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, KilledRun, ProvedGrant};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, ProposalId, RunId, TokenId};
 use fettle_model::permit::{Permit, PermittedTarget};
 use fettle_model::record::{Author, Body, ConfigurationSet, HostEnrolled, Record};
@@ -159,6 +159,7 @@ impl Play {
                 injection: run,
                 healing: run,
                 repetition: Some(run),
+                killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
                 observed: Vec::new(),
                 expires_at: self.now.wall.plus(Duration::from_hours(24)),
             };

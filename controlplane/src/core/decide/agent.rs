@@ -165,7 +165,9 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
         Said::Rejected(rejected) => {
             (endings::of_rejection(state, host.id, rejected, given.fresh.incident), Outcome::Done)
         }
-        Said::Saw(transition) => (drills::after_transition(state, host.id, transition, position), Outcome::Done),
+        Said::Saw(transition) => {
+            (drills::after_transition(state, host.id, transition, position, now.wall), Outcome::Done)
+        }
         Said::Withheld(withheld) => {
             let incident = endings::of_withheld(state, now, host.id, withheld, given.fresh.incident);
             let follows = drills::after_withheld(state, host.id, withheld).into_iter().chain(incident).collect();

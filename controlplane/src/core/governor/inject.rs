@@ -1,9 +1,9 @@
-//! Permits that inject a drill's fault: on the host of a running drill in staging, once, where its owner
+//! Permits that inject a drill's fault: on the host of a running drill in staging, once for each of its rounds, where its owner
 //! allows drills, on the very thing that the owner bound. No playbook runs.
 
 use super::switches::{Probing, switches};
 use super::{Case, EFFECT_WITHIN, INJECTION_WITHIN, LEASE, checks, targets};
-use crate::core::drills::RunningDrill;
+use crate::core::drills::{NextRun, RunningDrill};
 use fettle_model::evidence::Fault;
 use fettle_model::host::DrillConsent;
 use fettle_model::id::DrillId;
@@ -65,7 +65,7 @@ fn may_inject(case: &Case<'_>, running: &RunningDrill, fault: &Fault) -> bool {
     });
     running.drill.host == case.host.id
         && &running.drill.fault == fault
-        && running.injection.is_none()
+        && running.waits_for() == Some(NextRun::Injection)
         && running.drill.deadline > case.now.wall
         && case.host.environment.is_staging()
         && consents
@@ -132,6 +132,7 @@ fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Perm
         }],
         actions: 1,
         drill: Some(running.drill.drill),
+        kill: None,
         approved: None,
         grounds,
     }

@@ -9,7 +9,7 @@ use fettle_model::counter::{LogPosition, TransitionEpoch};
 use fettle_model::escalation::Rung;
 use fettle_model::evidence::{HostClass, ProvedGrant};
 use fettle_model::name::RemediationName;
-use fettle_model::permit::{Permit, PermittedTarget};
+use fettle_model::permit::{Permit, PermittedTarget, Purpose};
 use fettle_model::playbook::Reversibility;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Remediation};
@@ -85,7 +85,10 @@ pub(super) fn judge(case: &Case<'_>, fault: &Fault<'_>) -> Result<Permit, Vec<Re
                 Err(proposal) => reasons.push(Reason::Mode { mode, proposal }),
             },
         }
-        checks::attempts(case, check, &remediation.guard, &mut reasons);
+        // A drill's second fault is no second failure: the drill injected it.
+        if drill.and_then(RunningDrill::kill_point).is_none() {
+            checks::attempts(case, check, &remediation.guard, &mut reasons);
+        }
         let minimum_of = if drill.is_some() { checks::MinimumOf::Others } else { checks::MinimumOf::Group };
         checks::group(case, check, &remediation.guard, minimum_of, &mut reasons);
         // Where the playbook is not known there is a reason for that.
@@ -160,9 +163,15 @@ pub(super) fn permit(
 ) -> Permit {
     let (request, state) = (case.request, case.state);
     let limits = &playbook.admission.manifest.limits;
-    let (proof, drill) = match warrant {
-        Warrant::Evidence(position) => (*position, None),
-        Warrant::Drill(running) => (running.started.position, Some(running.drill.drill)),
+    let (proof, drill, kill) = match warrant {
+        Warrant::Evidence(position) => (*position, None, None),
+        Warrant::Drill(running) => {
+            let kill = match &request.purpose {
+                Purpose::Remediate { .. } => running.kill_point(),
+                Purpose::InjectFault { .. } | Purpose::Repeat { .. } => None,
+            };
+            (running.started.position, Some(running.drill.drill), kill)
+        }
     };
     let mut grounds: Vec<LogPosition> = [Some(proof), Some(playbook.stamp.position)]
         .into_iter()
@@ -192,6 +201,7 @@ pub(super) fn permit(
         targets,
         actions: limits.actions,
         drill,
+        kill,
         approved: None,
         grounds,
     }

@@ -4,7 +4,7 @@
 use super::remediate::{self, Warrant};
 use super::switches::{Probing, switches};
 use super::{Case, checks, targets};
-use crate::core::drills::RunningDrill;
+use crate::core::drills::{NextRun, RunningDrill};
 use fettle_model::check::CheckRef;
 use fettle_model::escalation::Rung;
 use fettle_model::host::DrillConsent;
@@ -80,7 +80,7 @@ fn may_repeat(case: &Case<'_>, running: &RunningDrill, check: &CheckRef) -> bool
     });
     running.drill.host == case.host.id
         && &running.check() == check
-        && running.may_be_repeated()
+        && running.waits_for() == Some(NextRun::Repetition)
         && running.drill.deadline > case.now.wall
         && case.host.environment.is_staging()
         && consents

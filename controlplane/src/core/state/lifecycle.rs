@@ -46,7 +46,10 @@ impl State {
         if let Purpose::Remediate { check, .. } = &permit.purpose {
             self.proposals.grant(permit, check);
             let of = Fingerprint { host: permit.host, check: check.clone() };
-            self.attempts.reserve(&of);
+            // A drill's second fault is no second failure: the drill injected it.
+            if permit.kill.is_none() {
+                self.attempts.reserve(&of);
+            }
             if permit.drill.is_none() {
                 self.attempts.fixes(&of, None);
                 if let Some(answer) = self.configuration.answer_to(check) {
@@ -116,7 +119,7 @@ impl State {
                 if ended.ending.counts_as_failure() {
                     self.breakers.on_failure(run, stamp);
                 }
-                self.drills.on_run_ended(ended.permit, ended.ending, stamp);
+                self.drills.on_run_ended(ended, stamp);
                 self.finish(ended.permit, end, stamp);
             }
             // Late, after it was given up: the failure has been counted and the slot is free.

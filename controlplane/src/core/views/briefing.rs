@@ -1,6 +1,7 @@
 //! What an agent must be told when it connects, and whom to nudge when something changes.
 
 use crate::core::answers::KnownRefusal;
+use crate::core::drills::NextRun;
 use crate::core::governor::waits_for_a_change;
 use crate::core::state::State;
 use fettle_model::check::{CheckRef, Status};
@@ -74,11 +75,10 @@ pub enum DrillWish {
 pub fn waiting_drill(state: &State, host: HostId) -> Option<DrillWish> {
     let running = state.drills.on_host(host)?;
     let drill = running.drill.drill;
-    if running.injection.is_none() {
-        Some(DrillWish::Inject(drill))
-    } else {
-        running.may_be_repeated().then_some(DrillWish::Repeat(drill))
-    }
+    running.waits_for().map(|next| match next {
+        NextRun::Injection => DrillWish::Inject(drill),
+        NextRun::Repetition => DrillWish::Repeat(drill),
+    })
 }
 
 /// An agent that should ask again about a check.

@@ -1,6 +1,7 @@
 //! Playbook versions with their evidence and what it does not cover, and drills.
 
 use crate::core::coverage::coverage;
+use crate::core::drills::RunningDrill;
 use crate::core::entry::Stamp;
 use crate::core::playbooks::Admitted;
 use crate::core::state::State;
@@ -121,7 +122,7 @@ pub enum DrillStanding {
     Critical,
     /// The playbook runs, or ran and the check is not passing yet.
     Healing,
-    /// The fault is healed; the playbook is to run once more, or does.
+    /// The first fault is healed; the playbook is to run once more where nothing is wrong, or does or did.
     Repeating,
     /// It ended.
     Ended {
@@ -130,6 +131,17 @@ pub enum DrillStanding {
         /// How.
         result: DrillResult,
     },
+}
+
+fn standing(running: &RunningDrill) -> DrillStanding {
+    let round = running.round();
+    match (round.injection, round.critical, round.healing) {
+        _ if running.has_passed(DrillStage::Healed) && running.second.injection.is_none() => DrillStanding::Repeating,
+        (None, _, _) => DrillStanding::Waiting,
+        (Some(_), None, _) => DrillStanding::Injecting,
+        (Some(_), Some(_), None) => DrillStanding::Critical,
+        (Some(_), Some(_), Some(_)) => DrillStanding::Healing,
+    }
 }
 
 /// Running drills, then at most `limit` ended ones, newest first.
@@ -142,13 +154,7 @@ pub fn drills(state: &State, limit: usize) -> Vec<DrillRow> {
             drill: running.drill.clone(),
             started: running.started,
             stages: running.stages.clone(),
-            standing: match (running.injection, running.critical, running.healing) {
-                _ if !running.stages.is_empty() => DrillStanding::Repeating,
-                (None, _, _) => DrillStanding::Waiting,
-                (Some(_), None, _) => DrillStanding::Injecting,
-                (Some(_), Some(_), None) => DrillStanding::Critical,
-                (Some(_), Some(_), Some(_)) => DrillStanding::Healing,
-            },
+            standing: standing(running),
         })
         .collect();
     running.sort_unstable_by_key(|row| std::cmp::Reverse(row.started.position));

@@ -52,9 +52,42 @@ impl World {
         })
     }
 
-    pub(crate) fn drill_through(&mut self, host: HostId) {
+    /// A drill up to its second stage: the playbook changed nothing where nothing was wrong.
+    pub(crate) fn drill_to_repeated(&mut self, host: HostId) -> DrillId {
         let drill = self.drill_to_healed(host);
         let repetition = self.ask_to_repeat(host, drill).expect("the second run is permitted");
         self.end(&repetition, Ending::Succeeded);
+        drill
+    }
+
+    /// A drill up to the permit of the run that is to be killed.
+    pub(crate) fn drill_to_killing(&mut self, host: HostId) -> Permit {
+        let drill = self.drill_to_repeated(host);
+        let injection = self.ask_to_inject(host, drill).expect("the fault is injected once more");
+        self.end(&injection, Ending::Succeeded);
+        self.becomes(host, Status::Critical);
+        self.ask(host).expect("the healing is permitted")
+    }
+
+    /// The record of a run that was killed in the middle and finished.
+    pub(crate) fn resumed(&self, permit: &Permit, ending: Ending) -> RunRecord {
+        let mut report = self.report(permit, ending);
+        report.resumed = 1;
+        report.steps.push(Step {
+            number: 1,
+            action: Action::Restart,
+            label: fault().on,
+            arguments: String::new(),
+            intended_at: self.now.wall,
+            outcome: StepOutcome::Done { change: Change::Made, undo: UndoClass::None },
+        });
+        report
+    }
+
+    pub(crate) fn drill_through(&mut self, host: HostId) {
+        let killed = self.drill_to_killing(host);
+        self.becomes(host, Status::Passing);
+        let report = self.resumed(&killed, Ending::Succeeded);
+        assert_eq!(self.say(host, Body::RunEnded(Box::new(report))), Outcome::Done);
     }
 }

@@ -54,11 +54,12 @@ struct Outside {
     /// What the component was told at each of its calls.
     told: BTreeMap<usize, Reply>,
     records: Vec<RunRecord>,
+    /// How often the process was to end for a drill.
+    killed: u32,
 }
 
 impl Outside {
-    fn new(script: Vec<Call>, claim: Result<Claim, Stop>, undo: UndoPolicy, choices: Vec<u8>) -> Self {
-        let charter = charter(undo);
+    fn new(charter: Charter, script: Vec<Call>, claim: Result<Claim, Stop>, choices: Vec<u8>) -> Self {
         let (machine, actions) = Machine::open(charter.clone(), after(0)).expect("the charter is sound");
         Self {
             charter,
@@ -75,6 +76,7 @@ impl Outside {
             happened: BTreeMap::new(),
             told: BTreeMap::new(),
             records: Vec::new(),
+            killed: 0,
         }
     }
 
@@ -194,6 +196,10 @@ impl Outside {
             }
             Action::WatchCheck(_) => self.watching = true,
             Action::StopWatching => self.watching = false,
+            Action::EndProcess => {
+                self.killed += 1;
+                self.crash();
+            }
             Action::KillWorker => {
                 // What it had under way may still come, late.
                 if self.choices.next(2) == 0 {
@@ -284,6 +290,8 @@ impl Outside {
         let last = self.durable.last();
         assert!(matches!(last, Some(Entry::Ended { ending, .. }) if *ending == record.ending), "{last:?}");
         Replay::from_entries(self.durable.clone()).expect("the journal reads back");
+        assert!(self.killed <= u32::from(self.charter.permit().kill.is_some()), "killed without need");
+        assert!(record.resumed >= self.killed, "killed, and the record does not say that it was resumed");
         let all = |wanted: fn(&Entry<SimDeed>) -> bool| self.durable.iter().filter(|entry| wanted(entry)).count();
         let effects = all(|entry| matches!(entry, Entry::Intent { .. }));
         assert!(effects <= 3, "{effects} effects, and the permit allows 3");
@@ -388,9 +396,10 @@ proptest! {
         script in calls(),
         claim in claims(),
         undo in prop_oneof![Just(UndoPolicy::Automatic), Just(UndoPolicy::Leave)],
+        chartered in prop_oneof![Just(charter as fn(UndoPolicy) -> Charter), Just(crate::sample::killed as fn(UndoPolicy) -> Charter)],
         choices in proptest::collection::vec(any::<u8>(), 0..150),
     ) {
-        let mut outside = Outside::new(script, claim, undo, choices);
+        let mut outside = Outside::new(chartered(undo), script, claim, choices);
         outside.live();
         outside.judge();
     }

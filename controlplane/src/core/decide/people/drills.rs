@@ -2,7 +2,7 @@
 //! [`super::PersonRequest::StartDrill`] and [`super::PersonRequest::WishRun`].
 
 use super::PersonRefusal;
-use crate::core::drills::DRILL_ALLOWANCE;
+use crate::core::drills::{DRILL_ALLOWANCE, DRILL_RUNS};
 use crate::core::now::Now;
 use crate::core::state::State;
 use fettle_model::check::CheckRef;
@@ -70,9 +70,8 @@ pub(super) fn start(state: &State, now: Now, by: &PersonName, wanted: Wanted<'_>
     if let Some(running) = state.drills.on_host(host).or_else(|| state.drills.get(drill)) {
         return Err(PersonRefusal::DrillRuns(running.drill.drill));
     }
-    // The playbook runs twice.
     let run = manifest.limits.duration.0.saturating_add(manifest.confirm.within.0);
-    let longest = DRILL_ALLOWANCE.saturating_add(run.saturating_mul(2));
+    let longest = DRILL_ALLOWANCE.saturating_add(run.saturating_mul(DRILL_RUNS));
     let started = Drill {
         drill,
         playbook: remediation.playbook.clone(),
