@@ -138,6 +138,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::AutomationResumed(_)
         | Body::DrillStarted(_)
         | Body::DrillStagePassed(_)
+        | Body::ScheduleRefused(_)
         | Body::DrillEnded(_)
         | Body::EvidenceEarned(_)
         | Body::IncidentOpened(_)

@@ -16,6 +16,7 @@ use crate::playbook::{self, PlaybookCommand};
 use crate::proposal::{self, Approve, ProposalCommand, Reject};
 use crate::publisher::{self, PublisherCommand};
 use crate::run::{self, RunCommand};
+use crate::schedule::{self, ScheduleCommand};
 use crate::service::{self, ServiceCommand};
 use crate::switch::{self, Order};
 use crate::terminal::{self, Format};
@@ -138,6 +139,9 @@ enum Noun {
     /// Evidence: what production needs to have proved, what is proved, and what would earn the rest
     #[command(subcommand)]
     Evidence(EvidenceCommand),
+    /// Schedules: drills that come again, when the next is due, how the last one ended
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Publishers of playbooks
     #[command(subcommand)]
     Publisher(PublisherCommand),
@@ -205,6 +209,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Run(command) => run::run(command, context).await,
         Noun::Playbook(command) => playbook::run(command, context).await,
         Noun::Evidence(command) => evidence::run(command, context).await,
+        Noun::Schedule(command) => schedule::run(command, context).await,
         Noun::Publisher(command) => publisher::run(command, context).await,
         Noun::Log(command) => log::run(command, context).await,
         Noun::Token(command) => token::run(command, context).await,

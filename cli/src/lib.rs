@@ -27,6 +27,7 @@ mod proposal;
 mod prose;
 mod publisher;
 mod run;
+mod schedule;
 mod seed_file;
 mod service;
 mod switch;

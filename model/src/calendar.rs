@@ -1,7 +1,11 @@
 //! Calendars: local hours in a time zone, and whether an instant lies in them.
 //!
-//! Called for freezes. Reads no clock and no file: the instant is an argument, and the zones are those compiled in
+//! Called for freezes; for schedules there are [`Moments`]. Reads no clock and no file: the instant is an argument, and the zones are those compiled in
 //! (the IANA database that `jiff` bundles), so that every process reads a calendar alike whatever its machine has.
+
+mod moments;
+
+pub use moments::Moments;
 
 use crate::time::UnixMillis;
 use jiff::Timestamp;

@@ -9,8 +9,9 @@ use crate::check::CheckRef;
 use crate::counter::ConfigurationGeneration;
 use crate::escalation::MAX_RUNGS;
 use crate::freeze::{Freeze, MAX_FREEZES};
-use crate::name::{FreezeName, PlaybookName, RemediationName, ServiceName};
+use crate::name::{FreezeName, PlaybookName, RemediationName, ScheduleName, ServiceName};
 use crate::remediation::Remediation;
+use crate::schedule::{MAX_SCHEDULES, Schedule};
 use crate::service::Service;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -36,6 +37,9 @@ pub struct Declared {
     /// The freezes by calendar.
     #[serde(default)]
     pub freezes: Vec<Freeze>,
+    /// The schedules of drills.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
 }
 
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
@@ -48,6 +52,7 @@ pub struct Configuration {
     remediations: Vec<Remediation>,
     breakers: BreakerLimits,
     freezes: Vec<Freeze>,
+    schedules: Vec<Schedule>,
 }
 
 /// Why a set of services and remediations is no configuration.
@@ -91,6 +96,17 @@ pub enum InconsistentConfiguration {
         /// What it names.
         service: ServiceName,
     },
+    /// Two schedules have one name.
+    #[error("two schedules are named {0}")]
+    DuplicateSchedule(ScheduleName),
+    /// A schedule names a remediation that is not there.
+    #[error("schedule {schedule} names the remediation {remediation}, which is not there")]
+    ScheduledNothing {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// What it names.
+        remediation: RemediationName,
+    },
     /// More than the named bound.
     #[error("{what}: {count} is more than the {limit} that a configuration may have")]
     TooMany {
@@ -110,7 +126,7 @@ impl Configuration {
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
     pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
-        let Declared { services, remediations, breakers, freezes } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -162,7 +178,18 @@ impl Configuration {
                 });
             }
         }
-        Ok(Self { generation, services, remediations, breakers, freezes })
+        bound("schedules", schedules.len(), MAX_SCHEDULES)?;
+        let mut scheduled = BTreeSet::new();
+        for schedule in &schedules {
+            if !scheduled.insert(&schedule.name) {
+                return Err(InconsistentConfiguration::DuplicateSchedule(schedule.name.clone()));
+            }
+            if !remediation_names.contains(&schedule.remediation) {
+                let (schedule, remediation) = (schedule.name.clone(), schedule.remediation.clone());
+                return Err(InconsistentConfiguration::ScheduledNothing { schedule, remediation });
+            }
+        }
+        Ok(Self { generation, services, remediations, breakers, freezes, schedules })
     }
 
     /// Its generation.
@@ -174,23 +201,25 @@ impl Configuration {
     /// What was declared.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        let Self { generation: _, services, remediations, breakers, freezes } = self;
+        let Self { generation: _, services, remediations, breakers, freezes, schedules } = self;
         Declared {
             services: services.clone(),
             remediations: remediations.clone(),
             breakers: breakers.clone(),
             freezes: freezes.clone(),
+            schedules: schedules.clone(),
         }
     }
 
     /// Whether exactly this was declared.
     #[must_use]
     pub fn declares(&self, declared: &Declared) -> bool {
-        let Declared { services, remediations, breakers, freezes } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules } = declared;
         &self.services == services
             && &self.remediations == remediations
             && &self.breakers == breakers
             && &self.freezes == freezes
+            && &self.schedules == schedules
     }
 
     /// All services.
@@ -215,6 +244,12 @@ impl Configuration {
     #[must_use]
     pub fn freezes(&self) -> &[Freeze] {
         &self.freezes
+    }
+
+    /// The schedules of drills.
+    #[must_use]
+    pub fn schedules(&self) -> &[Schedule] {
+        &self.schedules
     }
 
     /// The service of this name.
@@ -256,13 +291,15 @@ struct RawConfiguration {
     breakers: BreakerLimits,
     #[serde(default)]
     freezes: Vec<Freeze>,
+    #[serde(default)]
+    schedules: Vec<Schedule>,
 }
 
 impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        let RawConfiguration { generation, services, remediations, breakers, freezes } = raw;
-        Self::new(generation, Declared { services, remediations, breakers, freezes })
+        let RawConfiguration { generation, services, remediations, breakers, freezes, schedules } = raw;
+        Self::new(generation, Declared { services, remediations, breakers, freezes, schedules })
     }
 }

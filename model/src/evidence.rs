@@ -8,6 +8,7 @@ use crate::name::{CheckName, Label, PersonName, ServiceName};
 use crate::permit::{PermittedTarget, TargetKind};
 use crate::playbook::{Action, GrantKind};
 use crate::remediation::PlaybookVersion;
+use crate::schedule::DueTime;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -145,8 +146,11 @@ pub struct Drill {
     pub check: CheckName,
     /// The fault.
     pub fault: Fault,
-    /// Who asked for it.
+    /// Who asked for it; for a scheduled one, who set the configuration with the schedule.
     pub by: PersonName,
+    /// What it was due for; `None`: a person asked for it by hand.
+    #[serde(default)]
+    pub scheduled: Option<DueTime>,
     /// When it is given up.
     pub deadline: UnixMillis,
 }

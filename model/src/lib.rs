@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
-//! | [`check`], [`service`], [`guard`], [`remediation`], [`escalation`], [`breaker_limits`], [`freeze`], [`calendar`], [`configuration`] | what operators write |
+//! | [`check`], [`service`], [`guard`], [`remediation`], [`escalation`], [`breaker_limits`], [`freeze`], [`schedule`], [`calendar`], [`configuration`] | what operators write |
 //! | [`login`] | a person as an OpenID provider knows them |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
@@ -45,6 +45,7 @@ pub mod record;
 pub mod refusal;
 pub mod remediation;
 pub mod run;
+pub mod schedule;
 pub mod service;
 pub mod time;
 pub mod why_not;

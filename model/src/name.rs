@@ -99,6 +99,8 @@ names! {
     CheckName, "a check", One;
     /// A freeze by calendar; unique in the configuration.
     FreezeName, "a freeze", One;
+    /// A schedule; unique in the configuration.
+    ScheduleName, "a schedule", One;
     /// A remediation; unique in the configuration.
     RemediationName, "a remediation", One;
     /// A playbook, `name` or `publisher/name`.

@@ -23,6 +23,7 @@ use crate::playbook::Manifest;
 use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
 use crate::run::{Plan, RunRecord};
+use crate::schedule::ScheduleRefused;
 use crate::time::UnixMillis;
 use crate::withheld::RequestWithheld;
 use serde::{Deserialize, Serialize};
@@ -211,6 +212,8 @@ bodies! {
     RoleRevoked(RoleRevoked) = 48, "role-revoked";
     /// A drill passed a stage.
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
+    /// A drill that was due was not started.
+    ScheduleRefused(ScheduleRefused) = 51, "schedule-refused";
 }
 
 /// The log's name and the keys that it starts with.
@@ -504,6 +507,7 @@ impl Kind {
             | Self::DrillStarted
             | Self::DrillEnded
             | Self::DrillStagePassed
+            | Self::ScheduleRefused
             | Self::EvidenceEarned
             | Self::IncidentOpened
             | Self::ActionRefused

@@ -7,6 +7,7 @@ mod drill;
 mod freeze;
 mod problem;
 mod proposal;
+mod schedule;
 mod service;
 mod standing;
 mod why;
@@ -15,6 +16,7 @@ pub use drill::{DrillStageRow, DrillView};
 pub use freeze::{FreezeRow, FreezeStanding};
 pub use problem::{Problem, ProblemCode};
 pub use proposal::{ApprovalRow, ProposalState, ProposalView};
+pub use schedule::{DueEnd, LastDue, ScheduleRow};
 pub use service::{CheckRow, ServiceRow};
 pub use standing::{BreakerRow, IncidentRow};
 pub use why::{WhyCheck, WhyDecision};
@@ -287,6 +289,8 @@ pub enum Query {
     },
     /// Freezes. Answers [`QueryReply::Freezes`].
     Freezes,
+    /// Schedules of drills. Answers [`QueryReply::Schedules`].
+    Schedules,
     /// Breakers and stop orders. Answers [`QueryReply::Breakers`].
     Breakers,
     /// Records of the log. Answers [`QueryReply::Log`].
@@ -373,6 +377,11 @@ pub enum QueryReply {
     Why {
         /// Everything known of the check on that host.
         why: Box<WhyCheck>,
+    },
+    /// Schedules of drills, as the configuration has them.
+    Schedules {
+        /// They.
+        schedules: Vec<ScheduleRow>,
     },
     /// Freezes by hand that are in force, and all by calendar.
     Freezes {

@@ -366,6 +366,7 @@ mod tests {
                 check: name("http"),
                 fault: Fault { kind: FaultKind::KillProcess, on: name("service") },
                 by: name("alice"),
+                scheduled: None,
                 deadline: UnixMillis(1),
             });
             self

@@ -256,6 +256,7 @@ impl Effector {
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
             | Body::DrillStagePassed(_)
+            | Body::ScheduleRefused(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -306,6 +306,7 @@ impl Stand {
             check: parsed("probe"),
             fault,
             by: parsed("alice"),
+            scheduled: None,
             deadline: UnixMillis(u64::MAX >> 12),
         };
         self.say(Body::DrillStarted(Box::new(drill))).await;

@@ -154,7 +154,8 @@ impl Records {
             (Body::BreakerEased(eased), _) => standing.ease_breaker(eased),
             (Body::FreezeDeclared(declared), _) => standing.freeze(declared),
             (Body::FreezeLifted(lifted), _) => standing.lift(lifted, at),
-            (Body::DrillStarted(drill), _) => standing.start_drill(drill, hosts, at),
+            (Body::DrillStarted(drill), _) => standing.start_drill(drill, record.at, hosts, at),
+            (Body::ScheduleRefused(refused), _) => standing.falls_due(&refused.was, record.at, at),
             (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, hosts, at),
             (Body::DrillEnded(ending), _) => standing.end_drill(ending, at),
             (Body::EvidenceEarned(evidence), _) => standing.earn(evidence, record.at, hosts, runs, at),
@@ -265,6 +266,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::AutomationResumed
         | Kind::DrillStarted
         | Kind::DrillStagePassed
+        | Kind::ScheduleRefused
         | Kind::DrillEnded
         | Kind::EvidenceEarned
         | Kind::IncidentOpened

@@ -16,10 +16,11 @@ use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, E
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted, FrozenBy, Standing as FreezeStanding};
 use fettle_model::host::DrillConsent;
 use fettle_model::id::{DrillId, FreezeId, PermitId, RunId};
-use fettle_model::name::{PersonName, PublisherName};
+use fettle_model::name::{PersonName, PublisherName, ScheduleName};
 use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{ConfigurationSet, PlaybookAdmitted, PublisherTrusted};
 use fettle_model::run::Ending;
+use fettle_model::schedule::DueTime;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,8 @@ pub(super) struct Standing {
     /// When the longest-lived evidence expires.
     evidence: BTreeMap<Coverage, UnixMillis>,
     drills: BTreeMap<DrillId, RunningDrill>,
+    /// The newest due time of each schedule that was handled.
+    handled: BTreeMap<ScheduleName, UnixMillis>,
     newest_stop: BTreeMap<Scope, StopEpoch>,
     stopped: BTreeSet<Scope>,
     highest_stop: StopEpoch,
@@ -243,7 +246,24 @@ impl Standing {
         self.breakers.remove(&closed.scope);
     }
 
-    pub(super) fn start_drill(&mut self, drill: &Drill, hosts: &Hosts, at: &mut At<'_>) {
+    /// A schedule's due time is handled: one of its moments, and each once.
+    pub(super) fn falls_due(&mut self, was: &DueTime, now: UnixMillis, at: &mut At<'_>) {
+        let DueTime { schedule: name, due } = was;
+        let schedules = self.configuration().into_iter().flat_map(Configuration::schedules);
+        let known =
+            schedules.filter(|schedule| &schedule.name == name).find(|known| known.at.newest(*due) == Some(*due));
+        if known.is_none() || *due > now {
+            at.flag(Rule::Drill, format!("the schedule {name} is not due at {} ms", due.0));
+        }
+        if self.handled.insert(name.clone(), *due).is_some_and(|before| before >= *due) {
+            at.flag(Rule::Drill, format!("what the schedule {name} was due for at {} ms was handled before", due.0));
+        }
+    }
+
+    pub(super) fn start_drill(&mut self, drill: &Drill, now: UnixMillis, hosts: &Hosts, at: &mut At<'_>) {
+        if let Some(was) = &drill.scheduled {
+            self.falls_due(was, now, at);
+        }
         let allowed = hosts.get(drill.host).is_some_and(|host| {
             let consent = host.description.as_ref().is_some_and(|described| described.drills == DrillConsent::Allowed);
             host.environment.is_staging() && consent

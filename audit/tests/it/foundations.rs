@@ -26,6 +26,7 @@ use fettle_model::record::{
     Author, Body, CertificateIssued, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE,
 };
 use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
+use fettle_model::schedule::DueTime;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
@@ -319,6 +320,8 @@ fn step_of_a_restart() -> Step {
 fn drills_run_where_the_owner_allows_them_and_as_they_were_started() {
     check(&changed(At::StagingDescribed, |body| of!(body, HostDescribed).drills = DrillConsent::Refused), Rule::Drill);
     check(&without(At::DrillStarted), Rule::Drill);
+    let unknown = DueTime { schedule: parsed("nightly"), due: UnixMillis(crate::log::START.0) };
+    check(&changed(At::DrillStarted, |body| of!(body, DrillStarted).scheduled = Some(unknown)), Rule::Drill);
     check(&changed(At::DrillStarted, |body| of!(body, DrillStarted).host = host(9)), Rule::Drill);
     check(&changed(At::DrillStarted, |body| of!(body, DrillStarted).check = parsed("other")), Rule::Drill);
     check(

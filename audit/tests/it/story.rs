@@ -180,6 +180,7 @@ fn drill(steps: &mut Steps) {
         check: parsed("http"),
         fault: fault(),
         by: parsed("alice"),
+        scheduled: None,
         deadline: START.plus(Duration::from_hours(1)),
     };
     steps.push((At::DrillStarted, None, Body::DrillStarted(Box::new(drill))));

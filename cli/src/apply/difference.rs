@@ -4,6 +4,7 @@ use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::configuration::Declared;
 use fettle_model::freeze::Freeze;
 use fettle_model::remediation::Remediation;
+use fettle_model::schedule::Schedule;
 use fettle_model::service::Service;
 use serde::Serialize;
 use std::fmt;
@@ -14,6 +15,7 @@ pub(super) struct Difference {
     services: Vec<Item>,
     remediations: Vec<Item>,
     freezes: Vec<Item>,
+    schedules: Vec<Item>,
     breakers: Vec<&'static str>,
 }
 
@@ -36,13 +38,20 @@ enum Change {
 
 impl Difference {
     pub(super) const fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.remediations.is_empty() && self.freezes.is_empty() && self.breakers.is_empty()
+        let items = self.services.is_empty() && self.remediations.is_empty() && self.freezes.is_empty();
+        items && self.schedules.is_empty() && self.breakers.is_empty()
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, items) in [("service", &self.services), ("remediation", &self.remediations)] {
+        let kinds = [
+            ("service", &self.services),
+            ("remediation", &self.remediations),
+            ("freeze", &self.freezes),
+            ("schedule", &self.schedules),
+        ];
+        for (kind, items) in kinds {
             for Item { change, name, detail } in items {
                 let mark = match change {
                     Change::Added => '+',
@@ -62,12 +71,13 @@ impl fmt::Display for Difference {
 
 pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
     // Destructured, so that a new part cannot be forgotten here.
-    let Declared { services, remediations, breakers, freezes } = new;
+    let Declared { services, remediations, breakers, freezes, schedules } = new;
     let named = |answer: &Remediation| answer.name.to_string();
     Difference {
         services: items(&old.services, services, |service| service.name.to_string(), changed_service),
         remediations: items(&old.remediations, remediations, named, changed_remediation),
         freezes: items(&old.freezes, freezes, |freeze| freeze.name.to_string(), changed_freeze),
+        schedules: items(&old.schedules, schedules, |schedule| schedule.name.to_string(), changed_schedule),
         breakers: changed_limits(&old.breakers, breakers),
     }
 }
@@ -127,6 +137,18 @@ fn changed_freeze(old: &Freeze, new: &Freeze) -> String {
         ("time-zone", calendar.zone() != old.calendar.zone()),
         ("windows", calendar.windows() != old.calendar.windows()),
         ("why", *why != old.why),
+    ];
+    listed(&parts)
+}
+
+fn changed_schedule(old: &Schedule, new: &Schedule) -> String {
+    let Schedule { name: _, remediation, rung, drill, hosts, at } = new;
+    let parts = [
+        ("remediation", *remediation != old.remediation),
+        ("rung", *rung != old.rung),
+        ("drill", *drill != old.drill),
+        ("hosts", *hosts != old.hosts),
+        ("at", *at != old.at),
     ];
     listed(&parts)
 }

@@ -61,6 +61,7 @@ impl<'a> Said<'a> {
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)
             | Body::DrillStagePassed(_)
+            | Body::ScheduleRefused(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -22,6 +22,7 @@ use super::proposals::Proposals;
 use super::ramps::Ramps;
 use super::runs::{Run, Runs};
 use super::said::Said;
+use super::schedules::Schedules;
 use super::sickness::Sickness;
 use super::stops::Stops;
 use super::tallies::{Hands, Tallies};
@@ -66,6 +67,7 @@ pub struct State {
     pub(in crate::core) breakers: Breakers,
     pub(in crate::core) stops: Stops,
     pub(in crate::core) freezes: Freezes,
+    pub(in crate::core) schedules: Schedules,
     pub(in crate::core) drills: Drills,
     pub(in crate::core) incidents: Incidents,
     pub(in crate::core) answers: Answers,
@@ -238,6 +240,7 @@ impl State {
             }
             Body::DrillStarted(drill) => Some(drill.host),
             Body::DrillStagePassed(passed) => Some(passed.host),
+            Body::ScheduleRefused(refused) => refused.host,
             Body::ProposalMade(proposal) => Some(proposal.host),
             Body::RunWished(wished) => Some(wished.host),
             Body::LogOpened(_)
@@ -303,6 +306,7 @@ impl State {
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
             Body::ConfigurationSet(set) => {
                 self.proposals.configure(&set.configuration, &set.by);
+                self.schedules.configure(&self.configuration, set, stamp.at);
                 self.configuration = set.configuration.clone();
                 self.configured = Some(stamp);
                 let configuration = &self.configuration;
@@ -321,9 +325,13 @@ impl State {
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
             Body::DrillStarted(drill) => {
                 self.drills.start(drill, stamp);
+                if let Some(was) = &drill.scheduled {
+                    self.schedules.started(was, drill.drill, stamp);
+                }
                 self.sickness.spare(drill.host);
             }
             Body::DrillStagePassed(passed) => self.drills.pass(passed, stamp),
+            Body::ScheduleRefused(refused) => self.schedules.refused(refused, stamp),
             Body::DrillEnded(ending) => {
                 let host = self.drills.get(ending.drill).map(|running| running.drill.host);
                 self.drills.end(ending, stamp);

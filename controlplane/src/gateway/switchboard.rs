@@ -244,6 +244,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::ScheduleRefused(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

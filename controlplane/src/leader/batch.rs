@@ -14,7 +14,7 @@ use fettle_audit::leaf::leaf_for;
 use fettle_audit::signed_record::{SealError, SignedRecord, UnverifiedRecord};
 use fettle_model::counter::{LeaderEpoch, LogPosition};
 use fettle_model::digest::DocumentDigest;
-use fettle_model::id::{HostId, IncidentId, PermitId, ProposalId};
+use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, ProposalId};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Author, Body, Kind, Record};
 use fettle_model::time::UnixMillis;
@@ -127,6 +127,7 @@ impl Haste {
                 | Kind::AutomationResumed
                 | Kind::DrillStarted
                 | Kind::DrillStagePassed
+                | Kind::ScheduleRefused
                 | Kind::DrillEnded
                 | Kind::EvidenceEarned
                 | Kind::IncidentOpened
@@ -272,7 +273,8 @@ impl Thread {
     fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {
         for _ in 0..MAX_TICKS {
             let (incident, senses) = (IncidentId::from_uuid(mint::uuid()), self.senses.clone());
-            let command = Command::Tick { incident, senses, policies: self.policies };
+            let drill = DrillId::from_uuid(mint::uuid());
+            let command = Command::Tick { incident, drill, senses, policies: self.policies };
             if self.decide(&command, None, None, in_hand)? == 0 {
                 break;
             }

@@ -38,6 +38,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::WhyNot { .. }
         | Query::Breakers
         | Query::Freezes
+        | Query::Schedules
         | Query::Policy
         | Query::Drill { .. }
         | Query::Coverage
@@ -73,6 +74,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 let host = named(state, &host)?;
                 QueryReply::Why { why: Box::new(why(view, host, &check, wall)?) }
             }
+            Query::Schedules => QueryReply::Schedules { schedules: rows::schedules(state, wall) },
             Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
             Query::WhyNot { playbook, service, after } => {
                 let wondering = Wondering {

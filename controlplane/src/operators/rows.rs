@@ -1,6 +1,6 @@
 //! Answers to questions, from the state. A row says what a person looks at.
 
-use crate::core::{self, KnownProposal, State, views};
+use crate::core::{self, Handled, How, KnownProposal, State, views};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
 use fettle_model::freeze::Standing;
@@ -10,8 +10,8 @@ use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    ApprovalRow, BreakerRow, CheckRow, DrillStageRow, DrillView, FreezeRow, FreezeStanding, IncidentRow, MAX_ROWS,
-    PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ServiceRow,
+    ApprovalRow, BreakerRow, CheckRow, DrillStageRow, DrillView, DueEnd, FreezeRow, FreezeStanding, IncidentRow,
+    LastDue, MAX_ROWS, PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ScheduleRow, ServiceRow,
 };
 
 /// Most proposals of one answer, the newest: each carries its plan, 100 steps of a line each at most.
@@ -125,6 +125,28 @@ pub(super) fn freezes(state: &State, wall: UnixMillis) -> Vec<FreezeRow> {
             Standing::Open => FreezeStanding::Open,
             Standing::Frozen { until } => FreezeStanding::Frozen { until },
         },
+    })
+    .collect()
+}
+
+/// Schedules of drills; there are fewer than [`MAX_ROWS`].
+pub(super) fn schedules(state: &State, wall: UnixMillis) -> Vec<ScheduleRow> {
+    let rows = views::schedules(state, wall).into_iter();
+    rows.map(|row| ScheduleRow {
+        schedule: row.schedule,
+        remediation: row.remediation,
+        next: row.next,
+        last: row.last.map(|Handled { due, how, .. }| LastDue {
+            due,
+            end: match how {
+                How::Refused { reason } => DueEnd::Refused { reason },
+                How::Started(drill) => {
+                    let found = self::drill(state, drill);
+                    let host = found.as_ref().map(|found| found.host.clone());
+                    DueEnd::Drilled { drill, host, result: found.and_then(|found| found.result) }
+                }
+            },
+        }),
     })
     .collect()
 }

@@ -4,7 +4,7 @@ use super::rows::host_name;
 use crate::core::State;
 use crate::time_text::utc;
 use fettle_model::breaker::{BreakerEased, Easing};
-use fettle_model::evidence::DrillResult;
+use fettle_model::evidence::{Drill, DrillResult};
 use fettle_model::id::HostId;
 use fettle_model::identity::HeldRole;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
@@ -114,13 +114,10 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::BreakerEased(eased) => eased_to(eased),
         Body::AutomationStopped(order) => format!("{} stopped by {}: {}", order.scope, order.by, order.why),
         Body::AutomationResumed(order) => format!("{} resumed by {}: {}", order.scope, order.by, order.why),
-        Body::DrillStarted(drill) => format!(
-            "drill of {} on {}: {} by {}",
-            drill.playbook.name,
-            name(state, drill.host),
-            drill.fault.kind.as_str(),
-            drill.by
-        ),
+        Body::DrillStarted(drill) => drilled(state, drill),
+        Body::ScheduleRefused(refused) => {
+            format!("the schedule {} began no drill: {}", refused.was.schedule, refused.reason)
+        }
         Body::DrillStagePassed(passed) => {
             format!("the drill on {} passed: {}", name(state, passed.host), passed.stage.as_str())
         }
@@ -154,6 +151,12 @@ fn answered(given: &Approval) -> String {
         Verdict::Approve => format!("approves the proposal {}", given.proposal),
         Verdict::Reject { why } => format!("rejects the proposal {}: {why}", given.proposal),
     }
+}
+
+fn drilled(state: &State, drill: &Drill) -> String {
+    let Drill { playbook, host, fault, by, scheduled, .. } = drill;
+    let by = scheduled.as_ref().map_or_else(|| by.to_string(), |was| format!("the schedule {}", was.schedule));
+    format!("drill of {} on {}: {} by {by}", playbook.name, name(state, *host), fault.kind.as_str())
 }
 
 fn called(state: &State, incident: &IncidentOpened) -> String {

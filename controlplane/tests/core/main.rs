@@ -25,6 +25,7 @@ mod people;
 mod replays;
 mod revocation;
 mod rules;
+mod schedules;
 mod signing_keys;
 mod views;
 mod world;

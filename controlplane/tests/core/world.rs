@@ -28,6 +28,7 @@ use fettle_model::record::{Author, Body, LogOpened, PermitRejected, Record};
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
 use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepOutcome, UndoClass};
+use fettle_model::schedule::Schedule;
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
@@ -63,6 +64,7 @@ pub(crate) struct World {
     pub(crate) escalation: Escalation,
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
+    pub(crate) schedules: Vec<Schedule>,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
     /// What the policies hash to.
     pub(crate) policies: DocumentDigest,
@@ -84,6 +86,7 @@ impl World {
             // No number of sick hosts is a storm: most rules are tested with many of few.
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
+            schedules: Vec::new(),
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
             policies: DocumentDigest::of(b"policies"),
             minted: 0,
@@ -134,7 +137,8 @@ impl World {
         loop {
             let incident = IncidentId::from_uuid(self.mint());
             let (senses, policies) = (self.senses.clone(), self.policies);
-            if self.run(&Command::Tick { incident, senses, policies }) == Outcome::Unchanged {
+            let drill = DrillId::from_uuid(self.mint());
+            if self.run(&Command::Tick { incident, drill, senses, policies }) == Outcome::Unchanged {
                 return;
             }
         }
@@ -211,6 +215,7 @@ impl World {
             remediations: vec![remediation],
             breakers: self.limits.clone(),
             freezes: self.freezes.clone(),
+            schedules: self.schedules.clone(),
         });
         self.person(PersonRequest::SetConfiguration { declared, replaces })
     }

@@ -8,6 +8,7 @@ mod check;
 mod escalation;
 mod freezes;
 mod raw;
+mod schedules;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::freeze::Freeze;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
 use crate::remediation::Remediation;
+use crate::schedule::Schedule;
 use crate::service::{Selector, Service};
 use raw::{RawBreakers, RawFile, RawRemediation, RawService};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +86,7 @@ pub struct Parsed {
     remediations: Vec<PendingRemediation>,
     breakers: BreakerLimits,
     freezes: Vec<Freeze>,
+    schedules: Vec<Schedule>,
 }
 
 /// A remediation with the places that later complaints point at.
@@ -135,9 +138,11 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         .flat_map(|(_, raw)| &raw.service)
         .map(|raw| (raw.name.get_ref().clone(), raw.check.iter().map(|check| check.name.get_ref().clone()).collect()))
         .collect();
+    let answers: BTreeSet<RemediationName> =
+        files.iter().flat_map(|(_, raw)| &raw.remediation).map(|raw| raw.name.get_ref().clone()).collect();
     let mut remediations: Vec<PendingRemediation> = Vec::new();
     let mut breakers: Option<RawBreakers> = None;
-    let mut freezes = Vec::new();
+    let (mut freezes, mut schedules) = (Vec::new(), Vec::new());
     for (source, raw) in files {
         let mut complaints = Complaints { source, found: Vec::new() };
         if let Some(table) = raw.breakers {
@@ -152,10 +157,13 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         for freeze in raw.freeze {
             freezes::add(freeze, &defined, &mut freezes, &mut complaints);
         }
+        for schedule in &raw.schedule {
+            schedules::add(schedule, &answers, &mut schedules, &mut complaints);
+        }
         found.append(&mut complaints.found);
     }
     if found.is_empty() {
-        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into(), freezes })
+        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into(), freezes, schedules })
     } else {
         Err(found)
     }
@@ -306,7 +314,8 @@ impl Parsed {
             }
         }
         if found.is_empty() {
-            Ok(Declared { services: self.services, remediations, breakers: self.breakers, freezes: self.freezes })
+            let Self { services, breakers, freezes, schedules, .. } = self;
+            Ok(Declared { services, remediations, breakers, freezes, schedules })
         } else {
             Err(found)
         }

@@ -3,6 +3,7 @@
 
 use super::escalation::RawFurther;
 use super::freezes::RawFreeze;
+use super::schedules::RawSchedule;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
 use crate::guard::{Amount, Guard, MAX_APPROVALS, MAX_PER_WINDOW, MAX_WINDOW};
@@ -24,6 +25,8 @@ pub(super) struct RawFile {
     pub(super) breakers: Option<Spanned<RawBreakers>>,
     #[serde(default)]
     pub(super) freeze: Vec<RawFreeze>,
+    #[serde(default)]
+    pub(super) schedule: Vec<RawSchedule>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

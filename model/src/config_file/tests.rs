@@ -90,8 +90,9 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let Declared { services, remediations, breakers, freezes } = parsed.resolve(&known).expect("it resolves");
-    assert_eq!(freezes, []);
+    let Declared { services, remediations, breakers, freezes, schedules } =
+        parsed.resolve(&known).expect("it resolves");
+    assert_eq!((freezes, schedules), (Vec::new(), Vec::new()));
     assert_eq!(breakers, BreakerLimits::default(), "limits are on where nothing is said");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
     assert_eq!(services[0].checks[0].recover_after, 2);
@@ -155,6 +156,34 @@ to = \"06:00\"
     assert!(found.starts_with("web.toml:2: freeze nights: a calendar without windows"), "{found}");
     let twice = outcome(&whole(&FREEZE.repeat(2)));
     assert!(twice.starts_with("web.toml:12: a second freeze is named nights"), "{twice}");
+}
+
+#[test]
+fn a_schedule_says_what_is_wrong_with_it_and_where() {
+    const SCHEDULE: &str = "[[schedule]]
+name = \"weekly\"
+remediation = \"restart-web\"
+hosts = { environments = [\"staging\"] }
+time-zone = \"Europe/Berlin\"
+days = [\"mon\"]
+at = \"03:00\"
+";
+    let whole = |schedule: &str| format!("{schedule}{SERVICE}{REMEDIATION}");
+    let parsed = parse(&[Source { file: "web.toml", text: &whole(SCHEDULE) }]).expect("sound");
+    let schedules: Vec<_> = parsed.schedules.iter().map(|it| (it.name.as_str(), it.drill)).collect();
+    assert_eq!(schedules, [("weekly", 0)]);
+    for (line, wrong, complaint) in [
+        ("restart-web", "heal", "web.toml:3: schedule weekly names the remediation heal, which is not defined"),
+        ("{ environments = [\"staging\"] }", "{}", "web.toml:4: schedule weekly: a selector must name"),
+        ("Europe/Berlin", "Europe/Atlantis", "web.toml:5: a time zone must be one of the IANA database"),
+        ("[\"mon\"]", "[]", "web.toml:6: schedule weekly: a weekly window without days"),
+        ("03:00", "3", "web.toml:7: a time of day must be HH:MM"),
+    ] {
+        let found = outcome(&whole(&SCHEDULE.replace(line, wrong)));
+        assert!(found.starts_with(complaint), "{found}");
+    }
+    let twice = outcome(&whole(&SCHEDULE.repeat(2)));
+    assert!(twice.starts_with("web.toml:9: a second schedule is named weekly"), "{twice}");
 }
 
 #[test]
@@ -223,8 +252,9 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = ["restart-service", "rollback-release"].map(|name| (name.parse().expect("a name"), manifest.clone()));
     let known = BTreeMap::from(known);
-    let Declared { services, remediations, breakers, freezes } = parsed.resolve(&known).expect("sound remediations");
-    assert_eq!(freezes.len(), 2);
+    let Declared { services, remediations, breakers, freezes, schedules } =
+        parsed.resolve(&known).expect("sound remediations");
+    assert_eq!((freezes.len(), schedules.len()), (2, 1));
     assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
     let kinds: BTreeSet<String> = services
         .iter()

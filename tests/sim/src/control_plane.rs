@@ -18,7 +18,7 @@ use fettle_controlplane::journal::{AppendError, Journal, Row};
 use fettle_controlplane::leader::read_state;
 use fettle_model::breaker::Scope;
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
-use fettle_model::id::{IncidentId, PermitId, ProposalId, RequestId};
+use fettle_model::id::{DrillId, IncidentId, PermitId, ProposalId, RequestId};
 use fettle_model::record::{Author, Body, Kind, Record};
 use std::path::Path;
 use std::sync::Arc;
@@ -253,7 +253,8 @@ impl Process {
     pub(crate) fn tick(&mut self, scene: &mut Scene) -> anyhow::Result<Result<(), Deposed>> {
         for _ in 0..MAX_TICKS {
             let incident = IncidentId::from_uuid(scene.mint());
-            let command = Command::Tick { incident, senses: Senses::default(), policies: fixture::policies() };
+            let drill = DrillId::from_uuid(scene.mint());
+            let command = Command::Tick { incident, drill, senses: Senses::default(), policies: fixture::policies() };
             match self.decide(scene, &command, None)? {
                 Ok((_, 0)) => break,
                 Ok(_) => {}

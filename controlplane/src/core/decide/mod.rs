@@ -23,7 +23,7 @@ use approvals::GiveApproval;
 use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, RotateCertificate};
 use fettle_model::counter::LogPosition;
 use fettle_model::digest::DocumentDigest;
-use fettle_model::id::IncidentId;
+use fettle_model::id::{DrillId, IncidentId};
 use fettle_model::identity::Role;
 use fettle_model::name::PersonName;
 use fettle_model::record::{ActionRefused, Body, LogOpened, RoleGranted};
@@ -61,6 +61,8 @@ pub enum Command {
     Tick {
         /// For the incident that a lost run opens.
         incident: IncidentId,
+        /// For the drill that a schedule begins.
+        drill: DrillId,
         /// What the log does not say.
         senses: Senses,
         /// SHA-256 over the policies by which is decided.
@@ -153,7 +155,9 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
         }
         Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
         Command::Approval(given) => approvals::decide(state, now, given),
-        Command::Tick { incident, senses, policies } => tick::decide(state, reclaims, now, *incident, senses, policies),
+        Command::Tick { incident, drill, senses, policies } => {
+            tick::decide(state, reclaims, now, *incident, *drill, senses, policies)
+        }
     }
 }
 
@@ -254,6 +258,7 @@ impl Core {
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)
             | Body::DrillStagePassed(_)
+            | Body::ScheduleRefused(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

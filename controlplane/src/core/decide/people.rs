@@ -17,6 +17,7 @@ mod revocation;
 mod roles;
 mod tokens;
 
+pub(in crate::core) use drills::{Wanted, start as start_drill};
 pub use refusal::{Involvement, PersonRefusal};
 pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};
 pub(super) use roles::certified;
@@ -92,8 +93,8 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         }
         PersonRequest::LiftFreeze { freeze, scope, why } => freezes::lift(state, now, by, *freeze, scope, why),
         PersonRequest::StartDrill { drill, host, check, fault, rung } => {
-            let wanted = drills::Wanted { drill: *drill, host: *host, check, fault, rung: *rung };
-            drills::start(state, now, by, wanted)
+            let (drill, host, rung) = (*drill, *host, *rung);
+            drills::start(state, now, Wanted { drill, host, check, fault, rung, by, scheduled: None })
         }
         PersonRequest::WishRun { host, check } => drills::wish(state, by, *host, check),
         PersonRequest::SetHostState { host, state: wanted, why } => hosts::set_state(state, by, *host, *wanted, why),

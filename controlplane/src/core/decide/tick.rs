@@ -1,14 +1,15 @@
-//! What comes due by time alone, or because something else changed: lost runs, drills' deadlines, proposals, and what
-//! the fleet's condition asks of the breakers.
+//! What comes due by time alone, or because something else changed: lost runs, drills' deadlines, schedules,
+//! proposals, and what the fleet's condition asks of the breakers.
 
 use super::{Decision, Outcome, endings, proposals};
 use crate::core::conditions::{self, Senses};
 use crate::core::drills;
 use crate::core::now::Now;
 use crate::core::reclaim::Reclaims;
+use crate::core::schedules;
 use crate::core::state::State;
 use fettle_model::digest::DocumentDigest;
-use fettle_model::id::IncidentId;
+use fettle_model::id::{DrillId, IncidentId};
 
 /// One thing that is due. One at a time, so that each is decided with the consequences of the one before.
 pub(super) fn decide(
@@ -16,6 +17,7 @@ pub(super) fn decide(
     reclaims: &Reclaims,
     now: Now,
     incident: IncidentId,
+    drill: DrillId,
     senses: &Senses,
     policies: &DocumentDigest,
 ) -> Decision {
@@ -33,6 +35,10 @@ pub(super) fn decide(
     let overdue = drills::overdue(state, now.wall);
     if !overdue.is_empty() {
         return Decision::own(overdue);
+    }
+    let scheduled = schedules::due(state, now, drill);
+    if !scheduled.is_empty() {
+        return Decision::own(scheduled);
     }
     match conditions::due(state, now, senses) {
         Some(change) => Decision::own(vec![change]),

@@ -158,6 +158,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::AutomationStopped
         | Kind::DrillStarted
         | Kind::DrillStagePassed
+        | Kind::ScheduleRefused
         | Kind::DrillEnded
         | Kind::IncidentOpened
         | Kind::ActionRefused

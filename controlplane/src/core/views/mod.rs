@@ -8,6 +8,7 @@ mod fleet;
 mod playbooks;
 mod rungs;
 mod runs;
+mod schedules;
 mod switches;
 
 pub use briefing::{
@@ -17,4 +18,5 @@ pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
 pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};
 pub use rungs::rungs;
 pub use runs::{IncidentRow, RunRow, RunStanding, Why, incidents, run, runs, why};
+pub use schedules::{ScheduleRow, schedules};
 pub use switches::{BreakerRow, FreezeRow, SwitchStanding, breakers, freezes};

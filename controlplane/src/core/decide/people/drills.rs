@@ -1,5 +1,5 @@
 //! What people start by hand: drills, and runs that an agent is to ask for. Called for
-//! [`super::PersonRequest::StartDrill`] and [`super::PersonRequest::WishRun`].
+//! [`super::PersonRequest::StartDrill`] and [`super::PersonRequest::WishRun`], and for drills by the schedules too.
 
 use super::PersonRefusal;
 use crate::core::drills::{DRILL_ALLOWANCE, DRILL_RUNS};
@@ -14,6 +14,7 @@ use fettle_model::name::PersonName;
 use fettle_model::playbook::DrillDeclaration;
 use fettle_model::record::{Body, RunWished};
 use fettle_model::remediation::Mode;
+use fettle_model::schedule::DueTime;
 
 pub(super) fn wish(state: &State, by: &PersonName, host: HostId, check: &CheckRef) -> Result<Vec<Body>, PersonRefusal> {
     let known = state.host(host).ok_or(PersonRefusal::UnknownHost(host))?;
@@ -25,18 +26,27 @@ pub(super) fn wish(state: &State, by: &PersonName, host: HostId, check: &CheckRe
     Ok(vec![Body::RunWished(Box::new(wished))])
 }
 
-/// A drill that a person asks for.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) drill: DrillId,
-    pub(super) host: HostId,
-    pub(super) check: &'a CheckRef,
-    pub(super) fault: &'a Fault,
-    pub(super) rung: Rung,
+/// A drill that is to begin.
+pub(in crate::core) struct Wanted<'a> {
+    /// Its id.
+    pub(in crate::core) drill: DrillId,
+    /// Where.
+    pub(in crate::core) host: HostId,
+    /// Which check it breaks.
+    pub(in crate::core) check: &'a CheckRef,
+    /// By what.
+    pub(in crate::core) fault: &'a Fault,
+    /// Which playbook of the remediation's list.
+    pub(in crate::core) rung: Rung,
+    /// Who asks for it.
+    pub(in crate::core) by: &'a PersonName,
+    /// What it was due for.
+    pub(in crate::core) scheduled: Option<DueTime>,
 }
 
-pub(super) fn start(state: &State, now: Now, by: &PersonName, wanted: Wanted<'_>) -> Result<Vec<Body>, PersonRefusal> {
-    let Wanted { drill, host, check, fault, rung } = wanted;
+/// Begins a drill, or says why not. A schedule's is under the same rules as a person's.
+pub(in crate::core) fn start(state: &State, now: Now, wanted: Wanted<'_>) -> Result<Vec<Body>, PersonRefusal> {
+    let Wanted { drill, host, check, fault, rung, by, scheduled } = wanted;
     let known = state.host(host).ok_or(PersonRefusal::UnknownHost(host))?;
     if !known.may_act() {
         return Err(PersonRefusal::HostNotActive(host));
@@ -80,6 +90,7 @@ pub(super) fn start(state: &State, now: Now, by: &PersonName, wanted: Wanted<'_>
         check: check.check.clone(),
         fault: fault.clone(),
         by: by.clone(),
+        scheduled,
         deadline: now.wall.plus(longest),
     };
     Ok(vec![Body::DrillStarted(Box::new(started))])
