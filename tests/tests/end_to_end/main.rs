@@ -4,6 +4,7 @@ mod agent_crashes;
 mod approving;
 mod configuration;
 mod control_plane_crashes;
+mod escalating;
 mod healing;
 mod hostile;
 mod login;
