@@ -78,7 +78,7 @@ fn row(position: u64, signed: &SignedRecord) -> LogRow {
 fn an_exported_log_verifies_with_an_exported_policy() {
     let stand_in = StandIn::start(answer);
     let ended = stand_in.fettle(&["log", "export", "--out", "log.bundle", "--json"]).expect(0);
-    assert_eq!(ended.json::<serde_json::Value>()["records"], 38);
+    assert_eq!(ended.json::<serde_json::Value>()["records"], 47);
     assert_eq!(fs::read(stand_in.path("log.bundle")).expect("there"), story().bundle());
     stand_in.fettle(&["log", "policy", "--out", "policy"]).expect(0);
     // The exported policy knows no witness, whose cosignature the story's checkpoint carries.
@@ -118,7 +118,7 @@ fn a_record_whose_proof_does_not_hold_is_not_shown() {
     let changes: [Change; 3] = [
         |published| Published { inclusion: Vec::new(), ..published },
         |published| Published { position: LogPosition(2), ..published },
-        |published| Published { checkpoint: published.checkpoint.replace("\n38\n", "\n39\n"), ..published },
+        |published| Published { checkpoint: published.checkpoint.replace("\n47\n", "\n48\n"), ..published },
     ];
     for change in changes {
         let stand_in = StandIn::start(move |asked| match asked {
@@ -136,7 +136,7 @@ fn the_newest_records_are_listed_and_a_table_fits_a_hundred_columns() {
     let ended = stand_in.fettle(&["log", "list", "--limit", "2"]).expect(0);
     assert!(ended.out.lines().all(|line| line.chars().count() <= 100), "{}", ended.out);
     assert!(
-        ended.out.starts_with("2023-11-14, times in UTC\n") && ended.out.contains("\n37        22:13:57.000"),
+        ended.out.starts_with("2023-11-14, times in UTC\n") && ended.out.contains("\n46        22:14:06.000"),
         "{}",
         ended.out
     );

@@ -16,11 +16,12 @@ use fettle_model::evidence::{DrillResult, Fault, FaultKind};
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::Binding;
 use fettle_model::id::DrillId;
-use fettle_model::permit::{BoundTarget, Permit, PermitRequest, Purpose, Target};
+use fettle_model::permit::{BoundTarget, KillPoint, Permit, PermitRequest, Purpose, Target};
+use fettle_model::playbook::Action;
 use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
-use fettle_model::run::{Claim, Ending, RunRecord};
+use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepOutcome, UndoClass};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, RunState, WhyDecision};
 use fettle_proto::v1::{Hello, nudge, to_agent};
@@ -311,6 +312,45 @@ async fn permitted(agent: &mut Agent, session: &mut Session, asked: PermitReques
     }
 }
 
+/// The drill's fault is injected and the check fails; the permit of the run that heals it.
+async fn broken(agent: &mut Agent, session: &mut Session, playbook: &Playbook, drill: DrillId, epoch: u64) -> Permit {
+    let fault = Fault { kind: FaultKind::StopService, on: name("web") };
+    let asked = request(agent, playbook);
+    let inject = PermitRequest {
+        purpose: Purpose::InjectFault { drill, fault },
+        playbook: None,
+        targets: asked.targets.first().cloned().into_iter().collect(),
+        ..request(agent, playbook)
+    };
+    let injection = permitted(agent, session, inject).await;
+    session.send(agent.record(ended(&injection))).await;
+    session.send(agent.record(transition(epoch, Status::Passing, Status::Critical))).await;
+    let purpose = Purpose::Remediate {
+        check: web(),
+        epoch: TransitionEpoch(epoch),
+        remediation: name("restart-web"),
+        rung: Rung::FIRST,
+    };
+    permitted(agent, session, PermitRequest { purpose, ..asked }).await
+}
+
+/// The record of a run that was killed after its first deed and finished.
+fn resumed(permit: &Permit) -> Body {
+    let mut body = ended(permit);
+    if let Body::RunEnded(record) = &mut body {
+        record.resumed = 1;
+        record.steps.push(Step {
+            number: 1,
+            action: Action::Restart,
+            label: name("web"),
+            arguments: String::new(),
+            intended_at: now(),
+            outcome: StepOutcome::Done { change: Change::Made, undo: UndoClass::None },
+        });
+    }
+    body
+}
+
 #[tokio::test]
 async fn a_drill_earns_evidence_and_its_log_verifies() {
     let site = Site::new().await;
@@ -338,26 +378,8 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     };
     assert!(matches!(agent.believed(&session.published().await).body, Body::DrillStarted(_)));
 
-    let fault = Fault { kind: FaultKind::StopService, on: name("web") };
-    let asked = request(&agent, &playbook);
-    let target = asked.targets.first().cloned().expect("the service");
-    let inject = PermitRequest {
-        purpose: Purpose::InjectFault { drill, fault },
-        playbook: None,
-        targets: vec![target],
-        ..request(&agent, &playbook)
-    };
-    let injection = permitted(&mut agent, &mut session, inject).await;
-    session.send(agent.record(ended(&injection))).await;
-    session.send(agent.record(transition(2, Status::Passing, Status::Critical))).await;
-    let purpose = Purpose::Remediate {
-        check: web(),
-        epoch: TransitionEpoch(2),
-        remediation: name("restart-web"),
-        rung: Rung::FIRST,
-    };
-    let healing = permitted(&mut agent, &mut session, PermitRequest { purpose, ..asked }).await;
-    assert_eq!(healing.drill, Some(drill));
+    let healing = broken(&mut agent, &mut session, &playbook, drill, 2).await;
+    assert_eq!((healing.drill, healing.kill), (Some(drill), None));
     // Whoever lost the permit says so and gets it again; whoever has it does not.
     let hello = |unanswered: Vec<String>| Hello { configuration: 1, unanswered, ..Agent::hello() };
     let (mut lost, _) = agent.session_with(&site, hello(vec![healing.request.to_string()])).await;
@@ -398,6 +420,11 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     let again = PermitRequest { purpose, ..request(&agent, &playbook) };
     let repetition = permitted(&mut agent, &mut session, again).await;
     session.send(agent.record(ended(&repetition))).await;
+    session.acknowledged(agent.sequence.0).await;
+    let killed = broken(&mut agent, &mut session, &playbook, drill, 4).await;
+    assert_eq!((killed.drill, killed.kill), (Some(drill), Some(KillPoint::FirstDeed)));
+    session.send(agent.record(resumed(&killed))).await;
+    session.send(agent.record(transition(5, Status::Critical, Status::Passing))).await;
     session.acknowledged(agent.sequence.0).await;
 
     let QueryReply::Drill { drill } = alice.query(Query::Drill { drill }).await.expect("a drill") else {
