@@ -50,7 +50,8 @@ pub const LOOSE: &str = concat!(
     "max-per-window = 1000, max-irreversible = 1000 }"
 );
 
-/// The tests break one host after the other, in fleets so small that the second would be a storm.
+/// The tests break one host after the other, in fleets so small that the second would be a storm. Stands last, so that the
+/// services keep their lines.
 const BREAKERS: &str = "[breakers]\nstorm = \"100%\"\n\n";
 
 /// One host of a site.
@@ -161,7 +162,7 @@ impl Site {
     pub fn configure(&self, choices: &[(Remedy, &str)], guard: &str) -> anyhow::Result<()> {
         let (services, remediations) = (self.path("services.toml"), self.path("remediations.toml"));
         let service_text: String = choices.iter().map(|(remedy, _)| remedy.service_toml()).collect();
-        let service_text = BREAKERS.to_owned() + &service_text;
+        let service_text = service_text + BREAKERS;
         let remediation_text: String =
             choices.iter().map(|(remedy, playbook)| remedy.remediation_toml(playbook, guard)).collect();
         fs::write(&services, service_text).context("write the services")?;
