@@ -22,6 +22,7 @@
 //!
 //! Memory: one line, and per host, run and playbook what later records are compared with.
 
+mod break_glass;
 mod finding;
 mod grants;
 mod hosts;

@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::apply::{self, Apply};
+use crate::break_glass::{self, BreakGlassCommand};
 use crate::completions::{self, Completions};
 use crate::context::{Context, wall_clock};
 use crate::evidence::{self, EvidenceCommand};
@@ -154,6 +155,9 @@ enum Noun {
     /// People: add, renew one's own certificate, register a signing key, grant a role, revoke
     #[command(subcommand)]
     Person(PersonCommand),
+    /// A role for half an hour, opened by two people, in front of everybody: ask, confirm, close, list
+    #[command(subcommand)]
+    BreakGlass(BreakGlassCommand),
     /// Log in at the OpenID provider: a certificate for a working day
     Login(Login),
     /// Completions for a shell
@@ -214,6 +218,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Log(command) => log::run(command, context).await,
         Noun::Token(command) => token::run(command, context).await,
         Noun::Person(command) => person::run(command, context).await,
+        Noun::BreakGlass(command) => break_glass::run(command, context).await,
         Noun::Login(command) => login::run(command, context).await,
         Noun::Completions(command) => completions::run(&command),
     }

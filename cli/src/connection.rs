@@ -7,12 +7,16 @@ mod door;
 pub use door::Door;
 
 use crate::answer::Answer;
+use crate::break_glass;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::profile::{Profile, RENEW};
+use crate::terminal::{self, Format};
 use crate::when::span;
 use fettle_certs::tls::{self, DefaultTimeProvider, HandshakeProblem};
-use fettle_proto::operator::{Command, CommandReply, MAX_DOCUMENT_BYTES, Problem, Query, QueryReply};
+use fettle_proto::operator::{
+    BREAK_GLASS_HEADER, BreakGlassNotice, Command, CommandReply, MAX_DOCUMENT_BYTES, Problem, Query, QueryReply,
+};
 use fettle_proto::session::CHUNK_BYTES;
 use fettle_proto::v1::operators_client::OperatorsClient;
 use fettle_proto::v1::{BundlePart, Document, ExportLogRequest, PlaybookPart, playbook_part};
@@ -27,7 +31,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// To connect: three lost packets and a handshake on a slow line.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -41,6 +45,10 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(180);
 pub struct Connection {
     client: OperatorsClient<Channel>,
     address: String,
+    /// For whom it is said that glass is broken.
+    format: Format,
+    /// What was said of it last: one command may take several calls.
+    told: Option<BreakGlassNotice>,
 }
 
 impl Connection {
@@ -48,7 +56,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the control plane cannot be reached, or does not accept the certificate.
-    pub async fn open(profile: &Profile) -> Result<Self, Failure> {
+    pub async fn open(profile: &Profile, format: Format) -> Result<Self, Failure> {
         let config = tls::client_config(&profile.identity, Arc::new(DefaultTimeProvider)).map_err(|error| {
             Failure::caused(Exit::Invalid, &error, "use the profile of a person, not that of a control plane")
         })?;
@@ -70,7 +78,7 @@ impl Connection {
         let client = OperatorsClient::new(channel)
             .max_decoding_message_size(MAX_DOCUMENT_BYTES)
             .max_encoding_message_size(MAX_DOCUMENT_BYTES);
-        Ok(Self { client, address: profile.address.clone() })
+        Ok(Self { client, address: profile.address.clone(), format, told: None })
     }
 
     /// Has a command carried out.
@@ -80,7 +88,7 @@ impl Connection {
     pub async fn execute(&mut self, command: &Command) -> Result<CommandReply, Failure> {
         let request = within(ANSWER_WITHIN, document(command)?);
         let reply = self.client.execute(request).await;
-        read(&reply.map_err(|status| self.failed(&status, Asked::Change))?.into_inner())
+        read(&self.answered(reply, Asked::Change)?)
     }
 
     /// Has a command carried out that answers with its place in the log, and says so in words.
@@ -100,7 +108,7 @@ impl Connection {
     pub async fn query(&mut self, query: &Query) -> Result<QueryReply, Failure> {
         let request = within(ANSWER_WITHIN, document(query)?);
         let reply = self.client.query(request).await;
-        read(&reply.map_err(|status| self.failed(&status, Asked::Question))?.into_inner())
+        read(&self.answered(reply, Asked::Question)?)
     }
 
     /// Brings a package with its publisher's envelope.
@@ -112,7 +120,7 @@ impl Connection {
         let mut parts = vec![part(playbook_part::Part::Publication(publication))];
         parts.extend(package.chunks(CHUNK_BYTES).map(|chunk| part(playbook_part::Part::Data(chunk.to_vec()))));
         let reply = self.client.publish_playbook(within(PUBLISH_WITHIN, tokio_stream::iter(parts))).await;
-        read(&reply.map_err(|status| self.failed(&status, Asked::Change))?.into_inner())
+        read(&self.answered(reply, Asked::Change)?)
     }
 
     /// Begins to export the whole log.
@@ -123,12 +131,22 @@ impl Connection {
         let reply = tokio::time::timeout(ANSWER_WITHIN, self.client.export_log(ExportLogRequest {}))
             .await
             .map_err(|_| silent(&self.address))?;
-        let parts = reply.map_err(|status| self.failed(&status, Asked::Question))?.into_inner();
+        let parts = self.answered(reply, Asked::Question)?;
         Ok(Export { parts, address: self.address.clone() })
     }
 
-    fn failed(&self, status: &Status, asked: Asked) -> Failure {
-        failed(status, &self.address, asked)
+    /// The answer or the failure; says beside either that glass is broken for whoever gets it.
+    fn answered<T>(&mut self, reply: Result<Response<T>, Status>, asked: Asked) -> Result<T, Failure> {
+        let headers = match &reply {
+            Ok(response) => response.metadata(),
+            Err(status) => status.metadata(),
+        };
+        let notice = headers.get(BREAK_GLASS_HEADER).and_then(|value| serde_json::from_slice(value.as_bytes()).ok());
+        if let Some(notice) = notice.filter(|notice| self.told.as_ref() != Some(notice)) {
+            terminal::warn(&break_glass::warning(&notice), self.format);
+            self.told = Some(notice);
+        }
+        reply.map(Response::into_inner).map_err(|status| failed(&status, &self.address, asked))
     }
 }
 

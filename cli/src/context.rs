@@ -26,7 +26,7 @@ impl Context {
     /// # Errors
     /// When there is no profile, its certificate is over, or the control plane cannot be reached.
     pub async fn connect(&self) -> Result<Connection, Failure> {
-        Connection::open(&self.load_profile()?).await
+        Connection::open(&self.load_profile()?, self.format).await
     }
 
     /// Loads the profile; its certificate is valid now.

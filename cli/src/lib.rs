@@ -7,6 +7,7 @@
 
 pub mod answer;
 mod apply;
+mod break_glass;
 pub mod cli;
 mod completions;
 pub mod connection;
@@ -30,6 +31,7 @@ mod run;
 mod schedule;
 mod seed_file;
 mod service;
+mod signed;
 mod switch;
 mod table;
 pub mod terminal;

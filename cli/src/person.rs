@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::file;
 use crate::profile::Profile;
 use crate::seed_file::Seed;
+use crate::terminal::Format;
 use crate::when::instant_with_distance;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -202,7 +203,7 @@ async fn add(add: Add, context: &Context) -> Result<Answer, Failure> {
     let signing = Seed::fresh()?;
     let signing_key = proof(&profile, &person, &signing.key());
     let command = |csr| Command::AddPerson { person: person.clone(), role, team: team.clone(), csr, signing_key };
-    let identity = certified(&profile, &person, command).await?;
+    let identity = certified(&profile, context.format, &person, command).await?;
     Profile::create_signing(&out, &profile.address, &identity, &signing)?;
     let valid_until = identity.holder().validity.not_after;
     let text = format!(
@@ -225,7 +226,7 @@ struct Renewed<'a> {
 async fn renew(context: &Context) -> Result<Answer, Failure> {
     let profile = context.load_profile()?;
     let person = holder(&profile)?;
-    let identity = certified(&profile, person, |csr| Command::RenewCertificate { csr }).await?;
+    let identity = certified(&profile, context.format, person, |csr| Command::RenewCertificate { csr }).await?;
     profile.replace_identity(&identity)?;
     let valid_until = identity.holder().validity.not_after;
     let text = format!(
@@ -255,7 +256,7 @@ fn proof(profile: &Profile, person: &PersonName, key: &SigningKey) -> SigningKey
 async fn key(context: &Context) -> Result<Answer, Failure> {
     let profile = context.load_profile()?;
     let person = holder(&profile)?;
-    let mut connection = Connection::open(&profile).await?;
+    let mut connection = Connection::open(&profile, context.format).await?;
     let (path, found) = (profile.signing_key_file(), profile.signing_key()?);
     let fresh = found.is_none();
     let key = match found {
@@ -287,12 +288,13 @@ const fn is_definite(exit: Exit) -> bool {
 /// Makes a key, and has a person's certificate for it issued.
 async fn certified(
     profile: &Profile,
+    format: Format,
     person: &PersonName,
     command: impl FnOnce(String) -> Command,
 ) -> Result<Identity, Failure> {
     let key = PrivateKey::generate().map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
     let csr = certificate_request(&key).map_err(|error| Failure::caused(Exit::Internal, &error, "try again"))?;
-    let mut connection = Connection::open(profile).await?;
+    let mut connection = Connection::open(profile, format).await?;
     let CommandReply::Person { chain, root } = connection.execute(&command(STANDARD.encode(csr))).await? else {
         return unexpected("a certificate");
     };

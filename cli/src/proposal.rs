@@ -10,13 +10,12 @@ use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::signed::sealed;
 use clap::{Args, Subcommand};
-use fettle_audit::signed_record::SignedRecord;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::ProposalId;
-use fettle_model::identity::Principal;
 use fettle_model::proposal::{Approval, Verdict};
-use fettle_model::record::{Author, Body, Record};
+use fettle_model::record::Body;
 use fettle_proto::operator::{Command, ProposalView, Query, QueryReply};
 
 /// What to do with proposals.
@@ -98,15 +97,7 @@ async fn answer(
     context: &Context,
 ) -> Result<Answer, Failure> {
     let profile = context.load_profile()?;
-    let Principal::Person(person) = profile.identity.holder().id.principal.clone() else {
-        let message = format!("the profile in {} is not of a person", profile.folder.display());
-        return Err(Failure::new(Exit::Invalid, message, "name a person's profile with --profile DIR"));
-    };
-    let Some(key) = profile.signing_key()? else {
-        let message = format!("the profile in {} has no signing key", profile.folder.display());
-        return Err(Failure::new(Exit::NotFound, message, "make and register one: fettle person key"));
-    };
-    let mut connection = Connection::open(&profile).await?;
+    let mut connection = Connection::open(&profile, context.format).await?;
     let view = detail(&mut connection, id).await?;
     let request = view.proposal.request();
     if let Some(seen) = seen.filter(|seen| *seen != request) {
@@ -115,11 +106,7 @@ async fn answer(
     }
     let text = show::answered(&view, &verdict);
     let body = Body::ApprovalGiven(Box::new(Approval { proposal: id, request, verdict }));
-    let record = Record { author: Author::Person { person }, at: context.now, body };
-    let signed = SignedRecord::seal(record, &key)
-        .map_err(|error| Failure::caused(Exit::Invalid, &error, "give a shorter reason"))?;
-    let record = String::from_utf8(signed.into_parts().1.into_bytes())
-        .map_err(|error| Failure::internal(format!("an envelope is no text: {error}")))?;
+    let record = sealed(&profile, body, context.now)?;
     connection.carry_out(&Command::GiveApproval { proposal: id, record }, &text).await
 }
 

@@ -5,13 +5,17 @@ mod show;
 pub(crate) use show::{clears_at, open_reason};
 
 use crate::answer::Answer;
+use crate::break_glass::asks;
 use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::freeze::freezes;
 use clap::Args;
 use fettle_model::breaker::Scope;
-use fettle_proto::operator::{BreakerRow, Command, FreezeRow, FreezeStanding, HostRow, IncidentRow, Query, QueryReply};
+use fettle_proto::operator::{
+    BreakGlassRow, BreakGlassStanding, BreakerRow, Command, FreezeRow, FreezeStanding, HostRow, IncidentRow, Query,
+    QueryReply,
+};
 use serde::Serialize;
 
 /// A scope, and why.
@@ -29,6 +33,7 @@ pub(crate) struct Order {
 struct Standing {
     breakers: Vec<BreakerRow>,
     frozen: Vec<FreezeRow>,
+    broken_glass: Vec<BreakGlassRow>,
     incidents: Vec<IncidentRow>,
     hosts: Vec<HostRow>,
 }
@@ -53,7 +58,7 @@ pub(crate) async fn resume(order: Order, context: &Context) -> Result<Answer, Fa
     context.connect().await?.carry_out(&Command::Resume { scope, why }, &text).await
 }
 
-/// Shows breakers, stop orders, freezes that hold, incidents and a count of hosts.
+/// Shows breakers, stop orders, freezes that hold, broken glass, incidents and a count of hosts.
 ///
 /// # Errors
 /// As the control plane and the connection say.
@@ -64,10 +69,12 @@ pub(crate) async fn status(context: &Context) -> Result<Answer, Failure> {
     };
     let mut frozen = freezes(&mut connection).await?;
     frozen.retain(|row| row.standing != FreezeStanding::Open);
+    let mut broken_glass = asks(&mut connection).await?;
+    broken_glass.retain(|row| matches!(row.standing, BreakGlassStanding::Open { .. }));
     let incidents = incidents(&mut connection).await?;
     let QueryReply::Hosts { hosts } = connection.query(&Query::Hosts).await? else { return unexpected("hosts") };
-    let text = show::status(&breakers, &frozen, &incidents, &hosts, context.now);
-    Answer::new(&Standing { breakers, frozen, incidents, hosts }, text)
+    let text = show::status(&breakers, &frozen, &broken_glass, &incidents, &hosts, context.now);
+    Answer::new(&Standing { breakers, frozen, broken_glass, incidents, hosts }, text)
 }
 
 async fn incidents(connection: &mut Connection) -> Result<Vec<IncidentRow>, Failure> {

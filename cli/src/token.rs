@@ -62,7 +62,7 @@ pub(crate) async fn run(command: TokenCommand, context: &Context) -> Result<Answ
     // Before the token exists: a secret that cannot be written would be lost.
     file::must_be_new(&out)?;
     let profile = context.load_profile()?;
-    let mut connection = Connection::open(&profile).await?;
+    let mut connection = Connection::open(&profile, context.format).await?;
     let command = Command::CreateToken { environment, host, ttl_ms: whole_millis(ttl.0) };
     let reply = connection.execute(&command).await?;
     let CommandReply::Token { token, secret, ca_pin, enrol_address, agents_address, expires_at } = reply else {

@@ -75,6 +75,8 @@ ids! {
     DrillId, "a drill id";
     /// A proposal that waits for a person.
     ProposalId, "a proposal id";
+    /// A person's ask for a role for a while.
+    BreakGlassId, "a break-glass id";
     /// A freeze that a person declared.
     FreezeId, "a freeze id";
     /// An incident that people were called to.

@@ -2,7 +2,10 @@
 
 use crate::check::CheckRef;
 use crate::escalation::Tried;
-use crate::id::{HostId, IncidentId, RunId};
+use crate::id::{BreakGlassId, HostId, IncidentId, RunId};
+use crate::identity::HeldRole;
+use crate::name::PersonName;
+use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 /// An incident was opened.
@@ -11,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct IncidentOpened {
     /// Its id.
     pub incident: IncidentId,
-    /// The host.
-    pub host: HostId,
+    /// The host, where it is about one.
+    pub host: Option<HostId>,
     /// The check, where one is concerned.
     pub check: Option<CheckRef>,
     /// Why people are called.
@@ -35,6 +38,19 @@ pub enum IncidentCause {
     InDoubt {
         /// The run.
         run: RunId,
+    },
+    /// Two people broke the glass: one of them holds a role for a while that they were not given.
+    BrokenGlass {
+        /// Which ask.
+        ask: BreakGlassId,
+        /// Who holds it.
+        person: PersonName,
+        /// Which role, and where.
+        role: HeldRole,
+        /// Who confirmed it.
+        confirmed_by: PersonName,
+        /// When it ends by itself.
+        until: UnixMillis,
     },
     /// The playbook asks for a person.
     Escalated {

@@ -11,6 +11,7 @@
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
 //! | [`check`], [`service`], [`guard`], [`remediation`], [`escalation`], [`breaker_limits`], [`freeze`], [`schedule`], [`calendar`], [`configuration`] | what operators write |
 //! | [`login`] | a person as an OpenID provider knows them |
+//! | [`break_glass`], [`actor`] | a role for half an hour, opened by two people; whose deed a record is |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
@@ -18,6 +19,8 @@
 //! | [`why_not`] | what would speak against a run now |
 //! | [`record`] | the log's entries |
 
+pub mod actor;
+pub mod break_glass;
 pub mod breaker;
 pub mod breaker_limits;
 pub mod calendar;

@@ -4,6 +4,7 @@
 //! The envelope's bytes are kept as they were signed. The log's records are at once the control
 //! plane's events: its state is a projection of them and of nothing else.
 
+use crate::break_glass::{BreakGlassAsked, BreakGlassClosed, BreakGlassOpened};
 use crate::breaker::{BreakerClosed, BreakerEased, BreakerOpened, ResumeOrder, StopOrder};
 use crate::check::Transition;
 use crate::configuration::Configuration;
@@ -208,8 +209,14 @@ bodies! {
     IdentityRegistered(IdentityRegistered) = 44, "identity-registered";
     /// A person logged in at an OpenID provider.
     PersonLoggedIn(PersonLoggedIn) = 45, "person-logged-in";
+    /// A person asks for a role that a second one is to open for a while.
+    BreakGlassAsked(BreakGlassAsked) = 46, "break-glass-asked";
+    /// A second person opened it.
+    BreakGlassOpened(BreakGlassOpened) = 47, "break-glass-opened";
     /// A person lost a role.
     RoleRevoked(RoleRevoked) = 48, "role-revoked";
+    /// A person ended it before its time.
+    BreakGlassClosed(BreakGlassClosed) = 49, "break-glass-closed";
     /// A drill passed a stage.
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
     /// A drill that was due was not started.
@@ -515,6 +522,9 @@ impl Kind {
             | Self::RunWished
             | Self::RequestWithheld
             | Self::PersonRevoked
+            | Self::BreakGlassAsked
+            | Self::BreakGlassOpened
+            | Self::BreakGlassClosed
             | Self::RoleRevoked
             | Self::PersonKeySet
             | Self::IdentityRegistered

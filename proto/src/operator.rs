@@ -3,19 +3,25 @@
 //! One closed enum of commands, one of queries; each variant says what it answers. The command line
 //! and, later, the web speak exactly these.
 
+mod break_glass;
 mod drill;
 mod freeze;
+mod log;
 mod problem;
 mod proposal;
+mod run;
 mod schedule;
 mod service;
 mod standing;
 mod why;
 
+pub use break_glass::{BREAK_GLASS_HEADER, BreakGlassNotice, BreakGlassRow, BreakGlassStanding};
 pub use drill::{DrillStageRow, DrillView};
 pub use freeze::{FreezeRow, FreezeStanding};
+pub use log::LogRow;
 pub use problem::{Problem, ProblemCode};
 pub use proposal::{ApprovalRow, ProposalState, ProposalView};
+pub use run::{RunDetail, RunRow, RunState};
 pub use schedule::{DueEnd, LastDue, ScheduleRow};
 pub use service::{CheckRow, ServiceRow};
 pub use standing::{BreakerRow, IncidentRow};
@@ -26,20 +32,17 @@ use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
 use fettle_model::coverage::Coverage;
-use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
+use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::Evidence;
 use fettle_model::host::{HostDescription, HostState};
-use fettle_model::id::{DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::login::OidcSubject;
 use fettle_model::name::{
     EnvironmentName, HostName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
 };
-use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
-use fettle_model::record::Kind;
-use fettle_model::run::{Ending, RunRecord};
 use fettle_model::time::UnixMillis;
 use fettle_model::why_not::WhyNot;
 use serde::{Deserialize, Serialize};
@@ -201,6 +204,25 @@ pub enum Command {
         /// Why.
         why: String,
     },
+    /// Asks for a role for a while. Answers [`CommandReply::Done`].
+    AskBreakGlass {
+        /// The break-glass-asked record, as its author signed it: an envelope.
+        record: String,
+    },
+    /// Confirms such an ask of somebody else. Answers [`CommandReply::Done`].
+    ConfirmBreakGlass {
+        /// Which.
+        ask: BreakGlassId,
+        /// The break-glass-opened record, as its author signed it: an envelope.
+        record: String,
+    },
+    /// Ends broken glass before its time, or withdraws an ask. Answers [`CommandReply::Done`].
+    CloseBreakGlass {
+        /// Which.
+        ask: BreakGlassId,
+        /// Why.
+        why: String,
+    },
     /// Gives a person one more role. Answers [`CommandReply::Done`].
     GrantRole {
         /// Who.
@@ -328,6 +350,8 @@ pub enum Query {
     },
     /// Open incidents. Answers [`QueryReply::Incidents`].
     Incidents,
+    /// Who asked to break the glass, and for whom it is broken. Answers [`QueryReply::BreakGlass`].
+    BreakGlass,
     /// Proposals, newest first. Answers [`QueryReply::Proposals`].
     Proposals,
     /// One proposal. Answers [`QueryReply::Proposal`].
@@ -434,6 +458,11 @@ pub enum QueryReply {
         /// One row an incident.
         incidents: Vec<IncidentRow>,
     },
+    /// Asks, newest first.
+    BreakGlass {
+        /// At most 100.
+        asks: Vec<BreakGlassRow>,
+    },
     /// Proposals, newest first.
     Proposals {
         /// At most 100.
@@ -497,78 +526,4 @@ pub struct PlaybookRow {
     pub imports: Vec<String>,
     /// What it proved.
     pub evidence: Vec<Evidence>,
-}
-
-/// A run in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunRow {
-    /// Its id.
-    pub run: RunId,
-    /// The host.
-    pub host: HostName,
-    /// The playbook, or `None` for an injected fault.
-    pub playbook: Option<PlaybookName>,
-    /// The check that it answers.
-    pub check: Option<CheckRef>,
-    /// When its permit was granted.
-    pub granted_at: UnixMillis,
-    /// How it stands.
-    pub state: RunState,
-}
-
-/// How a run stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
-pub enum RunState {
-    /// Its permit is out.
-    InFlight,
-    /// It ended.
-    Ended {
-        /// How.
-        ending: Ending,
-        /// When.
-        at: UnixMillis,
-    },
-    /// The agent refused the permit.
-    Rejected {
-        /// Why.
-        because: PermitRejection,
-    },
-    /// It never reported.
-    Unresolved,
-}
-
-/// Everything known of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunDetail {
-    /// The row.
-    pub row: RunRow,
-    /// The permit.
-    pub permit: Permit,
-    /// Where the permit is in the log.
-    pub granted_position: LogPosition,
-    /// The agent's account.
-    pub record: Option<RunRecord>,
-    /// Where the account is in the log.
-    pub ended_position: Option<LogPosition>,
-}
-
-/// A record in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogRow {
-    /// Where.
-    pub position: LogPosition,
-    /// Its kind.
-    pub kind: Kind,
-    /// When its author wrote it.
-    pub at: UnixMillis,
-    /// Who, for people: `control plane` or a host's name.
-    pub author: String,
-    /// What, in one line.
-    pub summary: String,
-    /// SHA-256 of its envelope.
-    pub digest: EnvelopeDigest,
 }

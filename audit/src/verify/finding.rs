@@ -71,6 +71,8 @@ rules! {
     PersonKey = "person-key", Invalid;
     /// A person lost a role that they did not hold, or the last administrator lost theirs.
     Role = "role", Invalid;
+    /// Broken glass was not opened by two people, lasted longer, called nobody, or gave what it must not.
+    BreakGlass = "break-glass", Invalid;
     /// The configuration does not count up, or a permit does not rest on the newest one.
     Configuration = "configuration", Invalid;
     /// A playbook is not signed by a trusted publisher, or a permit is for one that was not admitted.

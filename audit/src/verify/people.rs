@@ -1,9 +1,11 @@
 //! People's signing keys and roles as the log has them: whose signature counts at this place of it.
 
+use super::break_glass::Glasses;
 use super::finding::{At, Rule};
 use crate::key::PublicKey;
 use crate::person_key;
 use fettle_model::identity::{HeldRole, Role, TrustDomain};
+use fettle_model::login::IdentityRegistered;
 use fettle_model::name::{PersonName, TeamName};
 use fettle_model::person_key::PersonKeySet;
 use fettle_model::record::{RoleGranted, RoleRevoked};
@@ -17,6 +19,9 @@ pub(super) struct People {
     keys: BTreeMap<PersonName, PublicKey>,
     known: BTreeSet<[u8; 32]>,
     roles: BTreeMap<PersonName, BTreeSet<HeldRole>>,
+    /// Who registered each person's key, and their OpenID identity.
+    keys_by: BTreeMap<PersonName, PersonName>,
+    identities_by: BTreeMap<PersonName, PersonName>,
 }
 
 impl People {
@@ -43,6 +48,28 @@ impl People {
             at.flag(Rule::PersonKey, format!("{person} replaced their own key"));
         }
         self.keys.insert(person.clone(), key);
+        self.keys_by.insert(person.clone(), by.clone());
+    }
+
+    pub(super) fn register(&mut self, registered: &IdentityRegistered) {
+        self.identities_by.insert(registered.person.clone(), registered.by.clone());
+    }
+
+    /// Whether one of two people registered the key or the identity of the other.
+    pub(super) fn vouched(&self, one: &PersonName, other: &PersonName) -> bool {
+        let by = |person: &PersonName, voucher: &PersonName| {
+            self.keys_by.get(person) == Some(voucher) || self.identities_by.get(person) == Some(voucher)
+        };
+        by(one, other) || by(other, one)
+    }
+
+    pub(super) fn has_role(&self, person: &PersonName) -> bool {
+        self.roles.get(person).is_some_and(|held| !held.is_empty())
+    }
+
+    /// Whether a person was given a role in exactly this scope.
+    pub(super) fn holds(&self, person: &PersonName, held: &HeldRole) -> bool {
+        self.roles.get(person).is_some_and(|roles| roles.contains(held))
     }
 
     pub(super) fn grant(&mut self, granted: &RoleGranted) {
@@ -63,14 +90,18 @@ impl People {
     }
 
     /// Whether a person is an approver for the services of a team.
-    pub(super) fn approves_for(&self, person: &PersonName, team: Option<&TeamName>) -> bool {
-        let Some(roles) = self.roles.get(person) else { return false };
+    pub(super) fn approves_for(&self, person: &PersonName, team: Option<&TeamName>, glasses: &Glasses) -> bool {
+        if !self.has_role(person) {
+            return false;
+        }
+        let holds = |held: &HeldRole| self.holds(person, held) || glasses.held(person).as_ref() == Some(held);
         let of_team = team.map(|team| HeldRole { role: Role::Approver, team: Some(team.clone()) });
-        roles.contains(&HeldRole::from(Role::Approver)) || of_team.is_some_and(|held| roles.contains(&held))
+        holds(&HeldRole::from(Role::Approver)) || of_team.is_some_and(|held| holds(&held))
     }
 
     pub(super) fn revoke(&mut self, person: &PersonName) {
         self.keys.remove(person);
+        self.keys_by.remove(person);
         self.roles.remove(person);
     }
 }

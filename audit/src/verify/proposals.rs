@@ -1,5 +1,6 @@
 //! Proposals and approvals: whether enough people, independent of it, said yes to exactly what was permitted.
 
+use super::break_glass::Glasses;
 use super::finding::{At, Rule};
 use super::hosts::Hosts;
 use super::people::People;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Ground<'a> {
     pub(super) hosts: &'a Hosts,
     pub(super) people: &'a People,
+    pub(super) glasses: &'a Glasses,
     pub(super) standing: &'a Standing,
 }
 
@@ -141,7 +143,7 @@ impl Proposals {
         if given.request != known.request {
             return wrong("signed something else than what was proposed");
         }
-        if !ground.people.approves_for(person, owner(proposal, ground)) {
+        if !ground.people.approves_for(person, owner(proposal, ground), ground.glasses) {
             wrong("is no approver for the service");
         }
         match &given.verdict {
@@ -203,7 +205,7 @@ impl Proposals {
         let owner = owner(proposal, ground);
         let counts = |(person, key): &(&PersonName, &[u8; 32])| {
             ground.people.key(person).is_some_and(|standing| standing.as_bytes() == *key)
-                && ground.people.approves_for(person, owner)
+                && ground.people.approves_for(person, owner, ground.glasses)
         };
         let keys: BTreeSet<_> = known.approvals.iter().filter(counts).map(|(_, key)| key).collect();
         if keys.len() < usize::try_from(proposal.required).unwrap_or(usize::MAX) {

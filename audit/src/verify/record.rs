@@ -1,5 +1,6 @@
 //! One record at a time: leaf, envelope, author, signature, chain; then the rules for its kind.
 
+use super::break_glass::Glasses;
 use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
@@ -32,6 +33,7 @@ pub(super) struct Records {
     permit_key: PublicKey,
     hosts: Hosts,
     people: People,
+    glasses: Glasses,
     proposals: Proposals,
     standing: Standing,
     grants: Grants,
@@ -44,6 +46,7 @@ impl Records {
             permit_key,
             hosts: Hosts::default(),
             people: People::default(),
+            glasses: Glasses::default(),
             proposals: Proposals::default(),
             standing: Standing::default(),
             grants: Grants::default(),
@@ -109,7 +112,9 @@ impl Records {
     }
 
     fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
-        let Self { permit_key: _, hosts, people, proposals, standing, grants, runs } = self;
+        let Self { permit_key: _, hosts, people, glasses, proposals, standing, grants, runs } = self;
+        glasses.see(leaf.received_at);
+        glasses.judge(record, at);
         let host = match &record.author {
             Author::ControlPlane | Author::Person { .. } => None,
             Author::Agent { host, .. } => Some(*host),
@@ -120,17 +125,33 @@ impl Records {
                 people.open(&opened.trust_domain);
             }
             (Body::RoleGranted(granted), _) => people.grant(granted),
-            (Body::PersonRevoked(revoked), _) => people.revoke(&revoked.person),
+            (Body::PersonRevoked(revoked), _) => {
+                people.revoke(&revoked.person);
+                glasses.revoke(&revoked.person);
+            }
+            (Body::IdentityRegistered(registered), _) => people.register(registered),
+            (Body::BreakGlassAsked(asked), _) => {
+                if let Author::Person { person } = &record.author {
+                    glasses.ask(person, asked, leaf.envelope, people, at);
+                }
+            }
+            (Body::BreakGlassOpened(opened), _) => {
+                if let Author::Person { person } = &record.author {
+                    glasses.open(person, opened, people, at);
+                }
+            }
+            (Body::BreakGlassClosed(closed), _) => glasses.close(closed, at),
+            (Body::IncidentOpened(incident), _) => glasses.called(incident, at),
             (Body::RoleRevoked(revoked), _) => people.end_role(revoked, at),
             (Body::PersonKeySet(set), _) => people.set_key(set, at),
             (Body::RunWished(wished), _) => proposals.wish(wished, hosts),
             (Body::PlanMade(plan), Some(host)) => proposals.plan(host, plan, leaf.envelope),
             (Body::ProposalMade(proposal), _) => {
-                proposals.make(proposal, leaf.received_at, Ground { hosts, people, standing }, at);
+                proposals.make(proposal, leaf.received_at, Ground { hosts, people, glasses, standing }, at);
             }
             (Body::ApprovalGiven(given), _) => {
                 if let Author::Person { person } = &record.author {
-                    proposals.approve(person, given, leaf.received_at, Ground { hosts, people, standing }, at);
+                    proposals.approve(person, given, leaf.received_at, Ground { hosts, people, glasses, standing }, at);
                 }
             }
             (Body::ProposalEnded(ending), _) => proposals.end(ending, at),
@@ -162,7 +183,7 @@ impl Records {
             (Body::PermitRequested(request), Some(host)) => grants.request(host, request, at),
             (Body::PermitRefused(refusal), _) => grants.refuse(refusal, at),
             (Body::PermitGranted(permit), _) => {
-                proposals.grant(permit, leaf.received_at, Ground { hosts, people, standing }, at);
+                proposals.grant(permit, leaf.received_at, Ground { hosts, people, glasses, standing }, at);
                 grants.grant(permit, record.at, hosts, standing, runs, at);
             }
             (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
@@ -182,18 +203,13 @@ impl Records {
                 | Body::ForkSeen(_),
                 None,
             )
-            | (
-                Body::IdentityRegistered(_)
-                | Body::PersonLoggedIn(_)
-                | Body::IncidentOpened(_)
-                | Body::ActionRefused(_),
-                _,
-            ) => {}
+            | (Body::PersonLoggedIn(_) | Body::ActionRefused(_), _) => {}
         }
     }
 
     /// Adds what only the end of the log shows.
     pub(super) fn finish(&self, findings: &mut Findings) {
+        self.glasses.finish(findings);
         self.runs.finish(findings);
     }
 
@@ -237,10 +253,11 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PlanMade
         | Kind::RequestWithheld
         | Kind::ForkSeen => Writer::Agents,
-        Kind::ApprovalGiven => Writer::People,
+        Kind::ApprovalGiven | Kind::BreakGlassAsked | Kind::BreakGlassOpened => Writer::People,
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::BreakGlassClosed
         | Kind::RoleRevoked
         | Kind::PersonKeySet
         | Kind::IdentityRegistered

@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one step of the story and keeps all others")]
 
 mod approvals;
+mod break_glass;
 mod check;
 mod flips;
 mod foundations;

@@ -19,7 +19,10 @@ pub(super) fn records(size: u64, rows: &[LogRow]) -> String {
             time(row.at),
             row.author.clone(),
             row.kind.as_str().to_owned(),
-            cut(&row.summary, SUMMARY_CHARACTERS),
+            match row.broken_glass {
+                Some(_) => format!("BROKEN GLASS: {}", cut(&row.summary, SUMMARY_CHARACTERS)),
+                None => cut(&row.summary, SUMMARY_CHARACTERS),
+            },
         ]
     });
     let heading = only_day.as_ref().map_or_else(String::new, |day| format!("{day}, times in UTC\n\n"));
@@ -28,7 +31,7 @@ pub(super) fn records(size: u64, rows: &[LogRow]) -> String {
 }
 
 pub(super) fn record(row: &LogRow, key: &str, proven_in: TreeSize, record: &serde_json::Value) -> String {
-    let mut text = facts(&[
+    let mut lines = vec![
         ("position", row.position.to_string()),
         ("time", instant(row.at)),
         ("author", row.author.clone()),
@@ -37,7 +40,11 @@ pub(super) fn record(row: &LogRow, key: &str, proven_in: TreeSize, record: &serd
         ("envelope", row.digest.to_string()),
         ("signed by", key.to_owned()),
         ("proven", format!("in the log, under its checkpoint of {}", count(proven_in.0, "record"))),
-    ]);
+    ];
+    if let Some(ask) = row.broken_glass {
+        lines.push(("broken glass", format!("done under the ask {ask}: fettle break-glass list")));
+    }
+    let mut text = facts(&lines);
     text.push('\n');
     for line in format!("{record:#}").lines() {
         text.push_str(&plain(line));
@@ -62,6 +69,7 @@ mod tests {
             author: author.to_owned(),
             summary: summary.to_owned(),
             digest: EnvelopeDigest::of(b"envelope"),
+            broken_glass: None,
         }
     }
 
@@ -75,6 +83,15 @@ mod tests {
         let text = records(121, &rows);
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_was_done_under_broken_glass_says_so() {
+        let ask = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
+        let row = LogRow { broken_glass: Some(ask), ..row(7, Kind::AutomationStopped, "control plane", "stopped") };
+        assert!(records(8, std::slice::from_ref(&row)).contains("BROKEN GLASS: stopped"));
+        let whole = super::record(&row, "sha256:ab", TreeSize(8), &serde_json::json!({}));
+        assert!(whole.contains("done under the ask 01890a5d-ac96-774b-bcce-b302099a8057"), "{whole}");
     }
 
     #[test]

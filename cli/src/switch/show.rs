@@ -1,22 +1,29 @@
 //! Breakers, stop orders and incidents as text. Pure.
 
+use crate::break_glass::holds;
 use crate::table::{count, or_dash, table};
-use crate::when::{distance, instant_with_distance};
+use crate::when::{distance, instant, instant_with_distance};
 use fettle_model::breaker::OpenReason;
 use fettle_model::host::HostState;
 use fettle_model::incident::IncidentCause;
 use fettle_model::time::UnixMillis;
-use fettle_proto::operator::{BreakerRow, Connection, FreezeRow, FreezeStanding, HostRow, IncidentRow};
+use fettle_proto::operator::{BreakGlassRow, BreakerRow, Connection, FreezeRow, FreezeStanding, HostRow, IncidentRow};
 
 pub(super) fn status(
     breakers: &[BreakerRow],
     frozen: &[FreezeRow],
+    broken_glass: &[BreakGlassRow],
     incidents: &[IncidentRow],
     hosts: &[HostRow],
     now: UnixMillis,
 ) -> String {
     let mut text = hosts_line(hosts);
     text.push('\n');
+    if !broken_glass.is_empty() {
+        let rows = broken_glass.iter().map(|row| [holds(row, now), row.why.clone()]);
+        text.push_str(&table(["GLASS IS BROKEN", "WHY"], rows.collect(), ""));
+        text.push('\n');
+    }
     let open = breakers.iter().map(|row| {
         let because: Vec<String> = row.because.iter().map(open_reason).collect();
         [row.scope.to_string(), because.join("; "), distance(row.opened_at, now), clears(row, now)]
@@ -36,7 +43,7 @@ pub(super) fn status(
     ));
     text.push('\n');
     let rows = incidents.iter().map(|row| {
-        [row.host.to_string(), or_dash(row.check.as_ref()), cause(&row.cause), distance(row.opened_at, now)]
+        [or_dash(row.host.as_ref()), or_dash(row.check.as_ref()), cause(&row.cause), distance(row.opened_at, now)]
     });
     text.push_str(&table(["INCIDENT ON", "CHECK", "CAUSE", "SINCE"], rows.collect(), "no incidents"));
     text
@@ -95,6 +102,9 @@ fn cause(cause: &IncidentCause) -> String {
             let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
             format!("nothing on the list helped: {}", tried.join(", "))
         }
+        IncidentCause::BrokenGlass { person, role, confirmed_by, until, .. } => {
+            format!("{person} was {role} by broken glass until {}, confirmed by {confirmed_by}", instant(*until))
+        }
         IncidentCause::InDoubt { run } => format!("run {run} ended in doubt"),
         IncidentCause::Escalated { run, summary } => format!("run {run} asks for a person: {summary}"),
     }
@@ -138,12 +148,12 @@ mod tests {
         ];
         let incidents = [IncidentRow {
             incident: IncidentId::from_uuid(Uuid::from_u128(1)),
-            host: parsed("web-1"),
+            host: Some(parsed("web-1")),
             check: Some(CheckRef { service: parsed("web"), check: parsed("http") }),
             cause: IncidentCause::AttemptsExhausted { attempts: 3, tried: Vec::new() },
             opened_at: UnixMillis(990_000),
         }];
-        insta::assert_snapshot!(status(&breakers, &[], &incidents, &[], now), @r"
+        insta::assert_snapshot!(status(&breakers, &[], &[], &incidents, &[], now), @r"
         0 hosts: 0 connected, 0 with a run in progress, 0 quarantined or revoked
 
         HELD BACK    BECAUSE                              SINCE    CLEARS
@@ -157,7 +167,7 @@ mod tests {
 
     #[test]
     fn nothing_held_back_is_said_in_words() {
-        let text = status(&[], &[], &[], &[], UnixMillis(0));
+        let text = status(&[], &[], &[], &[], &[], UnixMillis(0));
         assert!(text.contains("automation is not held back anywhere") && text.ends_with("no incidents\n"), "{text}");
     }
 

@@ -3,6 +3,7 @@
 use super::reason::reason;
 use super::rungs::rungs;
 use super::withheld::withheld;
+use crate::break_glass::holds;
 use crate::prose::paragraph;
 use crate::run::{claim, state};
 use crate::service::status;
@@ -49,6 +50,9 @@ pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
     }
     if let Some(plan) = &why.plan {
         text.push_str(&planned(plan, now));
+    }
+    for broken in &why.broken_glass {
+        text.push_str(&paragraph(0, &format!("Glass is broken: {}.", holds(broken, now))));
     }
     text
 }
@@ -174,6 +178,7 @@ mod tests {
             decision,
             plan: None,
             running: None,
+            broken_glass: Vec::new(),
         }
     }
 

@@ -71,6 +71,7 @@ fn row(position: u64, signed: &SignedRecord) -> LogRow {
         author: "control plane".to_owned(),
         summary: "a summary".to_owned(),
         digest: signed.envelope().digest(),
+        broken_glass: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! the floors hold whatever the table says.
 
 use super::*;
+use fettle_model::identity::HeldRole;
 use fettle_model::identity::Reach;
 use std::fmt::Write as _;
 
@@ -25,6 +26,10 @@ fn service_of(team: &str) -> Resource {
     Resource::Service { service: name("web"), owner: name(team) }
 }
 
+fn asked_by(person: &str, team: Option<&str>) -> Resource {
+    Resource::BreakGlass { team: team.map(name), people: BTreeSet::from([name(person)]) }
+}
+
 /// Every action on every kind of resource, and every reading.
 fn questions() -> Vec<Question> {
     let mut questions: Vec<Question> = [Reading::State, Reading::Log, Reading::ExportLog].map(Question::See).into();
@@ -44,10 +49,17 @@ fn questions() -> Vec<Question> {
             PersonAction::GrantRole | PersonAction::RevokePerson | PersonAction::RevokeRole => {
                 vec![("somebody", Resource::Person(name("bob"))), ("oneself", Resource::Person(name(ME)))]
             }
+            PersonAction::ConfirmBreakGlass | PersonAction::CloseBreakGlass => vec![
+                ("somebody's ask", asked_by("bob", None)),
+                ("somebody's ask for the own team", asked_by("bob", Some("own"))),
+                ("somebody's ask for another team", asked_by("bob", Some("other"))),
+                ("one's own ask", asked_by(ME, None)),
+            ],
             PersonAction::CreateToken
             | PersonAction::SetConfiguration
             | PersonAction::AdmitPlaybook
             | PersonAction::TrustPublisher
+            | PersonAction::AskBreakGlass
             | PersonAction::RenewCertificate
             | PersonAction::SetSigningKey
             | PersonAction::LogIn
@@ -65,10 +77,14 @@ fn holdings() -> Vec<HeldRole> {
 }
 
 fn allowed(authority: &Authority, roles: &[HeldRole], question: &Question) -> bool {
-    let (me, roles) = (name(ME), roles.iter().cloned().collect());
+    allowed_with(authority, roles, Glass::Whole, question)
+}
+
+fn allowed_with(authority: &Authority, roles: &[HeldRole], glass: Glass, question: &Question) -> bool {
+    let (me, holding) = (name(ME), Holding { roles: roles.iter().cloned().collect(), glass });
     let said = match question {
-        Question::Do(action, _, on) => authority.person(&Petition { by: &me, roles: &roles, action: *action, on }),
-        Question::See(reading) => authority.reader(&me, &roles, *reading),
+        Question::Do(action, _, on) => authority.person(&Petition { by: &me, holding: &holding, action: *action, on }),
+        Question::See(reading) => authority.reader(&me, &holding, *reading),
     };
     if let Authorisation::Denied { policies } = &said {
         assert!(policies.iter().all(|id| id.starts_with("floor-")), "no error, no default that forbids: {policies:?}");
@@ -141,8 +157,17 @@ fn a_teams_role_counts_for_its_services_and_only_where_a_role_may_have_a_team() 
                 &question,
                 Question::Do(PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey, ..)
             );
+            // Everybody asks, and ends what they asked for; the team's own decide about an ask for it.
+            let glass = match &question {
+                Question::Do(PersonAction::AskBreakGlass, ..) => true,
+                Question::Do(PersonAction::CloseBreakGlass, _, on) if *on == asked_by(ME, None) => true,
+                Question::Do(PersonAction::ConfirmBreakGlass | PersonAction::CloseBreakGlass, _, on) => {
+                    *on == asked_by("bob", Some("own")) && held.role.reach() == Reach::Team
+                }
+                Question::Do(..) | Question::See(_) => false,
+            };
             if allowed(&authority, std::slice::from_ref(&held), &question) {
-                assert!(own_keys || (own_service && held.role.reach() == Reach::Team), "{held}");
+                assert!(glass || own_keys || (own_service && held.role.reach() == Reach::Team), "{held}");
             }
         }
     }
@@ -161,6 +186,9 @@ fn floors_hold_for_every_role_on_its_own() {
                 | PersonAction::RevokePerson
                 | PersonAction::RevokeRole
                 | PersonAction::TrustPublisher => &[Role::Administrator],
+                PersonAction::AskBreakGlass | PersonAction::CloseBreakGlass => &Role::ALL,
+                PersonAction::ConfirmBreakGlass if *on == asked_by(ME, None) => &[],
+                PersonAction::ConfirmBreakGlass => &[Role::Approver, Role::IncidentCommander, Role::Administrator],
                 PersonAction::AdmitPlaybook => &[Role::Author, Role::Operator],
                 PersonAction::RenewCertificate | PersonAction::LogIn | PersonAction::SetSigningKey => &Role::ALL,
                 PersonAction::Stop => &[Role::Operator, Role::IncidentCommander],
@@ -183,8 +211,34 @@ fn floors_hold_for_every_role_on_its_own() {
 fn nobody_grants_to_themselves_whatever_they_hold() {
     let authority = Authority::new().expect("sound policies");
     let oneself = Resource::Person(name(ME));
-    let (me, roles) = (name(ME), holdings().into_iter().collect());
-    let petition = Petition { by: &me, roles: &roles, action: PersonAction::GrantRole, on: &oneself };
+    let (me, holding) = (name(ME), Holding { roles: holdings().into_iter().collect(), glass: Glass::Whole });
+    let petition = Petition { by: &me, holding: &holding, action: PersonAction::GrantRole, on: &oneself };
     let expected = Authorisation::Denied { policies: vec!["floor-nobody-grants-to-themselves".to_owned()] };
     assert_eq!(authority.person(&petition), expected);
+}
+
+#[test]
+fn broken_glass_gives_nothing_lasting_and_loosens_nothing_whatever_role_it_is_of() {
+    let authority = Authority::new().expect("sound policies");
+    let mut never = BTreeSet::new();
+    for question in questions() {
+        let broken = allowed_with(&authority, &holdings(), Glass::Broken, &question);
+        assert!(!broken || allowed(&authority, &holdings(), &question), "it forbids, and permits nothing");
+        if let Question::Do(action, ..) = &question
+            && allowed(&authority, &holdings(), &question)
+            && !broken
+        {
+            never.insert(*action);
+        }
+    }
+    let expected = [
+        PersonAction::SetConfiguration,
+        PersonAction::TrustPublisher,
+        PersonAction::GrantRole,
+        PersonAction::AskBreakGlass,
+        PersonAction::ConfirmBreakGlass,
+        PersonAction::Resume,
+        PersonAction::LiftFreeze,
+    ];
+    assert_eq!(never, BTreeSet::from(expected));
 }

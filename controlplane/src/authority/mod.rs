@@ -5,7 +5,7 @@
 //! a policy that errors, which would open a floor, so *any* error is a denial here. Called by the leader
 //! for people's commands and permit requests, by the gateway for agents, by the API for queries.
 
-use crate::core::{Authorisation, AuthorisationFacts, PersonAction, PurposeKind, Resource};
+use crate::core::{Authorisation, AuthorisationFacts, Glass, Holding, PersonAction, PurposeKind, Resource};
 use cedar_policy::{
     Authorizer, Context, Decision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Schema,
     ValidationMode, Validator,
@@ -13,7 +13,7 @@ use cedar_policy::{
 use fettle_model::digest::DocumentDigest;
 use fettle_model::host::HostState;
 use fettle_model::id::HostId;
-use fettle_model::identity::{HeldRole, Role};
+use fettle_model::identity::Role;
 use fettle_model::name::{PersonName, TeamName};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -31,8 +31,8 @@ pub struct InvalidPolicies(String);
 pub struct Petition<'a> {
     /// Who.
     pub by: &'a PersonName,
-    /// Their roles.
-    pub roles: &'a BTreeSet<HeldRole>,
+    /// What they hold.
+    pub holding: &'a Holding,
     /// What.
     pub action: PersonAction,
     /// On what.
@@ -115,13 +115,13 @@ impl Authority {
     /// Whether a person may do something.
     #[must_use]
     pub fn person(&self, petition: &Petition<'_>) -> Authorisation {
-        self.person_action(petition.by, petition.roles, petition.action.as_str(), petition.on)
+        self.person_action(petition.by, petition.holding, petition.action.as_str(), petition.on)
     }
 
     /// Whether a person may see something.
     #[must_use]
-    pub fn reader(&self, by: &PersonName, roles: &BTreeSet<HeldRole>, reading: Reading) -> Authorisation {
-        self.person_action(by, roles, reading.action(), &Resource::Installation)
+    pub fn reader(&self, by: &PersonName, holding: &Holding, reading: Reading) -> Authorisation {
+        self.person_action(by, holding, reading.action(), &Resource::Installation)
     }
 
     /// Whether an agent may do something in the name of its host.
@@ -171,14 +171,19 @@ impl Authority {
         self.ask(principal, action, resource, context)
     }
 
-    fn person_action(&self, by: &PersonName, roles: &BTreeSet<HeldRole>, action: &str, on: &Resource) -> Authorisation {
+    fn person_action(&self, by: &PersonName, holding: &Holding, action: &str, on: &Resource) -> Authorisation {
+        let Holding { roles, glass } = holding;
+        let broken = match glass {
+            Glass::Whole => false,
+            Glass::Broken => true,
+        };
         let held = roles.iter().map(|held| match &held.team {
             None => ("Role", held.role.as_str().to_owned()),
             Some(team) => ("TeamRole", team_role(held.role, team)),
         });
         let known = RestrictedExpression::new_bool(!roles.is_empty());
         let principal = ("Person", by.to_string(), vec![("known", known)], held.collect());
-        let mut context = Vec::new();
+        let mut context = vec![("glass".to_owned(), RestrictedExpression::new_bool(broken))];
         if action == PersonAction::GrantRole.as_str()
             && let Resource::Person(whom) = on
         {
@@ -256,14 +261,32 @@ fn described(on: &Resource) -> Result<Described<'static>, Box<dyn std::error::Er
             return Ok(("Installation", "this".to_owned(), vec![], vec![]));
         }
         Resource::Service { service, owner } => (service, owner),
+        Resource::BreakGlass { team, people } => return asked(team.as_ref(), people),
     };
-    let of_team = |role| uid("TeamRole", &team_role(role, owner)).map(RestrictedExpression::new_entity_uid);
+    let of_team = |role| held_by_team(role, owner);
     let attributes = vec![
         ("operators", of_team(Role::Operator)?),
         ("approvers", of_team(Role::Approver)?),
         ("commanders", of_team(Role::IncidentCommander)?),
     ];
     Ok(("Service", service.to_string(), attributes, vec![]))
+}
+
+fn asked(
+    team: Option<&TeamName>,
+    people: &BTreeSet<PersonName>,
+) -> Result<Described<'static>, Box<dyn std::error::Error>> {
+    let people = people.iter().map(|person| uid("Person", person.as_str()).map(RestrictedExpression::new_entity_uid));
+    let mut attributes = vec![("people", RestrictedExpression::new_set(people.collect::<Result<Vec<_>, _>>()?))];
+    if let Some(team) = team {
+        attributes.push(("approvers", held_by_team(Role::Approver, team)?));
+        attributes.push(("commanders", held_by_team(Role::IncidentCommander, team)?));
+    }
+    Ok(("BreakGlass", "this".to_owned(), attributes, vec![]))
+}
+
+fn held_by_team(role: Role, team: &TeamName) -> Result<RestrictedExpression, Box<dyn std::error::Error>> {
+    uid("TeamRole", &team_role(role, team)).map(RestrictedExpression::new_entity_uid)
 }
 
 /// The name of a team's role. Neither part can contain the separator.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::{FLOOR_APPROVED, PlaybookFacts};
 use fettle_model::digest::PlaybookDigest;
+use fettle_model::identity::HeldRole;
 use fettle_model::playbook::Action;
 use fettle_model::remediation::Mode;
 
@@ -89,7 +90,7 @@ fn a_permit_is_allowed_until_a_floor_forbids_it() {
 fn what_the_schema_does_not_know_is_denied() {
     let denied = authority().person_action(
         &name("alice"),
-        &BTreeSet::from([HeldRole::from(Role::Operator)]),
+        &Holding { roles: BTreeSet::from([HeldRole::from(Role::Operator)]), glass: Glass::Whole },
         "host.reboot",
         &Resource::Installation,
     );

@@ -10,7 +10,7 @@ use super::state::State;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::escalation::Rung;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, HostId, ProposalId};
+use fettle_model::id::{BreakGlassId, DrillId, HostId, ProposalId};
 use fettle_model::identity::HeldRole;
 use fettle_model::name::{
     EnvironmentName, PersonName, PlaybookName, PublisherName, RemediationName, ServiceName, TeamName,
@@ -54,6 +54,12 @@ pub enum PersonAction {
     RevokePerson,
     /// End one role of a person.
     RevokeRole,
+    /// Ask for a role for a while.
+    AskBreakGlass,
+    /// Confirm such an ask of somebody else.
+    ConfirmBreakGlass,
+    /// End it before its time.
+    CloseBreakGlass,
     /// Get one's own next certificate.
     RenewCertificate,
     /// Register one's own signing key.
@@ -80,7 +86,7 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -88,6 +94,9 @@ impl PersonAction {
         Self::GrantRole,
         Self::RevokePerson,
         Self::RevokeRole,
+        Self::AskBreakGlass,
+        Self::ConfirmBreakGlass,
+        Self::CloseBreakGlass,
         Self::RenewCertificate,
         Self::SetSigningKey,
         Self::LogIn,
@@ -112,6 +121,9 @@ impl PersonAction {
             Self::GrantRole => "role.grant",
             Self::RevokePerson => "person.revoke",
             Self::RevokeRole => "role.revoke",
+            Self::AskBreakGlass => "break-glass.ask",
+            Self::ConfirmBreakGlass => "break-glass.confirm",
+            Self::CloseBreakGlass => "break-glass.close",
             Self::RenewCertificate => "certificate.renew",
             Self::SetSigningKey => "signing-key.set",
             Self::LogIn => "person.log-in",
@@ -140,6 +152,8 @@ pub enum Subject {
     Person(PersonName),
     /// The service of a proposal.
     Proposal(ProposalId),
+    /// An ask for a role for a while.
+    BreakGlass(BreakGlassId),
 }
 
 /// What a person's request is about, as policies see it.
@@ -157,6 +171,13 @@ pub enum Resource {
     },
     /// The installation's people, and this one among them.
     Person(PersonName),
+    /// An ask for a role for a while.
+    BreakGlass {
+        /// The team that the role is for; `None`: the whole installation, or an ask that nobody knows.
+        team: Option<TeamName>,
+        /// Who asked, and who confirmed it.
+        people: BTreeSet<PersonName>,
+    },
 }
 
 /// What a permit is asked for.
@@ -299,6 +320,7 @@ impl State {
         let service = match subject {
             Subject::Installation => return Resource::Installation,
             Subject::Person(person) => return Resource::Person(person.clone()),
+            Subject::BreakGlass(ask) => return self.asked(*ask),
             Subject::Service(service) => configuration.service(service),
             Subject::Proposal(proposal) => {
                 self.proposal(*proposal).and_then(|known| configuration.service(&known.proposal.check.service))
@@ -313,7 +335,16 @@ impl State {
         })
     }
 
-    /// A person's roles; none for somebody whom the log does not know.
+    fn asked(&self, ask: BreakGlassId) -> Resource {
+        let known = self.glass(ask);
+        let opened = known.and_then(|known| known.opened.as_ref());
+        Resource::BreakGlass {
+            team: known.and_then(|known| known.asked.team.clone()),
+            people: known.map(|known| &known.by).into_iter().chain(opened.map(|opened| &opened.by)).cloned().collect(),
+        }
+    }
+
+    /// The roles that a person was given; none for somebody whom the log does not know.
     #[must_use]
     pub fn roles(&self, person: &PersonName) -> BTreeSet<HeldRole> {
         self.people.roles.get(person).cloned().unwrap_or_default()

@@ -45,6 +45,8 @@ pub(in crate::core) struct Identities {
     known: BTreeMap<OidcIdentity, KnownIdentity>,
     /// Until when a token that was used would be young enough to be used again.
     used: BTreeMap<DocumentDigest, UnixMillis>,
+    /// Who registered each person's newest identity.
+    by: BTreeMap<PersonName, PersonName>,
     /// Serial numbers of certificates that came from a login, with their ends.
     sessions: BTreeMap<String, UnixMillis>,
 }
@@ -52,6 +54,7 @@ pub(in crate::core) struct Identities {
 impl Identities {
     pub(in crate::core) fn register(&mut self, registered: &IdentityRegistered) {
         self.known.insert(registered.identity.clone(), KnownIdentity::Good(registered.person.clone()));
+        self.by.insert(registered.person.clone(), registered.by.clone());
     }
 
     /// A role that is given again brings no identity back, as it brings no certificate back.
@@ -78,6 +81,11 @@ impl Identities {
     pub(in crate::core) fn of(&self, person: &PersonName) -> Option<&OidcIdentity> {
         let mut good = self.known.iter().filter(|(_, known)| matches!(known, KnownIdentity::Good(of) if of == person));
         good.next().map(|(identity, _)| identity)
+    }
+
+    /// Who registered a person's identity.
+    pub(in crate::core) fn registered_by(&self, person: &PersonName) -> Option<&PersonName> {
+        self.by.get(person)
     }
 
     pub(in crate::core) fn is_used(&self, token: &DocumentDigest) -> bool {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `break_glass`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -20,6 +20,7 @@
 mod answers;
 mod attempts;
 mod authorisation;
+mod break_glass;
 mod breakers;
 mod budgets;
 mod conditions;
@@ -59,17 +60,19 @@ pub use authorisation::{
     Authorisation, AuthorisationFacts, FLOOR_APPROVED, PersonAction, PlaybookFacts, PurposeKind, Resource, Subject,
     facts_for_authorisation,
 };
+pub use break_glass::{Glass, GlassStanding, Holding, KnownGlass, Opened};
 pub use breakers::{OpenBreaker, Probe, Standing};
 pub use conditions::{Heard, Senses};
 pub use coverage::coverage;
 pub use decide::agent::{AgentRecord, Fresh, RecordRefusal};
 pub use decide::approvals::GiveApproval;
+pub use decide::break_glass::SayBreakGlass;
 pub use decide::enrolment::{
     DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, NewestCertificate, RotateCertificate,
 };
 pub use decide::people::{
-    Involvement, MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonCommand,
-    PersonRefusal, PersonRequest, VerifiedLogin,
+    AskEnd, Involvement, MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY,
+    PersonCommand, PersonRefusal, PersonRequest, Tie, VerifiedLogin,
 };
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};

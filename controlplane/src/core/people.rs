@@ -41,6 +41,8 @@ pub(in crate::core) struct People {
     since_revoked: BTreeMap<PersonName, BTreeMap<String, UnixMillis>>,
     /// The signing key that stands for each, in base64.
     signing_keys: BTreeMap<PersonName, String>,
+    /// Who registered it.
+    keys_by: BTreeMap<PersonName, PersonName>,
     /// Every signing key that was ever registered: one belongs to one person for ever. Grows by one with each
     /// person who is added and never shrinks: 44 bytes a key.
     known_keys: BTreeSet<String>,
@@ -68,16 +70,23 @@ impl People {
     pub(in crate::core) fn revoke(&mut self, person: &PersonName) {
         self.roles.remove(person);
         self.signing_keys.remove(person);
+        self.keys_by.remove(person);
         self.since_revoked.insert(person.clone(), BTreeMap::new());
     }
 
     pub(in crate::core) fn set_key(&mut self, set: &PersonKeySet) {
         self.signing_keys.insert(set.person.clone(), set.signing_key.key.clone());
+        self.keys_by.insert(set.person.clone(), set.by.clone());
         self.known_keys.insert(set.signing_key.key.clone());
     }
 
     pub(in crate::core) fn signing_key(&self, person: &PersonName) -> Option<&str> {
         self.signing_keys.get(person).map(String::as_str)
+    }
+
+    /// Who registered the signing key that stands for a person.
+    pub(in crate::core) fn key_by(&self, person: &PersonName) -> Option<&PersonName> {
+        self.keys_by.get(person)
     }
 
     pub(in crate::core) fn knows_key(&self, key: &str) -> bool {

@@ -257,14 +257,14 @@ impl State {
             return Err(EndedBecause::ConfigurationChanged);
         }
         let lost = approvals.iter().find(|(person, given)| {
-            !self.approves_for(person, &proposal.check) || self.signing_key(person) != Some(given.key.as_str())
+            !self.approves_for(person, &proposal.check, wall) || self.signing_key(person) != Some(given.key.as_str())
         });
         lost.map_or(Ok(()), |(person, _)| Err(EndedBecause::ApproverLost { person: person.clone() }))
     }
 
     /// Whether a person is an approver for the service of a check.
-    fn approves_for(&self, person: &PersonName, check: &CheckRef) -> bool {
-        let Some(roles) = self.people.roles.get(person) else { return false };
+    fn approves_for(&self, person: &PersonName, check: &CheckRef, wall: UnixMillis) -> bool {
+        let roles = self.holding(person, wall).roles;
         let owner = self.configuration().service(&check.service).map(|service| &service.owner);
         let of_team = owner.map(|team| HeldRole { role: Role::Approver, team: Some(team.clone()) });
         roles.contains(&HeldRole::from(Role::Approver)) || of_team.is_some_and(|held| roles.contains(&held))

@@ -7,6 +7,7 @@ mod lifecycle;
 
 use super::answers::{Answer, Answers};
 use super::attempts::{Attempts, Fingerprint, Ledger};
+use super::break_glass::Glasses;
 use super::breakers::Breakers;
 use super::budgets::Budgets;
 use super::descriptions::Descriptions;
@@ -62,6 +63,7 @@ pub struct State {
     pub(in crate::core) ramps: Ramps,
     pub(in crate::core) people: People,
     pub(in crate::core) identities: Identities,
+    pub(in crate::core) glasses: Glasses,
     pub(in crate::core) playbooks: Playbooks,
     pub(in crate::core) runs: Runs,
     pub(in crate::core) breakers: Breakers,
@@ -192,6 +194,7 @@ impl State {
         self.check(entry)?;
         self.next = self.next.next();
         let stamp = Stamp { position: entry.position, at: entry.received_at };
+        self.glasses.see(stamp.at);
         if let Author::Agent { host, sequence, .. } = &entry.record.author
             && let Some(known) = self.hosts.get_mut(host)
         {
@@ -199,7 +202,7 @@ impl State {
         }
         match (&entry.record.author, Said::of(&entry.record.body)) {
             (Author::Agent { host, .. }, Some(said)) => self.fold_agent(*host, said, stamp),
-            (Author::Person { person }, _) => self.fold_person(person, &entry.record.body, stamp),
+            (Author::Person { person }, _) => self.fold_person(person, entry, stamp),
             (Author::Agent { .. } | Author::ControlPlane, None | Some(_)) => self.fold_own(&entry.record.body, stamp),
         }
         Ok(())
@@ -212,8 +215,8 @@ impl State {
         let body = &entry.record.body;
         let wrong = || ApplyError::WrongAuthor { kind: body.kind() };
         match (&entry.record.author, Said::of(body)) {
-            (Author::Person { .. }, _) if matches!(body, Body::ApprovalGiven(_)) => Ok(()),
-            (Author::ControlPlane, None) if matches!(body, Body::ApprovalGiven(_)) => Err(wrong()),
+            (Author::Person { .. }, _) if peoples(body) => Ok(()),
+            (Author::ControlPlane, None) if peoples(body) => Err(wrong()),
             (Author::ControlPlane, None) => self.check_own(body),
             (Author::Agent { host, sequence, previous }, Some(_)) => {
                 let known = self.known_host(*host)?;
@@ -246,6 +249,9 @@ impl State {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::BreakGlassAsked(_)
+            | Body::BreakGlassOpened(_)
+            | Body::BreakGlassClosed(_)
             | Body::RoleRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)
@@ -295,7 +301,9 @@ impl State {
             Body::PersonRevoked(revoked) => {
                 self.people.revoke(&revoked.person);
                 self.identities.withdraw(&revoked.person);
+                self.glasses.revoke(&revoked.person, stamp);
             }
+            Body::BreakGlassClosed(closed) => self.glasses.close(closed, stamp),
             Body::IdentityRegistered(registered) => self.identities.register(registered),
             Body::PersonLoggedIn(login) => self.identities.logged_in(login, stamp),
             Body::TokenCreated(created) => self.people.add_token(created, stamp),
@@ -349,8 +357,8 @@ impl State {
             }
             Body::ProposalMade(proposal) => self.proposals.make(proposal, stamp),
             Body::ProposalEnded(ending) => self.proposals.end(ending.proposal, &ending.because),
-            // A person's kind: `check` has refused it under this author.
-            Body::ApprovalGiven(_) => {}
+            // People's kinds: `check` has refused them under this author.
+            Body::ApprovalGiven(_) | Body::BreakGlassAsked(_) | Body::BreakGlassOpened(_) => {}
             // Agents' kinds: `check` has refused them under this author.
             Body::HostDescribed(_)
             | Body::TransitionSeen(_)
@@ -363,13 +371,19 @@ impl State {
         }
     }
 
-    fn fold_person(&mut self, person: &PersonName, body: &Body, stamp: Stamp) {
-        if let (Body::ApprovalGiven(given), Some(key)) = (body, self.people.signing_key(person)) {
+    fn fold_person(&mut self, person: &PersonName, entry: &Entry<'_>, stamp: Stamp) {
+        let Some(key) = self.people.signing_key(person) else { return };
+        // `check` has refused every other kind under this author.
+        if let Body::ApprovalGiven(given) = &entry.record.body {
             match given.verdict {
                 Verdict::Approve => self.proposals.approve(given.proposal, person, key, stamp),
                 // Its end is a record of its own.
                 Verdict::Reject { .. } => {}
             }
+        } else if let Body::BreakGlassAsked(asked) = &entry.record.body {
+            self.glasses.ask(asked, person, key, entry.envelope, stamp);
+        } else if let Body::BreakGlassOpened(opened) = &entry.record.body {
+            self.glasses.open(opened, person, stamp);
         }
     }
 
@@ -529,9 +543,16 @@ impl State {
     }
 
     fn call(&mut self, incident: &IncidentOpened, stamp: Stamp) {
-        if let (IncidentCause::AttemptsExhausted { .. }, Some(check)) = (&incident.cause, &incident.check) {
-            self.attempts.called(&Fingerprint { host: incident.host, check: check.clone() });
+        if let (IncidentCause::AttemptsExhausted { .. }, Some(host), Some(check)) =
+            (&incident.cause, incident.host, &incident.check)
+        {
+            self.attempts.called(&Fingerprint { host, check: check.clone() });
         }
         self.incidents.open(incident, stamp);
     }
+}
+
+/// Whether people write records of this kind, and nobody else.
+const fn peoples(body: &Body) -> bool {
+    matches!(body, Body::ApprovalGiven(_) | Body::BreakGlassAsked(_) | Body::BreakGlassOpened(_))
 }

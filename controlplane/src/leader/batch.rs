@@ -3,8 +3,8 @@
 use super::{Clocks, Done, Entry, Feed, Job, Look, View, feed::Batch};
 use crate::authority::{Authority, Petition};
 use crate::core::{
-    self, AgentRecord, Append, ApplyError, Command, Core, Decision, Fresh, GiveApproval, Outcome, PersonAction,
-    PersonCommand, PersonRefusal, PersonRequest, Senses, Subject,
+    self, AgentRecord, Append, ApplyError, Authorisation, Command, Core, Decision, Fresh, GiveApproval, Outcome,
+    PersonAction, PersonCommand, PersonRefusal, PersonRequest, SayBreakGlass, Senses, Subject,
 };
 use crate::journal::{AppendError, Journal, MAX_BATCH, Row};
 use crate::log::{Log, LogError};
@@ -98,6 +98,9 @@ impl Haste {
                 Kind::LogOpened
                 | Kind::RoleGranted
                 | Kind::PersonRevoked
+                | Kind::BreakGlassAsked
+                | Kind::BreakGlassOpened
+                | Kind::BreakGlassClosed
                 | Kind::RoleRevoked
                 | Kind::PersonKeySet
                 | Kind::IdentityRegistered
@@ -136,7 +139,7 @@ impl Haste {
                 | Kind::RunWished => Self::Some,
             },
             Job::Sense(_) => Self::None,
-            Job::Command { .. } | Job::Person { .. } | Job::Approval { .. } | Job::Inspect(_) => Self::Some,
+            Job::Command { .. } | Job::Person { .. } | Job::PersonRecord { .. } | Job::Inspect(_) => Self::Some,
         }
     }
 }
@@ -193,7 +196,7 @@ impl Thread {
                 let command = self.person_command(by, *request);
                 self.decide(&command, None, Some(reply), in_hand).map(drop)
             }
-            Job::Approval { by, given, reply } => self.approval(by, *given, reply, in_hand),
+            Job::PersonRecord { by, given, reply } => self.person_record(by, *given, reply, in_hand),
             Job::Sense(heard) => {
                 self.senses.heard = heard;
                 Ok(())
@@ -226,15 +229,18 @@ impl Thread {
     }
 
     fn person_command(&self, by: PersonName, request: PersonRequest) -> Command {
-        let state = self.core.state();
-        let (roles, on) = (state.roles(&by), state.resource(&request.subject()));
-        let petition = Petition { by: &by, roles: &roles, action: request.action(), on: &on };
-        let authorised = self.authority.person(&petition);
+        let authorised = self.authorise(&by, request.action(), &request.subject());
         Command::Person(Box::new(PersonCommand { by, authorised, request }))
     }
 
+    fn authorise(&self, by: &PersonName, action: PersonAction, subject: &Subject) -> Authorisation {
+        let state = self.core.state();
+        let (holding, on) = (state.holding(by, self.clocks.now().wall), state.resource(subject));
+        self.authority.person(&Petition { by, holding: &holding, action, on: &on })
+    }
+
     /// The key is looked up here, so that one that was replaced a moment ago signs nothing any more.
-    fn approval(
+    fn person_record(
         &mut self,
         by: PersonName,
         given: UnverifiedRecord,
@@ -255,19 +261,30 @@ impl Thread {
                 return Ok(());
             }
         };
-        let state = self.core.state();
-        let subject = if let Body::ApprovalGiven(given) = &signed.record().body {
+        let command = self.said_command(by, signed.record().clone());
+        self.decide(&command, Some(signed), Some(reply), in_hand).map(drop)
+    }
+
+    fn said_command(&self, by: PersonName, record: Record) -> Command {
+        let break_glass = if let Body::BreakGlassOpened(opened) = &record.body {
+            Some((PersonAction::ConfirmBreakGlass, Subject::BreakGlass(opened.ask)))
+        } else {
+            matches!(record.body, Body::BreakGlassAsked(_))
+                .then_some((PersonAction::AskBreakGlass, Subject::Installation))
+        };
+        if let Some((action, subject)) = break_glass {
+            let authorised = self.authorise(&by, action, &subject);
+            let incident = IncidentId::from_uuid(mint::uuid());
+            return Command::BreakGlass(Box::new(SayBreakGlass { by, authorised, record, incident }));
+        }
+        let subject = if let Body::ApprovalGiven(given) = &record.body {
             Subject::Proposal(given.proposal)
         } else {
             // The core refuses it, whoever may do what.
             Subject::Installation
         };
-        let (roles, on) = (state.roles(&by), state.resource(&subject));
-        let petition = Petition { by: &by, roles: &roles, action: PersonAction::Approve, on: &on };
-        let authorised = self.authority.person(&petition);
-        let record = signed.record().clone();
-        let command = Command::Approval(Box::new(GiveApproval { by, authorised, record, policies: self.policies }));
-        self.decide(&command, Some(signed), Some(reply), in_hand).map(drop)
+        let authorised = self.authorise(&by, PersonAction::Approve, &subject);
+        Command::Approval(Box::new(GiveApproval { by, authorised, record, policies: self.policies }))
     }
 
     fn tick(&mut self, in_hand: &mut InHand) -> Result<(), LeaderError> {

@@ -84,8 +84,9 @@ pub enum Job {
     },
     /// Take note of how the agents are heard; the next tick acts on it.
     Sense(BTreeMap<EnvironmentName, Heard>),
-    /// Take in a person's yes or no, if Cedar lets them and the key that stands for them signed it.
-    Approval {
+    /// Take in what a person says themselves (a yes or no, an ask to break the glass or its confirmation), if Cedar lets
+    /// them and the key that stands for them signed it.
+    PersonRecord {
         /// Who brings it.
         by: PersonName,
         /// The record.
@@ -239,12 +240,12 @@ impl Leader {
         self.ask(|reply| Job::Person { by, request: Box::new(request), reply }).await
     }
 
-    /// Takes in a person's yes or no.
+    /// Takes in what a person says themselves.
     ///
     /// # Errors
     /// When the leader has ended.
-    pub async fn approval(&self, by: PersonName, given: UnverifiedRecord) -> Result<Done, Gone> {
-        self.ask(|reply| Job::Approval { by, given: Box::new(given), reply }).await
+    pub async fn person_record(&self, by: PersonName, given: UnverifiedRecord) -> Result<Done, Gone> {
+        self.ask(|reply| Job::PersonRecord { by, given: Box::new(given), reply }).await
     }
 
     /// Looks.

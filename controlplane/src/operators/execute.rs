@@ -31,8 +31,8 @@ use fettle_proto::operator::{Command, CommandReply};
 use std::time::Duration;
 use tonic::Status;
 
-/// Longest approval: a hash, an id, a reason of 400 bytes, and an envelope around them in base64.
-const MAX_APPROVAL_BYTES: usize = 4 * 1024;
+/// Longest record of a person: a hash, an id, a reason of 400 bytes, and an envelope around them in base64.
+const MAX_SAID_BYTES: usize = 4 * 1024;
 
 /// What a command asks policies for.
 pub(super) fn asked(command: &Command) -> Asked {
@@ -68,6 +68,13 @@ pub(super) fn asked(command: &Command) -> Asked {
         Command::RevokeRole { person, role, team, .. } => {
             let held = HeldRole { role: *role, team: team.clone() };
             (PersonAction::RevokeRole, Person(person.clone()), format!("person:{person}/{held}"))
+        }
+        Command::AskBreakGlass { .. } => (PersonAction::AskBreakGlass, Installation, "break-glass".to_owned()),
+        Command::ConfirmBreakGlass { ask, .. } => {
+            (PersonAction::ConfirmBreakGlass, Subject::BreakGlass(*ask), format!("break-glass:{ask}"))
+        }
+        Command::CloseBreakGlass { ask, .. } => {
+            (PersonAction::CloseBreakGlass, Subject::BreakGlass(*ask), format!("break-glass:{ask}"))
         }
         Command::RenewCertificate { .. } => (PersonAction::RenewCertificate, Installation, OWN_CERTIFICATE.to_owned()),
         Command::GiveApproval { proposal, .. } => {
@@ -143,7 +150,10 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
             })
             .await
         }
-        Command::GiveApproval { proposal: _, record } => approval(caller, record).await,
+        Command::GiveApproval { proposal: _, record }
+        | Command::AskBreakGlass { record }
+        | Command::ConfirmBreakGlass { ask: _, record } => said(caller, record).await,
+        Command::CloseBreakGlass { ask: of, why } => ask(caller, PersonRequest::CloseBreakGlass { ask: of, why }).await,
         Command::SetSigningKey { signing_key } => {
             proven(caller, &caller.person, &signing_key)?;
             ask(caller, PersonRequest::SetSigningKey { shown: caller.serial.clone(), signing_key }).await
@@ -164,15 +174,16 @@ async fn ask(caller: &Caller<'_>, request: PersonRequest) -> Result<CommandReply
     placed(caller, &done).await
 }
 
-/// Brings a person's signed yes or no to the leader.
-async fn approval(caller: &Caller<'_>, record: String) -> Result<CommandReply, Status> {
-    let wrong = |what: String| invalid(what, "let `fettle approve` or `fettle reject` make and sign it");
-    if record.len() > MAX_APPROVAL_BYTES {
-        return Err(wrong(format!("an approval has at most {MAX_APPROVAL_BYTES} bytes")));
+/// Brings what a person signed to the leader.
+async fn said(caller: &Caller<'_>, record: String) -> Result<CommandReply, Status> {
+    let wrong =
+        |what: String| invalid(what, "let `fettle approve`, `fettle reject` or `fettle break-glass` make and sign it");
+    if record.len() > MAX_SAID_BYTES {
+        return Err(wrong(format!("what a person signs has at most {MAX_SAID_BYTES} bytes")));
     }
     let given = UnverifiedRecord::parse(record.into_bytes())
         .map_err(|error| wrong(format!("{:#}", anyhow::Error::from(error))))?;
-    let done = caller.shared.leader.approval(caller.person.clone(), given).await.map_err(gone)?;
+    let done = caller.shared.leader.person_record(caller.person.clone(), given).await.map_err(gone)?;
     placed(caller, &accepted(done)?).await
 }
 

@@ -5,6 +5,7 @@
 //! | `execute` | commands, and what the leader is asked because of them |
 //! | `query` | questions |
 //! | `rows` | answers, from the state |
+//! | `broken_glass` | who asked to break the glass, and what whoever did is told with every answer |
 //! | `summary` | one line about a record |
 //! | `publish` | a playbook's admission |
 //! | `export` | the whole log as a bundle |
@@ -13,6 +14,7 @@
 //!
 //! Every call is authorised by Cedar, and a denial is a record. Decides nothing: the leader does.
 
+mod broken_glass;
 mod execute;
 mod export;
 mod login;
@@ -25,17 +27,16 @@ mod summary;
 pub use login::{LoginProvider, LoginService, OidcProblem};
 
 use crate::authority::{Petition, Reading};
-use crate::core::{Authorisation, Command, PersonAction, Resource, Subject};
+use crate::core::{Authorisation, Command, Holding, PersonAction, Resource, Subject};
 use crate::gateway::{Shared, gone, internal};
 use crate::server::Peer;
-use fettle_model::identity::{HeldRole, Principal};
+use fettle_model::identity::Principal;
 use fettle_model::name::PersonName;
 use fettle_model::record::ActionRefused;
-use fettle_proto::operator::{Command as Order, MAX_DOCUMENT_BYTES, Problem, ProblemCode, Query};
+use fettle_proto::operator::{BreakGlassNotice, Command as Order, MAX_DOCUMENT_BYTES, Problem, ProblemCode, Query};
 use fettle_proto::v1::operators_server::{Operators, OperatorsServer};
 use fettle_proto::v1::{BundlePart, Document, ExportLogRequest, PlaybookPart};
 use problem::status;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
@@ -71,33 +72,59 @@ impl Operators for OperatorsService {
     type ExportLogStream = ReceiverStream<Result<BundlePart, Status>>;
 
     async fn execute(&self, request: Request<Document>) -> Result<Response<Document>, Status> {
-        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
-        let order: Order = parse(&request.into_inner().json)?;
-        caller.authorise(execute::asked(&order)).await?;
-        let reply = execute::execute(&caller, order).await?;
-        answer(&reply)
+        let mut caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let answer = self.carry_out(&mut caller, request.into_inner()).await;
+        caller.told(answer)
     }
 
     async fn query(&self, request: Request<Document>) -> Result<Response<Document>, Status> {
-        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
-        let query: Query = parse(&request.into_inner().json)?;
+        let mut caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let answer = self.look(&mut caller, request.into_inner()).await;
+        caller.told(answer)
+    }
+
+    async fn publish_playbook(&self, request: Request<Streaming<PlaybookPart>>) -> Result<Response<Document>, Status> {
+        let mut caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let answer = self.publish(&mut caller, request.into_inner()).await;
+        caller.told(answer)
+    }
+
+    async fn export_log(&self, request: Request<ExportLogRequest>) -> Result<Response<Self::ExportLogStream>, Status> {
+        let mut caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+        let answer = self.export(&mut caller).await;
+        caller.told(answer)
+    }
+}
+
+impl OperatorsService {
+    async fn carry_out(&self, caller: &mut Caller<'_>, order: Document) -> Result<Response<Document>, Status> {
+        let order: Order = parse(&order.json)?;
+        caller.authorise(execute::asked(&order)).await?;
+        let reply = execute::execute(caller, order).await?;
+        answer(&reply)
+    }
+
+    async fn look(&self, caller: &mut Caller<'_>, query: Document) -> Result<Response<Document>, Status> {
+        let query: Query = parse(&query.json)?;
         caller.may_read(query::reading(&query)).await?;
         let reply = query::query(&self.shared, query).await?;
         answer(&reply)
     }
 
-    async fn publish_playbook(&self, request: Request<Streaming<PlaybookPart>>) -> Result<Response<Document>, Status> {
-        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+    async fn publish(
+        &self,
+        caller: &mut Caller<'_>,
+        parts: Streaming<PlaybookPart>,
+    ) -> Result<Response<Document>, Status> {
         let (action, subject) = (PersonAction::AdmitPlaybook, Subject::Installation);
         caller.authorise(Asked { action, subject, resource: "playbook".to_owned() }).await?;
         let turn = Arc::clone(&self.publishes).acquire_owned().await.map_err(internal)?;
-        let reply = publish::publish(&caller, request.into_inner()).await?;
+        let reply = publish::publish(caller, parts).await?;
         drop(turn);
         answer(&reply)
     }
 
-    async fn export_log(&self, request: Request<ExportLogRequest>) -> Result<Response<Self::ExportLogStream>, Status> {
-        let caller = Caller::of(&self.shared, &*Peer::of(&request)?)?;
+    async fn export(&self, caller: &mut Caller<'_>) -> Result<Response<<Self as Operators>::ExportLogStream>, Status> {
         caller.may_read(Reading::ExportLog).await?;
         let turn = Arc::clone(&self.exports).acquire_owned().await.map_err(internal)?;
         let bundle = export::export(&self.shared, turn).await?;
@@ -125,8 +152,8 @@ fn answer<T: serde::Serialize>(reply: &T) -> Result<Response<Document>, Status> 
 enum Standing {
     /// It was withdrawn.
     Withdrawn,
-    /// These roles, and what the question is about.
-    Has { roles: BTreeSet<HeldRole>, on: Resource },
+    /// What they hold, what the question is about, and the glass that is broken for them.
+    Has { holding: Holding, on: Resource, glass: Option<BreakGlassNotice> },
 }
 
 /// What a command asks policies for.
@@ -144,6 +171,8 @@ pub(super) struct Caller<'a> {
     pub(super) person: PersonName,
     /// The serial number of the certificate that they show.
     pub(super) serial: String,
+    /// The glass that is broken for them: they are told with the answer.
+    glass: Option<BreakGlassNotice>,
 }
 
 impl<'a> Caller<'a> {
@@ -153,7 +182,7 @@ impl<'a> Caller<'a> {
         identity.validity.check(shared.wall()).map_err(|error| Status::unauthenticated(error.to_string()))?;
         match &identity.id.principal {
             Principal::Person(person) => {
-                Ok(Self { shared, person: person.clone(), serial: identity.serial.to_string() })
+                Ok(Self { shared, person: person.clone(), serial: identity.serial.to_string(), glass: None })
             }
             Principal::Agent(_) | Principal::ControlPlane(_) => {
                 Err(Status::permission_denied("this port is for people"))
@@ -163,12 +192,14 @@ impl<'a> Caller<'a> {
 
     async fn standing(&self, subject: Subject) -> Result<Standing, Status> {
         let (person, serial) = (self.person.clone(), self.serial.clone());
+        let wall = self.shared.clocks.now().wall;
         let look = self.shared.leader.inspect(move |view| {
             let state = view.core.state();
             if state.is_withdrawn(&person, &serial) {
                 Standing::Withdrawn
             } else {
-                Standing::Has { roles: state.roles(&person), on: state.resource(&subject) }
+                let (holding, on) = (state.holding(&person, wall), state.resource(&subject));
+                Standing::Has { holding, on, glass: broken_glass::notice(state, &person, wall) }
             }
         });
         look.await.map_err(gone)
@@ -176,24 +207,33 @@ impl<'a> Caller<'a> {
 
     /// Asks Cedar whether this person may do something. The leader asks once more, at the state in which it
     /// decides; here it is asked before anything is looked up or read for them.
-    async fn authorise(&self, asked: Asked) -> Result<(), Status> {
+    async fn authorise(&mut self, asked: Asked) -> Result<(), Status> {
         let Asked { action, subject, resource } = asked;
         let authorised = match self.standing(subject).await? {
             Standing::Withdrawn => return self.refuse_withdrawn(action.as_str(), resource).await,
-            Standing::Has { roles, on } => {
-                self.shared.policies.person(&Petition { by: &self.person, roles: &roles, action, on: &on })
+            Standing::Has { holding, on, glass } => {
+                self.glass = glass;
+                self.shared.policies.person(&Petition { by: &self.person, holding: &holding, action, on: &on })
             }
         };
         self.unless_denied(authorised, action.as_str(), resource).await
     }
 
-    async fn may_read(&self, reading: Reading) -> Result<(), Status> {
+    async fn may_read(&mut self, reading: Reading) -> Result<(), Status> {
         let (action, resource) = (reading.action(), "installation".to_owned());
         let authorised = match self.standing(Subject::Installation).await? {
             Standing::Withdrawn => return self.refuse_withdrawn(action, resource).await,
-            Standing::Has { roles, .. } => self.shared.policies.reader(&self.person, &roles, reading),
+            Standing::Has { holding, glass, .. } => {
+                self.glass = glass;
+                self.shared.policies.reader(&self.person, &holding, reading)
+            }
         };
         self.unless_denied(authorised, action, resource).await
+    }
+
+    /// Every answer says that glass is broken for whoever gets it.
+    fn told<T>(&self, answer: Result<Response<T>, Status>) -> Result<Response<T>, Status> {
+        broken_glass::tell(self.glass.as_ref(), answer)
     }
 
     async fn unless_denied(

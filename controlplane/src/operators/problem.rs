@@ -127,7 +127,15 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         );
         return status(Problem { code: ProblemCode::Refused, message: refusal.to_string(), remedy });
     }
-    let (code, remedy) = match refusal {
+    let (code, remedy) = remedy(refusal);
+    let message = format!("{:#}", anyhow::Error::from(refusal.clone()));
+    status(Problem { code, message, remedy: remedy.to_owned() })
+}
+
+/// What kind of refusal it is, and what helps.
+fn remedy(refusal: &PersonRefusal) -> (ProblemCode, &'static str) {
+    use PersonRefusal as Refusal;
+    match refusal {
         Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an administrator"),
         Refusal::CertificateWithdrawn(_) => (ProblemCode::Denied, ADDED_ANEW),
         Refusal::SigningKeyStands(_) => (
@@ -165,6 +173,21 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
             (ProblemCode::Refused, "it waits for another approver: fettle proposal show")
         }
         Refusal::UnknownPerson(_) => (ProblemCode::NotFound, "see who was given a role: fettle log list"),
+        Refusal::NoBreakGlass(_) => (ProblemCode::Invalid, "let `fettle break-glass` make and sign it"),
+        Refusal::AskWaits => (ProblemCode::Invalid, "let `fettle break-glass ask` make it; compare the clocks"),
+        Refusal::AskKnown(_) => (ProblemCode::Conflict, "ask anew: fettle break-glass ask"),
+        Refusal::AskStands(_) => (
+            ProblemCode::Refused,
+            "there is no extension: let it end, or close it (fettle break-glass close), and ask anew",
+        ),
+        Refusal::RoleHeld { .. } => (ProblemCode::Refused, "use it; nothing needs to be broken"),
+        Refusal::UnknownAsk(_) => (ProblemCode::NotFound, "see: fettle break-glass list"),
+        Refusal::AskOver { .. } => (ProblemCode::Refused, "they ask anew: fettle break-glass ask"),
+        Refusal::OtherAsk(_) => (ProblemCode::Conflict, "look at it again: fettle break-glass list"),
+        Refusal::NoSecondPerson { .. } => {
+            (ProblemCode::Denied, "somebody else confirms it, whom neither registered nor was registered by who asks")
+        }
+        Refusal::AskerLost(_) => (ProblemCode::Refused, "they ask anew, with the key that stands for them"),
         Refusal::RoleNotHeld { .. } => (ProblemCode::NotFound, "see what they hold: fettle log list"),
         Refusal::LastAdministrator(_) => (
             ProblemCode::Refused,
@@ -208,9 +231,7 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
         Refusal::DrillMode(_) => (ProblemCode::Refused, "set the remediation's mode in staging to auto"),
         Refusal::UndeclaredFault => (ProblemCode::NotFound, "see the playbook's drills: fettle playbook show"),
         Refusal::DrillRuns(_) => (ProblemCode::Refused, "wait until the drill that runs has ended"),
-    };
-    let message = format!("{:#}", anyhow::Error::from(refusal.clone()));
-    status(Problem { code, message, remedy: remedy.to_owned() })
+    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! Questions: each is one look at one moment of the log.
 
 use super::problem::not_found;
-use super::{rows, summary};
+use super::{broken_glass, rows, summary};
 use crate::authority::{Authority, Reading};
-use crate::core::{State, Wondering, coverage, views};
+use crate::core::{Stamp, State, Wondering, coverage, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
 use crate::gateway::{Shared, gone, internal};
 use crate::leader::{ShowError, View};
+use fettle_audit::leaf::Leaf;
+use fettle_model::actor::actor;
+use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, RunId};
 use fettle_model::name::HostName;
 use fettle_model::record::{Body, Record};
+use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
     Connection, HostRow, LogRow, MAX_ROWS, Query, QueryReply, RunDetail, WhyCheck, WhyDecision,
 };
@@ -43,6 +47,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Drill { .. }
         | Query::Coverage
         | Query::Incidents
+        | Query::BreakGlass
         | Query::Proposals
         | Query::Proposal { .. } => Reading::State,
     }
@@ -109,6 +114,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 })?;
                 QueryReply::Proposal { proposal: Box::new(found) }
             }
+            Query::BreakGlass => QueryReply::BreakGlass { asks: broken_glass::asks(view, wall)? },
             Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
         })
     });
@@ -163,12 +169,7 @@ fn run_detail(view: &View<'_>, run: RunId) -> Result<RunDetail, Status> {
     Ok(RunDetail { row, permit, granted_position, record, ended_position })
 }
 
-fn why(
-    view: &View<'_>,
-    host: HostId,
-    check: &fettle_model::check::CheckRef,
-    wall: fettle_model::time::UnixMillis,
-) -> Result<WhyCheck, Status> {
+fn why(view: &View<'_>, host: HostId, check: &CheckRef, wall: UnixMillis) -> Result<WhyCheck, Status> {
     let state = view.core.state();
     let row = rows::check(state, host, check)
         .ok_or_else(|| not_found(format!("no check {check} is configured"), "see: fettle service list"))?;
@@ -196,7 +197,9 @@ fn why(
     };
     let running = known.in_flight.map(|run| run.run);
     let rungs = views::rungs(state, host, check, wall);
-    Ok(WhyCheck { check: row, remediation, rungs, decision, plan, running })
+    let owner = state.configuration().service(&check.service).map(|service| &service.owner);
+    let broken_glass = broken_glass::open_for(view, owner, wall)?;
+    Ok(WhyCheck { check: row, remediation, rungs, decision, plan, running, broken_glass })
 }
 
 fn record(view: &View<'_>, position: LogPosition) -> Result<Record, Status> {
@@ -225,15 +228,17 @@ fn log(view: &View<'_>, from: Option<LogPosition>, limit: usize) -> Result<Query
             break;
         }
         for row in rows {
-            records.push(log_row(view.core.state(), LogPosition(from), row.envelope)?);
+            records.push(log_row(view.core.state(), LogPosition(from), &row.leaf, row.envelope)?);
             from += 1;
         }
     }
     Ok(QueryReply::Log { size, records })
 }
 
-fn log_row(state: &State, position: LogPosition, envelope: Vec<u8>) -> Result<LogRow, Status> {
+fn log_row(state: &State, position: LogPosition, leaf: &[u8], envelope: Vec<u8>) -> Result<LogRow, Status> {
     let (record, digest) = parsed(envelope)?;
+    let at = Leaf::decode(leaf).map_err(internal)?.received_at;
+    let broken_glass = actor(&record).and_then(|person| state.glass_at(person, Stamp { position, at }));
     Ok(LogRow {
         position,
         kind: record.body.kind(),
@@ -241,6 +246,7 @@ fn log_row(state: &State, position: LogPosition, envelope: Vec<u8>) -> Result<Lo
         author: summary::author(state, &record.author),
         summary: summary::of(state, &record.body),
         digest,
+        broken_glass,
     })
 }
 
@@ -253,7 +259,7 @@ fn whole(view: &View<'_>, position: LogPosition) -> Result<QueryReply, Status> {
         ),
         ShowError::Journal(_) | ShowError::Log(_) => internal(error),
     })?;
-    let row = log_row(view.core.state(), position, published.envelope.clone())?;
+    let row = log_row(view.core.state(), position, &published.leaf, published.envelope.clone())?;
     let published = serde_json::to_string(&published).map_err(internal)?;
     Ok(QueryReply::Record { row, published })
 }

@@ -180,14 +180,12 @@ pub(super) fn drill(state: &State, drill: DrillId) -> Option<DrillView> {
 /// Incidents, newest first.
 pub(super) fn incidents(state: &State) -> Vec<IncidentRow> {
     let rows = views::incidents(state, MAX_ROWS).into_iter();
-    rows.filter_map(|row| {
-        Some(IncidentRow {
-            incident: row.incident.incident,
-            host: host_name(state, row.incident.host)?,
-            check: row.incident.check,
-            cause: row.incident.cause,
-            opened_at: row.opened.at,
-        })
+    rows.map(|row| IncidentRow {
+        incident: row.incident.incident,
+        host: row.incident.host.and_then(|host| host_name(state, host)),
+        check: row.incident.check,
+        cause: row.incident.cause,
+        opened_at: row.opened.at,
     })
     .collect()
 }

@@ -11,7 +11,7 @@ use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::proposal::{Approval, Proposal, Verdict};
-use fettle_model::record::{Author, Body};
+use fettle_model::record::{Author, Body, RoleRevoked};
 use fettle_model::refusal::Refusal;
 
 /// Who wrote a record.
@@ -48,9 +48,11 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
         }
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
-        Body::RoleRevoked(revoked) => {
-            let held = HeldRole { role: revoked.role, team: revoked.team.clone() };
-            format!("{} is not {held} any more, by {}: {}", revoked.person, revoked.by, revoked.why)
+        Body::RoleRevoked(revoked) => lost(revoked),
+        Body::BreakGlassAsked(asked) => format!("asks to be {} for half an hour: {}", asked.held(), asked.why),
+        Body::BreakGlassOpened(opened) => format!("confirms the break-glass ask {}", opened.ask),
+        Body::BreakGlassClosed(closed) => {
+            format!("the break-glass ask {} was closed by {}: {}", closed.ask, closed.by, closed.why)
         }
         Body::PersonKeySet(set) => format!("a signing key of {} was registered by {}", set.person, set.by),
         Body::IdentityRegistered(it) => format!("{} is {} by {}", it.person, it.identity, it.by),
@@ -137,6 +139,11 @@ pub(super) fn of(state: &State, body: &Body) -> String {
     }
 }
 
+fn lost(revoked: &RoleRevoked) -> String {
+    let held = HeldRole { role: revoked.role, team: revoked.team.clone() };
+    format!("{} is not {held} any more, by {}: {}", revoked.person, revoked.by, revoked.why)
+}
+
 fn proposed(state: &State, proposal: &Proposal) -> String {
     let waits_for = match proposal.required {
         1 => "an approval".to_owned(),
@@ -168,10 +175,17 @@ fn called(state: &State, incident: &IncidentOpened) -> String {
             let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
             format!("nothing on the list helped: {}", tried.join(", "))
         }
+        IncidentCause::BrokenGlass { person, role, confirmed_by, until, .. } => {
+            let until = utc(*until);
+            return format!(
+                "people are called: {person} is {role} by broken glass until {until}, confirmed by {confirmed_by}"
+            );
+        }
         IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
         IncidentCause::Escalated { summary, .. } => summary.clone(),
     };
-    format!("people are called for {}: {cause}", name(state, incident.host))
+    let host = incident.host.map_or_else(|| "no host".to_owned(), |host| name(state, host));
+    format!("people are called for {host}: {cause}")
 }
 
 fn list(names: &[&str]) -> String {

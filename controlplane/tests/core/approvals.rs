@@ -293,6 +293,31 @@ fn an_approver_who_lost_the_role_or_the_key_before_use_does_not_count() {
 }
 
 #[test]
+fn an_approver_by_broken_glass_counts_for_half_an_hour_and_not_for_what_they_wished() {
+    let (mut world, host) = world();
+    person_with(&mut world, "dan", Role::Viewer.into(), "dan");
+    let proposal = propose(&mut world, host);
+    crate::break_glass::opened(&mut world, "dan", Role::Approver.into(), "ann");
+    for person in ["dan", "ben"] {
+        assert_eq!(approve(&mut world, person, proposal), Outcome::Done);
+    }
+    assert!(world.core.state().proposal(proposal).expect("known").has_enough());
+    world.advance(fettle_model::break_glass::BREAK_GLASS_LASTS);
+    waits(&mut world, host);
+    world.tick();
+    ended(&world, proposal, EndedBecause::ApproverLost { person: name("dan") });
+
+    let (mut world, host) = self::world();
+    person_with(&mut world, "dan", Role::Operator.into(), "dan");
+    let wish = PersonRequest::WishRun { host, check: web() };
+    assert_eq!(asks_by(&mut world, "dan", wish), Outcome::Done);
+    let proposal = propose(&mut world, host);
+    crate::break_glass::opened(&mut world, "dan", Role::Approver.into(), "ann");
+    let refusal = PersonRefusal::NotIndependent { by: name("dan"), because: Involvement::Wished };
+    assert_eq!(approve(&mut world, "dan", proposal), refused(refusal));
+}
+
+#[test]
 fn other_policies_end_it() {
     let (mut world, host) = world();
     let proposal = approved(&mut world, host);

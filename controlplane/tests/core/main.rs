@@ -8,6 +8,7 @@
 
 mod approvals;
 mod attempts;
+mod break_glass;
 mod breakers;
 mod chain;
 mod conditions;

@@ -122,7 +122,7 @@ fn incidents_and_drills_come_newest_first() {
     let permit = world.ask(hosts[0]).expect("a permit");
     world.end(&permit, Ending::InDoubt);
     let rows = views::incidents(world.core.state(), 10);
-    assert_eq!(rows.iter().map(|row| row.incident.host).collect::<Vec<_>>(), [hosts[0]]);
+    assert_eq!(rows.iter().map(|row| row.incident.host).collect::<Vec<_>>(), [Some(hosts[0])]);
     let staging = world.core.state().hosts().find(|host| host.environment.is_staging()).expect("a host").id;
     world.advance(Duration::from_mins(1));
     let (drill, _) = world.start_drill(staging);

@@ -167,10 +167,11 @@ impl World {
                     let Command::AgentRecord(given) = command else { unreachable!("no envelope was sent") };
                     given.record.clone()
                 }
-                Append::PersonEnvelope => {
-                    let Command::Approval(given) = command else { unreachable!("no approval was sent") };
-                    given.record.clone()
-                }
+                Append::PersonEnvelope => match command {
+                    Command::Approval(given) => given.record.clone(),
+                    Command::BreakGlass(said) => said.record.clone(),
+                    other => unreachable!("no person sent a record: {other:?}"),
+                },
             };
             let envelope = match command {
                 Command::AgentRecord(given) if record == given.record => given.envelope,

@@ -11,6 +11,7 @@
 
 mod agent;
 mod approvals;
+mod break_glass;
 mod console;
 mod enrolment;
 mod export;

@@ -15,7 +15,9 @@ use fettle_controlplane::state_dir::StateDir;
 use fettle_model::counter::LogPosition;
 use fettle_model::record::Kind;
 use fettle_model::service::Service;
-use fettle_proto::operator::{Command, CommandReply, LogRow, MAX_DOCUMENT_BYTES, Problem, Query, QueryReply};
+use fettle_proto::operator::{
+    BREAK_GLASS_HEADER, BreakGlassNotice, Command, CommandReply, LogRow, MAX_DOCUMENT_BYTES, Problem, Query, QueryReply,
+};
 use fettle_proto::v1::operators_client::OperatorsClient;
 use fettle_proto::v1::{Document, ExportLogRequest, PlaybookPart};
 use std::time::Duration;
@@ -169,6 +171,22 @@ impl Person {
         answer.map(|answer| parsed(&answer.into_inner())).map_err(|status| problem(&status))
     }
 
+    /// What an order is answered with, and whether glass is said to be broken beside it.
+    pub(crate) async fn execute_told(&self, command: Command) -> (Answer<CommandReply>, Option<BreakGlassNotice>) {
+        let json = serde_json::to_vec(&command).expect("JSON");
+        match self.client.clone().execute(Document { json }).await {
+            Ok(answer) => (Ok(parsed(answer.get_ref())), notice(answer.metadata())),
+            Err(status) => (Err(problem(&status)), notice(status.metadata())),
+        }
+    }
+
+    /// Whether glass is said to be broken beside an answer.
+    pub(crate) async fn notice(&self, query: Query) -> Option<BreakGlassNotice> {
+        let json = serde_json::to_vec(&query).expect("JSON");
+        let answer = self.client.clone().query(Document { json }).await.expect("an answer");
+        notice(answer.metadata())
+    }
+
     pub(crate) async fn log(&self) -> Vec<LogRow> {
         match self.query(Query::Log { from: Some(LogPosition(0)), limit: 1_000 }).await.expect("a log") {
             QueryReply::Log { records, .. } => records,
@@ -211,6 +229,10 @@ impl Person {
 
 fn parsed<T: serde::de::DeserializeOwned>(document: &Document) -> T {
     serde_json::from_slice(&document.json).expect("a reply")
+}
+
+fn notice(headers: &tonic::metadata::MetadataMap) -> Option<BreakGlassNotice> {
+    headers.get(BREAK_GLASS_HEADER).map(|value| serde_json::from_slice(value.as_bytes()).expect("a notice"))
 }
 
 fn problem(status: &tonic::Status) -> Problem {

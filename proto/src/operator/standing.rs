@@ -30,8 +30,8 @@ pub struct BreakerRow {
 pub struct IncidentRow {
     /// Its id.
     pub incident: IncidentId,
-    /// Where.
-    pub host: HostName,
+    /// Where, where it is about a host.
+    pub host: Option<HostName>,
     /// The check.
     pub check: Option<CheckRef>,
     /// Why.

@@ -1,6 +1,6 @@
 //! Why automation did or did not act on a check of a host. Answers [`Query::WhyCheck`](super::Query::WhyCheck).
 
-use super::{CheckRow, RunRow};
+use super::{BreakGlassRow, CheckRow, RunRow};
 use fettle_model::counter::LogPosition;
 use fettle_model::escalation::RungRow;
 use fettle_model::id::{PermitId, RunId};
@@ -29,6 +29,9 @@ pub struct WhyCheck {
     pub plan: Option<Plan>,
     /// The run in progress on the host, before whose end its agent asks for nothing.
     pub running: Option<RunId>,
+    /// Glass that is broken, for the whole installation or for the team that owns the service.
+    #[serde(default)]
+    pub broken_glass: Vec<BreakGlassRow>,
 }
 
 /// A decision.

@@ -2,6 +2,7 @@
 
 mod agent_crashes;
 mod approving;
+mod break_glass;
 mod configuration;
 mod control_plane_crashes;
 mod escalating;

@@ -10,6 +10,7 @@ use clap::Parser;
 use fettle_cli::connection::Connection;
 use fettle_cli::failure::Failure;
 use fettle_cli::profile::Profile;
+use fettle_cli::terminal::Format;
 use fettle_model::breaker::Scope;
 use fettle_proto::operator::Command;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let mut connections = Vec::new();
     for client in 0..clients {
         let scope: Scope = format!("service:load-{client}").parse().context("a scope")?;
-        connections.push((Connection::open(&profile).await.map_err(in_words)?, scope));
+        connections.push((Connection::open(&profile, Format::Programs).await.map_err(in_words)?, scope));
     }
     let left = Arc::new(AtomicU32::new(orders));
     let began = Instant::now();

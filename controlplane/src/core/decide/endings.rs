@@ -164,5 +164,5 @@ fn last_turn_over(state: &State, run: &Run, how: TriedHow, after: TurnAfter) -> 
 }
 
 fn call(incident: IncidentId, host: HostId, check: Option<CheckRef>, cause: IncidentCause) -> Body {
-    Body::IncidentOpened(Box::new(IncidentOpened { incident, host, check, cause }))
+    Body::IncidentOpened(Box::new(IncidentOpened { incident, host: Some(host), check, cause }))
 }

@@ -5,6 +5,7 @@
 
 pub(in crate::core) mod agent;
 pub(in crate::core) mod approvals;
+pub(in crate::core) mod break_glass;
 pub(in crate::core) mod endings;
 pub(in crate::core) mod enrolment;
 pub(in crate::core) mod people;
@@ -20,6 +21,7 @@ use super::reclaim::Reclaims;
 use super::state::State;
 use agent::{AgentRecord, RecordRefusal};
 use approvals::GiveApproval;
+use break_glass::SayBreakGlass;
 use enrolment::{DeadCertificate, Enrol, EnrolmentRefusal, NewCertificate, RotateCertificate};
 use fettle_model::counter::LogPosition;
 use fettle_model::digest::DocumentDigest;
@@ -46,6 +48,8 @@ pub enum Command {
     Person(Box<PersonCommand>),
     /// Take a person's signed yes or no in.
     Approval(Box<GiveApproval>),
+    /// Take a person's signed ask for a role for a while in, or a second person's confirmation.
+    BreakGlass(Box<SayBreakGlass>),
     /// Record that a person got a certificate at the control plane's own console. Whoever is there holds the
     /// authority's key, so there is nothing to decide; the log must say that it happened.
     CertifiedAtConsole {
@@ -155,6 +159,7 @@ pub fn decide(state: &State, reclaims: &Reclaims, now: Now, command: &Command) -
         }
         Command::Refuse(refused) => Decision::own(vec![Body::ActionRefused(Box::new(refused.clone()))]),
         Command::Approval(given) => approvals::decide(state, now, given),
+        Command::BreakGlass(said) => break_glass::decide(state, now, said),
         Command::Tick { incident, drill, senses, policies } => {
             tick::decide(state, reclaims, now, *incident, *drill, senses, policies)
         }
@@ -230,6 +235,9 @@ impl Core {
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
+            | Body::BreakGlassAsked(_)
+            | Body::BreakGlassOpened(_)
+            | Body::BreakGlassClosed(_)
             | Body::RoleRevoked(_)
             | Body::PersonKeySet(_)
             | Body::IdentityRegistered(_)

@@ -6,6 +6,7 @@
 mod configuration;
 mod drills;
 mod freezes;
+mod glass;
 mod hosts;
 mod keys;
 mod login;
@@ -18,7 +19,7 @@ mod roles;
 mod tokens;
 
 pub(in crate::core) use drills::{Wanted, start as start_drill};
-pub use refusal::{Involvement, PersonRefusal};
+pub use refusal::{AskEnd, Involvement, PersonRefusal, Tie};
 pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};
 pub(super) use roles::certified;
 pub use tokens::{MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY};
@@ -86,6 +87,7 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         PersonRequest::RenewCertificate { shown, certificate } => roles::renew(state, by, shown, certificate),
         PersonRequest::RevokePerson { person, why } => revocation::decide(state, by, person, why),
         PersonRequest::RevokeRole { person, role, why } => revocation::end_role(state, by, person, role, why),
+        PersonRequest::CloseBreakGlass { ask, why } => glass::close(state, now, by, *ask, why),
         PersonRequest::Stop { scope, why } => orders::stop(state, by, scope, why),
         PersonRequest::Resume { scope, why } => orders::resume(state, by, scope, why),
         PersonRequest::Freeze { freeze, scope, lasts, why } => {
@@ -105,7 +107,7 @@ fn unless(known: bool, body: Body) -> Vec<Body> {
     if known { Vec::new() } else { vec![body] }
 }
 
-fn sound(why: &str) -> Result<String, PersonRefusal> {
+pub(super) fn sound(why: &str) -> Result<String, PersonRefusal> {
     let sound = !why.trim().is_empty() && why.len() <= MAX_WHY_BYTES && !why.chars().any(char::is_control);
     if sound { Ok(why.to_owned()) } else { Err(PersonRefusal::Why) }
 }

@@ -134,6 +134,9 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         Kind::LogOpened
         | Kind::RoleGranted
         | Kind::PersonRevoked
+        | Kind::BreakGlassAsked
+        | Kind::BreakGlassOpened
+        | Kind::BreakGlassClosed
         | Kind::RoleRevoked
         | Kind::PersonKeySet
         | Kind::IdentityRegistered

@@ -3,13 +3,14 @@
 use super::{MAX_OPEN_TOKENS, MAX_WHY_BYTES};
 use crate::core::authorisation::PersonAction;
 use crate::core::identities::MAX_TOKEN_AGE;
+use fettle_model::break_glass::MAX_ASK_WAITS;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
 use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
-use fettle_model::id::{DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
 use fettle_model::identity::{HeldRole, Role};
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
@@ -45,6 +46,54 @@ impl Involvement {
             Self::Wished => "wished for the run",
             Self::Admitted => "admitted this version of the playbook",
             Self::Configured => "wrote the remediation's configuration",
+        }
+    }
+}
+
+/// Why somebody is not the second person that broken glass needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tie {
+    /// They asked.
+    Same,
+    /// One of the two registered the other's key or identity, and may be both.
+    Registered,
+}
+
+impl Tie {
+    /// The rule's name, as the record of a refusal has it.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Same => "nobody-confirms-what-they-asked-for",
+            Self::Registered => "nobody-confirms-for-whom-they-registered",
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Same => "they asked for it",
+            Self::Registered => "one of the two registered the other's key or identity",
+        }
+    }
+}
+
+/// How an ask ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskEnd {
+    /// Nobody confirmed it in time.
+    Expired,
+    /// It was confirmed before.
+    Confirmed,
+    /// It was closed, or one of the two was revoked.
+    Closed,
+}
+
+impl AskEnd {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Expired => "has expired",
+            Self::Confirmed => "was confirmed already",
+            Self::Closed => "was closed",
         }
     }
 }
@@ -106,7 +155,7 @@ pub enum PersonRefusal {
     #[error("{0} has no signing key")]
     NoSigningKey(PersonName),
     /// Somebody else signed it, or they signed with a key that does not stand for them any more.
-    #[error("the approval is not signed by the key that stands for {0}")]
+    #[error("it is not signed by the key that stands for {0}")]
     OtherSigningKey(PersonName),
     /// What they signed is no yes or no of theirs.
     #[error("what was signed is no approval by {0}")]
@@ -153,6 +202,51 @@ pub enum PersonRefusal {
     /// The person has no role and was never revoked.
     #[error("the log knows no person {0} with a role")]
     UnknownPerson(PersonName),
+    /// What they signed is no ask or confirmation of theirs.
+    #[error("what was signed is no break-glass ask or confirmation by {0}")]
+    NoBreakGlass(PersonName),
+    /// An ask would wait too long, or has expired.
+    #[error("an ask waits for more than no time, and at most {}", HumanDuration(MAX_ASK_WAITS))]
+    AskWaits,
+    /// The ask's id was used before.
+    #[error("the ask {0} is known already")]
+    AskKnown(BreakGlassId),
+    /// They have another ask that waits, or glass that is broken: there is no extension.
+    #[error("the ask {0} waits or is open")]
+    AskStands(BreakGlassId),
+    /// They hold the role already.
+    #[error("{person} is {role} already")]
+    RoleHeld {
+        /// Who.
+        person: PersonName,
+        /// Which role, and where.
+        role: HeldRole,
+    },
+    /// No such ask is known.
+    #[error("no break-glass ask {0} is known")]
+    UnknownAsk(BreakGlassId),
+    /// It does not wait any more.
+    #[error("the ask {ask} {}", .because.words())]
+    AskOver {
+        /// Which.
+        ask: BreakGlassId,
+        /// How it ended.
+        because: AskEnd,
+    },
+    /// The digest that was signed is that of something else.
+    #[error("what was signed is not what the ask {0} asks for")]
+    OtherAsk(BreakGlassId),
+    /// There are not two people. This refusal is a record.
+    #[error("{by} may not confirm it: {}", .because.words())]
+    NoSecondPerson {
+        /// Who.
+        by: PersonName,
+        /// Why.
+        because: Tie,
+    },
+    /// Whoever asked has no role any more, or signs with another key.
+    #[error("{0}, who asked, has no role any more, or another signing key")]
+    AskerLost(PersonName),
     /// The person does not hold the role in this scope.
     #[error("{person} is not {role}")]
     RoleNotHeld {

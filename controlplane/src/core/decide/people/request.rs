@@ -12,7 +12,7 @@ use fettle_model::digest::DocumentDigest;
 use fettle_model::escalation::Rung;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
@@ -143,6 +143,13 @@ pub enum PersonRequest {
         /// Why; at most [`super::MAX_WHY_BYTES`].
         why: String,
     },
+    /// End broken glass before its time, or withdraw an ask that waits.
+    CloseBreakGlass {
+        /// Which.
+        ask: BreakGlassId,
+        /// Why; at most [`super::MAX_WHY_BYTES`].
+        why: String,
+    },
     /// Stop automation.
     Stop {
         /// Where.
@@ -221,6 +228,7 @@ impl PersonRequest {
             Self::LogIn { .. } => PersonAction::LogIn,
             Self::RevokePerson { .. } => PersonAction::RevokePerson,
             Self::RevokeRole { .. } => PersonAction::RevokeRole,
+            Self::CloseBreakGlass { .. } => PersonAction::CloseBreakGlass,
             Self::RenewCertificate { .. } => PersonAction::RenewCertificate,
             Self::SetSigningKey { .. } => PersonAction::SetSigningKey,
             Self::Stop { .. } => PersonAction::Stop,
@@ -241,6 +249,7 @@ impl PersonRequest {
             | Self::Resume { scope: Scope::Service(service), .. }
             | Self::Freeze { scope: Scope::Service(service), .. }
             | Self::LiftFreeze { scope: Scope::Service(service), .. } => Subject::Service(service.clone()),
+            Self::CloseBreakGlass { ask, .. } => Subject::BreakGlass(*ask),
             Self::StartDrill { check, .. } | Self::WishRun { check, .. } => Subject::Service(check.service.clone()),
             Self::GrantRole { person, .. }
             | Self::AddPerson { person, .. }
@@ -279,6 +288,7 @@ impl PersonRequest {
                 format!("person:{person}/{role}")
             }
             Self::RevokePerson { person, .. } => format!("person:{person}"),
+            Self::CloseBreakGlass { ask, .. } => format!("break-glass:{ask}"),
             Self::SetSigningKey { .. } => OWN_SIGNING_KEY.to_owned(),
             Self::RenewCertificate { .. } | Self::LogIn { .. } => OWN_CERTIFICATE.to_owned(),
             Self::Stop { scope, .. }
