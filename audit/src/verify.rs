@@ -29,6 +29,7 @@ mod hosts;
 mod people;
 mod proposals;
 mod record;
+mod rollout;
 mod runs;
 mod standing;
 

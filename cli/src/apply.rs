@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::file;
+use crate::rollout;
 use crate::table::count;
 use clap::Args;
 use difference::{Difference, difference};
@@ -19,7 +20,7 @@ use fettle_model::config_file::{self, Diagnostic, KnownPlaybook, MAX_FILE_BYTES,
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::name::PlaybookName;
-use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply};
+use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply, RolloutProgress};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -55,7 +56,13 @@ enum Outcome {
     /// It is so already.
     Unchanged { generation: ConfigurationGeneration },
     /// It was set.
-    Applied { replaces: ConfigurationGeneration, position: LogPosition, difference: Difference },
+    Applied {
+        replaces: ConfigurationGeneration,
+        position: LogPosition,
+        difference: Difference,
+        /// Its rollout; none where it is everywhere at once.
+        rollout: Option<Box<RolloutProgress>>,
+    },
 }
 
 /// Carries the command out.
@@ -90,8 +97,20 @@ pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failu
     }
     let reply = connection.execute(&Command::SetConfiguration { declared: Box::new(declared), replaces }).await?;
     let CommandReply::Done { position } = reply else { return unexpected("a log position") };
-    let text = format!("{lines}the configuration {} is set; log position {position}\n", replaces.next());
-    Answer::new(&Outcome::Applied { replaces, position, difference }, text)
+    let set = replaces.next();
+    // It is set, whatever becomes of the question how it goes on.
+    let (rollout, how) = match rollout::rollout(&mut connection).await {
+        Ok(view) if view.generation == set => {
+            let how = view.rollout.as_ref().map(|progress| {
+                let previous = progress.previous;
+                format!("it is rolled out ring by ring, and hosts beyond keep {previous}: fettle rollout show\n")
+            });
+            (view.rollout, how.unwrap_or_default())
+        }
+        Ok(_) | Err(_) => (None, "see how it reaches the hosts: fettle rollout show\n".to_owned()),
+    };
+    let text = format!("{lines}the configuration {set} is set; log position {position}\n{how}");
+    Answer::new(&Outcome::Applied { replaces, position, difference, rollout }, text)
 }
 
 fn count_of(number: usize, noun: &str) -> String {

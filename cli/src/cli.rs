@@ -16,6 +16,7 @@ use crate::person::{self, PersonCommand};
 use crate::playbook::{self, PlaybookCommand};
 use crate::proposal::{self, Approve, ProposalCommand, Reject};
 use crate::publisher::{self, PublisherCommand};
+use crate::rollout::{self, RolloutCommand};
 use crate::run::{self, RunCommand};
 use crate::schedule::{self, ScheduleCommand};
 use crate::service::{self, ServiceCommand};
@@ -116,6 +117,9 @@ enum Noun {
     /// Freezes: hold automation back for a while, list, lift
     #[command(subcommand)]
     Freeze(FreezeCommand),
+    /// How the newest configuration reaches the hosts: show, resume, abort
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// What waits for a person: list, show
     #[command(subcommand)]
     Proposal(ProposalCommand),
@@ -204,6 +208,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Stop(order) => switch::stop(order, context).await,
         Noun::Resume(order) => switch::resume(order, context).await,
         Noun::Freeze(command) => freeze::run(command, context).await,
+        Noun::Rollout(command) => rollout::run(command, context).await,
         Noun::Proposal(command) => proposal::run(command, context).await,
         Noun::Approve(command) => proposal::approve(command, context).await,
         Noun::Reject(command) => proposal::reject(command, context).await,

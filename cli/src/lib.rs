@@ -27,6 +27,7 @@ pub mod profile;
 mod proposal;
 mod prose;
 mod publisher;
+mod rollout;
 mod run;
 mod schedule;
 mod seed_file;

@@ -34,6 +34,7 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         Body::ActionRefused(refused) => Some(&refused.by),
         Body::RunWished(wished) => Some(&wished.by),
         Body::BreakGlassClosed(closed) => Some(&closed.by),
+        Body::RolloutOrdered(order) => Some(&order.by),
         Body::BreakGlassAsked(_)
         | Body::BreakGlassOpened(_)
         | Body::ApprovalGiven(_)
@@ -60,6 +61,9 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         | Body::RequestWithheld(_)
         | Body::ProposalMade(_)
         | Body::ProposalEnded(_)
-        | Body::ScheduleRefused(_) => None,
+        | Body::ScheduleRefused(_)
+        | Body::RolloutAdvanced(_)
+        | Body::RolloutHalted(_)
+        | Body::ConfigurationRejected(_) => None,
     }
 }

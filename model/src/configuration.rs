@@ -11,6 +11,7 @@ use crate::escalation::MAX_RUNGS;
 use crate::freeze::{Freeze, MAX_FREEZES};
 use crate::name::{FreezeName, PlaybookName, RemediationName, ScheduleName, ServiceName};
 use crate::remediation::Remediation;
+use crate::rollout::RolloutLimits;
 use crate::schedule::{MAX_SCHEDULES, Schedule};
 use crate::service::Service;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Declared {
     /// The schedules of drills.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// How a change reaches hosts that hold something already.
+    #[serde(default)]
+    pub rollout: RolloutLimits,
 }
 
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
@@ -53,6 +57,7 @@ pub struct Configuration {
     breakers: BreakerLimits,
     freezes: Vec<Freeze>,
     schedules: Vec<Schedule>,
+    rollout: RolloutLimits,
 }
 
 /// Why a set of services and remediations is no configuration.
@@ -126,7 +131,7 @@ impl Configuration {
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
     pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
-        let Declared { services, remediations, breakers, freezes, schedules } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules, rollout } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -189,7 +194,7 @@ impl Configuration {
                 return Err(InconsistentConfiguration::ScheduledNothing { schedule, remediation });
             }
         }
-        Ok(Self { generation, services, remediations, breakers, freezes, schedules })
+        Ok(Self { generation, services, remediations, breakers, freezes, schedules, rollout })
     }
 
     /// Its generation.
@@ -201,25 +206,40 @@ impl Configuration {
     /// What was declared.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        let Self { generation: _, services, remediations, breakers, freezes, schedules } = self;
+        let Self { generation: _, services, remediations, breakers, freezes, schedules, rollout } = self;
         Declared {
             services: services.clone(),
             remediations: remediations.clone(),
             breakers: breakers.clone(),
             freezes: freezes.clone(),
             schedules: schedules.clone(),
+            rollout: rollout.clone(),
+        }
+    }
+
+    /// The same with fewer remediations, and with the limits of another.
+    pub(crate) fn narrowed(&self, remediations: Vec<Remediation>, limits: &Self) -> Self {
+        Self {
+            generation: self.generation,
+            services: self.services.clone(),
+            remediations,
+            breakers: limits.breakers.clone(),
+            freezes: limits.freezes.clone(),
+            schedules: limits.schedules.clone(),
+            rollout: limits.rollout.clone(),
         }
     }
 
     /// Whether exactly this was declared.
     #[must_use]
     pub fn declares(&self, declared: &Declared) -> bool {
-        let Declared { services, remediations, breakers, freezes, schedules } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules, rollout } = declared;
         &self.services == services
             && &self.remediations == remediations
             && &self.breakers == breakers
             && &self.freezes == freezes
             && &self.schedules == schedules
+            && &self.rollout == rollout
     }
 
     /// All services.
@@ -250,6 +270,12 @@ impl Configuration {
     #[must_use]
     pub fn schedules(&self) -> &[Schedule] {
         &self.schedules
+    }
+
+    /// How a change reaches hosts that hold something already.
+    #[must_use]
+    pub const fn rollout(&self) -> &RolloutLimits {
+        &self.rollout
     }
 
     /// The service of this name.
@@ -293,13 +319,15 @@ struct RawConfiguration {
     freezes: Vec<Freeze>,
     #[serde(default)]
     schedules: Vec<Schedule>,
+    #[serde(default)]
+    rollout: RolloutLimits,
 }
 
 impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        let RawConfiguration { generation, services, remediations, breakers, freezes, schedules } = raw;
-        Self::new(generation, Declared { services, remediations, breakers, freezes, schedules })
+        let RawConfiguration { generation, services, remediations, breakers, freezes, schedules, rollout } = raw;
+        Self::new(generation, Declared { services, remediations, breakers, freezes, schedules, rollout })
     }
 }

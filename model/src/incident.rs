@@ -1,6 +1,7 @@
 //! Incidents: what people are called to.
 
 use crate::check::CheckRef;
+use crate::counter::ConfigurationGeneration;
 use crate::escalation::Tried;
 use crate::id::{BreakGlassId, HostId, IncidentId, RunId};
 use crate::identity::HeldRole;
@@ -58,5 +59,15 @@ pub enum IncidentCause {
         run: RunId,
         /// In its words.
         summary: String,
+    },
+    /// A rollout halted; the host is where it showed first.
+    RolloutHalted {
+        /// The configuration that is rolled out.
+        generation: ConfigurationGeneration,
+    },
+    /// A host cannot hold a configuration that was set everywhere at once. One incident for all such hosts.
+    ConfigurationRejected {
+        /// The configuration.
+        generation: ConfigurationGeneration,
     },
 }

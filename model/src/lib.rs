@@ -10,6 +10,7 @@
 //! | [`id`], [`name`], [`digest`], [`counter`], [`time`] | the scalars |
 //! | [`identity`], [`person_key`] | trust domain, SPIFFE id, roles, people's signing keys |
 //! | [`check`], [`service`], [`guard`], [`remediation`], [`escalation`], [`breaker_limits`], [`freeze`], [`schedule`], [`calendar`], [`configuration`] | what operators write |
+//! | [`rollout`] | how a configuration reaches hosts |
 //! | [`login`] | a person as an OpenID provider knows them |
 //! | [`break_glass`], [`actor`] | a role for half an hour, opened by two people; whose deed a record is |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
@@ -47,6 +48,7 @@ pub mod proposal;
 pub mod record;
 pub mod refusal;
 pub mod remediation;
+pub mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod service;

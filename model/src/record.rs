@@ -23,6 +23,7 @@ use crate::person_key::PersonKeySet;
 use crate::playbook::Manifest;
 use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
+use crate::rollout::{ConfigurationRejected, Reach, RolloutAdvanced, RolloutHalted, RolloutOrdered};
 use crate::run::{Plan, RunRecord};
 use crate::schedule::ScheduleRefused;
 use crate::time::UnixMillis;
@@ -221,6 +222,14 @@ bodies! {
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
     /// A drill that was due was not started.
     ScheduleRefused(ScheduleRefused) = 51, "schedule-refused";
+    /// A configuration reached one more ring.
+    RolloutAdvanced(RolloutAdvanced) = 60, "rollout-advanced";
+    /// A rollout halted.
+    RolloutHalted(RolloutHalted) = 61, "rollout-halted";
+    /// An agent cannot hold a configuration, and keeps what it held.
+    ConfigurationRejected(ConfigurationRejected) = 62, "configuration-rejected";
+    /// A person ordered a rollout to go on or to go back.
+    RolloutOrdered(RolloutOrdered) = 66, "rollout-ordered";
 }
 
 /// The log's name and the keys that it starts with.
@@ -389,6 +398,9 @@ pub struct ConfigurationSet {
     pub configuration: Configuration,
     /// By whom.
     pub by: PersonName,
+    /// Whom it reaches from here on.
+    #[serde(default)]
+    pub reach: Reach,
 }
 
 /// An agent refused a permit; nothing was done.
@@ -531,7 +543,11 @@ impl Kind {
             | Self::PersonLoggedIn
             | Self::ProposalMade
             | Self::ApprovalGiven
-            | Self::ProposalEnded => RetentionClass::Regulated,
+            | Self::ProposalEnded
+            | Self::RolloutAdvanced
+            | Self::RolloutHalted
+            | Self::ConfigurationRejected
+            | Self::RolloutOrdered => RetentionClass::Regulated,
         }
     }
 }

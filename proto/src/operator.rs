@@ -9,6 +9,7 @@ mod freeze;
 mod log;
 mod problem;
 mod proposal;
+mod rollout;
 mod run;
 mod schedule;
 mod service;
@@ -21,6 +22,10 @@ pub use freeze::{FreezeRow, FreezeStanding};
 pub use log::LogRow;
 pub use problem::{Problem, ProblemCode};
 pub use proposal::{ApprovalRow, ProposalState, ProposalView};
+pub use rollout::{
+    MAX_RING_HOSTS, RejectionRow, RingHost, RingRow, RingState, RolloutProgress, RolloutStanding, RolloutView,
+    SetbackRow, WaitsFor,
+};
 pub use run::{RunDetail, RunRow, RunState};
 pub use schedule::{DueEnd, LastDue, ScheduleRow};
 pub use service::{CheckRow, ServiceRow};
@@ -43,6 +48,7 @@ use fettle_model::name::{
 };
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
+use fettle_model::rollout::RolloutOrder;
 use fettle_model::time::UnixMillis;
 use fettle_model::why_not::WhyNot;
 use serde::{Deserialize, Serialize};
@@ -73,6 +79,15 @@ pub enum Command {
         declared: Box<Declared>,
         /// The generation that the caller saw; another one meanwhile is a conflict.
         replaces: ConfigurationGeneration,
+    },
+    /// Lets a rollout go on, or takes it back. Answers [`CommandReply::Done`].
+    OrderRollout {
+        /// What.
+        order: RolloutOrder,
+        /// The generation that the caller saw being rolled out; another one meanwhile is a conflict.
+        seen: ConfigurationGeneration,
+        /// Why.
+        why: String,
     },
     /// Trusts a publisher's key for admission. Answers [`CommandReply::Done`].
     TrustPublisher {
@@ -309,6 +324,8 @@ pub enum Query {
         /// The host.
         host: HostName,
     },
+    /// How the newest configuration reaches the hosts. Answers [`QueryReply::Rollout`].
+    Rollout,
     /// Freezes. Answers [`QueryReply::Freezes`].
     Freezes,
     /// Schedules of drills. Answers [`QueryReply::Schedules`].
@@ -406,6 +423,11 @@ pub enum QueryReply {
     Schedules {
         /// They.
         schedules: Vec<ScheduleRow>,
+    },
+    /// How the newest configuration reaches the hosts.
+    Rollout {
+        /// How.
+        rollout: Box<RolloutView>,
     },
     /// Freezes by hand that are in force, and all by calendar.
     Freezes {

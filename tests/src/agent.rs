@@ -49,10 +49,15 @@ impl Agent {
 
     /// Starts it so that its effector stops itself after its n-th journal record.
     pub fn start_to_hold(&mut self, at: u32) -> anyhow::Result<()> {
-        self.start_with(Some(at))
+        self.start_with(Some(&at.to_string()))
     }
 
-    fn start_with(&mut self, hold: Option<u32>) -> anyhow::Result<()> {
+    /// Starts it so that its effector stops itself when it has received this configuration and not kept it.
+    pub fn start_to_hold_configuration(&mut self, generation: u64) -> anyhow::Result<()> {
+        self.start_with(Some(&format!("configuration:{generation}")))
+    }
+
+    fn start_with(&mut self, hold: Option<&str>) -> anyhow::Result<()> {
         ensure!(self.process.is_none(), "the agent runs already");
         let mut command = Place::Loopback.command(&programs::program(programs::AGENT)?);
         command
@@ -63,7 +68,7 @@ impl Agent {
             .env("FETTLE_LOG", "info")
             .env("RUST_BACKTRACE", "1");
         if let Some(at) = hold {
-            command.env("FETTLE_HOLD_AT", at.to_string());
+            command.env("FETTLE_HOLD_AT", at);
         }
         self.process = Some(Child::spawn(&self.log_name, &mut command, &self.logs)?);
         Ok(())

@@ -163,6 +163,8 @@ impl Site {
         let (services, remediations) = (self.path("services.toml"), self.path("remediations.toml"));
         let service_text: String = choices.iter().map(|(remedy, _)| remedy.service_toml()).collect();
         let service_text = service_text + BREAKERS;
+        // What is applied over something is to be there as soon as hosts hold it.
+        let service_text = service_text + "[rollout]\nsoak = \"0s\"\n";
         let remediation_text: String =
             choices.iter().map(|(remedy, playbook)| remedy.remediation_toml(playbook, guard)).collect();
         fs::write(&services, service_text).context("write the services")?;

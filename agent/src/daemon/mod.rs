@@ -176,8 +176,8 @@ impl Daemon {
             ToDaemon::Send { sequence, envelope } => self.order(LinkCommand::Send { sequence, envelope }).await,
             ToDaemon::Fetch { digest } => self.order(LinkCommand::Fetch { digest }).await,
             ToDaemon::RecordKeyProof { ask: _, signature } => self.order(LinkCommand::RecordKeyProof(signature)).await,
-            ToDaemon::Verified { tree_size, sequence } => {
-                self.order(LinkCommand::Verified { tree_size, sequence }).await;
+            ToDaemon::Verified { tree_size, sequence, configuration } => {
+                self.order(LinkCommand::Verified { tree_size, sequence, configuration }).await;
             }
         }
         Ok(Flow::On)

@@ -6,6 +6,7 @@ use super::serve::{Active, Effector, EffectorError, Written};
 use super::store::{Opening, StoreError, Value};
 use crate::capability::{Deed, Done, NotOpened};
 use fettle_audit::published::Published;
+use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::host::DrillConsent;
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, Purpose};
@@ -358,6 +359,14 @@ impl Effector {
 pub(super) fn hold_point() {
     #[cfg(feature = "hold-points")]
     super::hold_point::reached();
+}
+
+/// Where a test stops the effector between receiving a configuration and keeping it; nothing in a production build.
+pub(super) fn hold_point_of(generation: ConfigurationGeneration) {
+    #[cfg(feature = "hold-points")]
+    super::hold_point::received(generation);
+    #[cfg(not(feature = "hold-points"))]
+    let _: ConfigurationGeneration = generation;
 }
 
 /// The deed that an entry says was done.

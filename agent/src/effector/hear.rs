@@ -4,7 +4,7 @@ use super::admission::LogView;
 use super::library::Taken;
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::Value;
-use super::trust::{Believed, Forked, Head, Progress, agrees, continues};
+use super::trust::{Believed, Disbelief, Forked, Head, Progress, Unread, agrees, continues};
 use crate::ipc::daemon::{DaemonStart, Introduction, ToDaemon, ToEffector};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -151,10 +151,11 @@ impl Effector {
         Ok(())
     }
 
-    async fn tell_verified(&mut self) {
+    pub(super) async fn tell_verified(&mut self) {
         let tree_size = self.head.as_ref().map_or(TreeSize(0), |head| head.checkpoint.size);
         let sequence = self.recorder.sequence();
-        self.tell_daemon(&ToDaemon::Verified { tree_size, sequence }).await;
+        let configuration = self.configuration.generation();
+        self.tell_daemon(&ToDaemon::Verified { tree_size, sequence, configuration }).await;
     }
 
     async fn new_head(&mut self, from: TreeSize, note: String, proof: &[String]) -> Result<(), EffectorError> {
@@ -194,24 +195,20 @@ impl Effector {
     /// Something that the control plane published for this host.
     async fn published(&mut self, document: &str) -> Result<(), EffectorError> {
         let Some(pins) = &self.pins else { return Ok(()) };
-        let believed = Published::parse(document.as_bytes())
-            .map_err(super::trust::Disbelief::Published)
-            .and_then(|published| Ok((pins.believe(&published)?, published.checkpoint)));
-        let record = match believed {
-            Ok((Believed { record, checkpoint }, note)) => match agrees(self.head.as_ref(), &checkpoint) {
+        let published = match Published::parse(document.as_bytes()) {
+            Ok(published) => published,
+            Err(error) => return self.disbelieve(document, &Disbelief::Published(error)).await,
+        };
+        let record = match pins.believe(&published) {
+            Ok(Believed { record, checkpoint }) => match agrees(self.head.as_ref(), &checkpoint) {
                 Ok(()) => record,
-                Err(forked) => return self.forked(note, &forked).await,
+                Err(forked) => return self.forked(published.checkpoint, &forked).await,
             },
             Err(disbelief) => {
-                tracing::error!(error = %disbelief, "something published is refused");
-                let rejected = PermitRejected {
-                    permit: None,
-                    run: None,
-                    envelope: EnvelopeDigest::of(document.as_bytes()),
-                    because: disbelief.rejection(),
+                return match pins.unread(&published) {
+                    Some(Unread { generation, why }) => self.unreadable_configuration(generation, &why).await,
+                    None => self.disbelieve(document, &disbelief).await,
                 };
-                let body = Body::PermitRejected(Box::new(rejected));
-                return self.record(body, |store, sealed| store.append(sealed.as_new())).await;
             }
         };
         match record.body {
@@ -241,6 +238,10 @@ impl Effector {
             | Body::ProposalMade(_)
             | Body::ApprovalGiven(_)
             | Body::ProposalEnded(_)
+            | Body::RolloutAdvanced(_)
+            | Body::RolloutHalted(_)
+            | Body::RolloutOrdered(_)
+            | Body::ConfigurationRejected(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -270,6 +271,18 @@ impl Effector {
         }
     }
 
+    async fn disbelieve(&mut self, document: &str, disbelief: &Disbelief) -> Result<(), EffectorError> {
+        tracing::error!(error = %disbelief, "something published is refused");
+        let rejected = PermitRejected {
+            permit: None,
+            run: None,
+            envelope: EnvelopeDigest::of(document.as_bytes()),
+            because: disbelief.rejection(),
+        };
+        let body = Body::PermitRejected(Box::new(rejected));
+        self.record(body, |store, sealed| store.append(sealed.as_new())).await
+    }
+
     pub(super) fn keep<T: serde::Serialize>(&self, value: Value, document: &T) -> Result<(), EffectorError> {
         let text = serde_json::to_string(document).map_err(EffectorError::Json)?;
         Ok(self.store.set_value(value, &text)?)
@@ -284,28 +297,6 @@ impl Effector {
             Some(why) => self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await,
             None => Ok(()),
         }
-    }
-
-    async fn configured(
-        &mut self,
-        configuration: fettle_model::configuration::Configuration,
-    ) -> Result<(), EffectorError> {
-        if configuration.generation() <= self.configuration.generation() {
-            return Ok(());
-        }
-        self.keep(Value::Configuration, &configuration)?;
-        tracing::info!(generation = configuration.generation().0, "a new configuration is in force");
-        self.configuration = configuration;
-        self.reconsider();
-        self.assign();
-        // The run in progress needs its playbook to its end, and after a crash too.
-        let in_use = self.active.as_ref().and_then(|active| active.permit.playbook.as_ref());
-        let wanted = self.assigned.iter().copied().chain(in_use.map(|playbook| playbook.digest)).collect();
-        self.library.keep_only(&wanted, &self.store)?;
-        self.tell_checks().await?;
-        self.describe().await?;
-        self.supply().await?;
-        self.take_up().await
     }
 
     /// Tells the control plane what this host is, when it changed.

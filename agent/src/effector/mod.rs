@@ -10,6 +10,7 @@ mod begin_anew;
 pub mod children;
 mod climb;
 pub mod clock;
+mod configured;
 mod course;
 mod deed;
 mod enrolment;

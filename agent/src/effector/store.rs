@@ -104,6 +104,8 @@ pub enum Value {
     Drill,
     /// What was said of requests that were not made, as JSON.
     Withheld,
+    /// What was said last of a configuration that this host cannot hold, as JSON.
+    Rejected,
 }
 
 impl Value {
@@ -121,6 +123,7 @@ impl Value {
             Self::Injections => "injections",
             Self::Drill => "drill",
             Self::Withheld => "withheld",
+            Self::Rejected => "rejected",
         }
     }
 }

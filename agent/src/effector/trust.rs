@@ -5,16 +5,16 @@
 
 use crate::config::ControlPlaneSettings;
 use fettle_audit::checkpoint::{Checkpoint, CheckpointError, InvalidLogKey, LogVerifier};
-use fettle_audit::envelope::EnvelopeError;
+use fettle_audit::envelope::{Envelope, EnvelopeError};
 use fettle_audit::key::{InvalidPublicKey, PublicKey};
 use fettle_audit::published::{Published, PublishedError};
 use fettle_audit::signed_record::{OpenError, SignedRecord};
 use fettle_audit::tree::{Hash, ProofMismatch, verify_consistency};
 use fettle_model::breaker::{Scope, StopOrder};
-use fettle_model::counter::{StopEpoch, TreeSize};
+use fettle_model::counter::{ConfigurationGeneration, StopEpoch, TreeSize};
 use fettle_model::digest::KeyId;
 use fettle_model::permit::PermitRejection;
-use fettle_model::record::{Author, Record};
+use fettle_model::record::{Author, Kind, RECORD_PAYLOAD_TYPE, Record};
 use serde::{Deserialize, Serialize};
 
 /// The keys that enrolment pinned.
@@ -43,6 +43,18 @@ pub struct Believed {
     /// The checkpoint that its proof leads to.
     pub checkpoint: Checkpoint,
 }
+
+/// A configuration that this agent cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Its generation.
+    pub generation: ConfigurationGeneration,
+    /// What this agent does not know, and where.
+    pub why: String,
+}
+
+/// The kind of the record by which a configuration is set.
+const SET: &str = Kind::ConfigurationSet.as_str();
 
 /// Why something published is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +131,20 @@ impl Pins {
             Author::ControlPlane => Ok(Believed { record: signed.into_parts().0, checkpoint }),
             Author::Agent { .. } | Author::Person { .. } => Err(Disbelief::OtherAuthor),
         }
+    }
+
+    /// What is signed by the control plane as a configuration and has something that this agent does not know; `None`
+    /// for everything else. It is proven to be the control plane's, not to be in the log: the log's leaf follows from
+    /// the whole record. Nothing is done because of it but to say so.
+    #[must_use]
+    pub fn unread(&self, published: &Published) -> Option<Unread> {
+        let envelope = Envelope::parse(published.envelope.clone()).ok()?;
+        let payload = envelope.verify(&self.permit, RECORD_PAYLOAD_TYPE).ok()?;
+        let why = serde_json::from_slice::<Record>(payload).err()?;
+        let record: serde_json::Value = serde_json::from_slice(payload).ok()?;
+        let body = record.get("body").filter(|body| body.get("kind").is_some_and(|kind| kind == SET))?;
+        let generation = body.pointer("/body/configuration/generation")?.as_u64()?;
+        Some(Unread { generation: ConfigurationGeneration(generation), why: why.to_string() })
     }
 
     /// Verifies that one of this agent's own records is in the log.

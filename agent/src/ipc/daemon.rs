@@ -71,6 +71,8 @@ pub enum ToDaemon {
         tree_size: TreeSize,
         /// The last sequence of the chain.
         sequence: AgentSequence,
+        /// The configuration that is in force.
+        configuration: ConfigurationGeneration,
     },
     /// End in order.
     Stop,

@@ -1,7 +1,6 @@
 //! When the agent asks for a permit again.
 
 use crate::stand::{Stand, check};
-use fettle_model::check::{HostValue, Probe, Status};
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::Body;
@@ -38,25 +37,4 @@ async fn a_request_that_a_new_configuration_overtook_is_asked_again_whichever_ar
         let again = stand.request().await;
         assert_eq!(again.configuration, ConfigurationGeneration(2), "the refusal first: {refusal_first}");
     }
-}
-
-#[tokio::test]
-async fn a_check_that_cannot_run_on_this_host_is_unknown_and_says_why() {
-    let mut stand = Stand::configured().await;
-    stand.host.break_it();
-    stand.request().await;
-    stand.set_check(2, Probe::Tcp { address: HostValue("{host.missing}:80".to_owned()) }).await;
-    let transition = stand
-        .recorded(|body| {
-            if let Body::TransitionSeen(transition) = body
-                && transition.to == Status::Unknown
-            {
-                Some(transition.clone())
-            } else {
-                None
-            }
-        })
-        .await;
-    assert_eq!((&transition.of, transition.from), (&check(), Status::Critical));
-    assert!(transition.reason.contains("missing"), "{}", transition.reason);
 }

@@ -1,6 +1,7 @@
 //! A log in memory: real signatures, a real tree.
 
 use fettle_audit::checkpoint::Checkpoint;
+use fettle_audit::envelope::Envelope;
 use fettle_audit::key::SigningKey;
 use fettle_audit::leaf::leaf_for;
 use fettle_audit::note::{NoteSigner, SignatureKind};
@@ -9,7 +10,7 @@ use fettle_audit::signed_record::SignedRecord;
 use fettle_audit::tree::{Frontier, Hash, consistency_proof, inclusion_proof};
 use fettle_model::counter::{LogPosition, TreeSize};
 use fettle_model::digest::KeyId;
-use fettle_model::record::{Author, Body, Record};
+use fettle_model::record::{Author, Body, RECORD_PAYLOAD_TYPE, Record};
 use fettle_model::time::UnixMillis;
 use std::collections::BTreeMap;
 
@@ -59,6 +60,18 @@ impl Log {
         let record = Record { author: Author::ControlPlane, at: THEN, body };
         let signed = SignedRecord::seal(record, &self.permit_key).expect("it is sealed");
         self.append(&signed)
+    }
+
+    /// Says something with one field more than there is in it.
+    pub(crate) fn say_more(&mut self, body: Body, place: &str, field: &str) -> Published {
+        let mut published = self.say(body);
+        let envelope = Envelope::parse(published.envelope).expect("an envelope");
+        let payload = envelope.verify(&self.permit_key.public(), RECORD_PAYLOAD_TYPE).expect("its own");
+        let mut json: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+        json.pointer_mut(place).expect("the place")[field] = 1.into();
+        let sealed = Envelope::seal(RECORD_PAYLOAD_TYPE, json.to_string().as_bytes(), &self.permit_key);
+        published.envelope = sealed.expect("it is sealed").as_bytes().to_vec();
+        published
     }
 
     /// Appends a record and proves it.

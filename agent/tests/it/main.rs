@@ -3,6 +3,7 @@
 
 mod asking;
 mod climbing;
+mod configurations;
 mod control_plane;
 mod enrolment;
 mod host;

@@ -6,6 +6,7 @@ use crate::log::Log;
 use fettle_agent::effector::store::Store;
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::{PublicKey, SigningKey};
+use fettle_audit::published::Published;
 use fettle_model::breaker::{Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, Probe};
 use fettle_model::configuration::{Configuration, Declared};
@@ -18,6 +19,7 @@ use fettle_model::permit::{Permit, PermitRequest, PermittedTarget, Purpose};
 use fettle_model::playbook::{Action, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{Body, ConfigurationSet, PlaybookAdmitted};
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_model::rollout::Reach;
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::UnixMillis;
 use fettle_proto::v1::{Nudge, nudge, to_agent};
@@ -166,10 +168,19 @@ impl Stand {
         self.set_check(generation, Probe::Command { command: parsed("probe") }).await;
     }
 
+    /// A configuration with a field that this agent does not know.
+    pub(crate) fn newer_than_this_agent(&mut self, generation: u64) -> Published {
+        let probe = Probe::Command { command: parsed("probe") };
+        let configuration = configuration(&self.version(), ConfigurationGeneration(generation), probe);
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Everywhere };
+        let mut shared = self.control_plane.shared();
+        shared.log.say_more(Body::ConfigurationSet(Box::new(set)), "/body/body/configuration", "zeal")
+    }
+
     /// The same, with the service's check redefined.
     pub(crate) async fn set_check(&mut self, generation: u64, probe: Probe) {
         let configuration = configuration(&self.version(), ConfigurationGeneration(generation), probe);
-        let set = ConfigurationSet { configuration, by: parsed("alice") };
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Everywhere };
         self.say(Body::ConfigurationSet(Box::new(set))).await;
     }
 
@@ -184,7 +195,12 @@ impl Stand {
             remediation.escalation = Escalation { timeout, then: vec![second] };
         }
         let configuration = Configuration::new(generation, declared).expect("it holds together");
-        self.say(Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice") }))).await;
+        self.say(Body::ConfigurationSet(Box::new(ConfigurationSet {
+            configuration,
+            by: parsed("alice"),
+            reach: Reach::Everywhere,
+        })))
+        .await;
     }
 
     pub(crate) fn version(&self) -> PlaybookVersion {

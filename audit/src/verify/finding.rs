@@ -73,8 +73,10 @@ rules! {
     Role = "role", Invalid;
     /// Broken glass was not opened by two people, lasted longer, called nobody, or gave what it must not.
     BreakGlass = "break-glass", Invalid;
-    /// The configuration does not count up, or a permit does not rest on the newest one.
+    /// The configuration does not count up, or a permit does not rest on the newest one that has reached its host.
     Configuration = "configuration", Invalid;
+    /// A rollout reached a ring out of its order, while it was halted, or with hosts that the ring may not have.
+    Rollout = "rollout", Invalid;
     /// A playbook is not signed by a trusted publisher, or a permit is for one that was not admitted.
     Playbook = "playbook", Invalid;
     /// Evidence is not borne out by a drill, or a permit has none.

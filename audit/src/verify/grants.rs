@@ -244,9 +244,10 @@ fn check_configured(
     standing: &Standing,
     at: &mut At<'_>,
 ) {
-    let configuration = standing.configuration();
+    let configuration = standing.configuration_of(permit.host, host);
     let Some(configuration) = configuration.filter(|newest| newest.generation() == permit.configuration) else {
-        let words = format!("configuration {} is not the newest one at this position", permit.configuration);
+        let words =
+            format!("configuration {} is not the newest one of its host at this position", permit.configuration);
         return at.flag(Rule::Configuration, words);
     };
     let known = configuration.remediation(remediation);
@@ -460,7 +461,7 @@ fn check_room(
     let Some((service, remediation)) = configuration.service(&check.service).zip(configuration.answer_to(check)) else {
         return;
     };
-    let limit = remediation.guard.max_in_flight.as_maximum(hosts.group_size(service, environment));
+    let limit = remediation.guard.max_in_flight.as_maximum(hosts.group_size(&service.name, environment, standing));
     let in_flight = runs.in_flight(&(service.name.clone(), environment.clone()));
     if in_flight >= limit {
         let words = format!("{in_flight} of {limit} permits for {} in {environment} are in flight", service.name);

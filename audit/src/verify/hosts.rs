@@ -1,6 +1,7 @@
 //! Hosts: enrolment, record keys, chains, descriptions, transitions.
 
 use super::finding::{AgentTail, At, Rule};
+use super::standing::Standing;
 use crate::key::PublicKey;
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::counter::{AgentSequence, Fence, LogPosition, TransitionEpoch};
@@ -10,7 +11,6 @@ use fettle_model::id::{HostId, TokenId};
 use fettle_model::identity::Principal;
 use fettle_model::name::{EnvironmentName, HostName, ServiceName};
 use fettle_model::record::{CertificateIssued, HostEnrolled, HostStateSet, TokenCreated};
-use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,16 +81,24 @@ impl Hosts {
         self.by_id.get_mut(&host)
     }
 
-    /// How many hosts carry the service in the environment: described so, selected, not revoked.
-    pub(super) fn group_size(&mut self, service: &Service, environment: &EnvironmentName) -> u32 {
-        let group = (service.name.clone(), environment.clone());
+    /// How many hosts carry the service in the environment: described so, selected by what stands for them, not revoked.
+    pub(super) fn group_size(
+        &mut self,
+        service: &ServiceName,
+        environment: &EnvironmentName,
+        standing: &Standing,
+    ) -> u32 {
+        let group = (service.clone(), environment.clone());
         if let Some(size) = self.sizes.get(&group) {
             return *size;
         }
         let carriers = self.carriers.get(&group).into_iter().flatten();
-        let members = carriers
-            .filter_map(|id| self.by_id.get(id))
-            .filter(|host| host.state != HostState::Revoked && service.hosts.selects(&host.name, &host.environment));
+        let carriers = carriers.filter_map(|id| self.by_id.get(id).map(|host| (id, host)));
+        let members = carriers.filter(|(id, host)| {
+            let defined = standing.configuration_of(**id, host).and_then(|it| it.service(service));
+            host.state != HostState::Revoked
+                && defined.is_some_and(|defined| defined.hosts.selects(&host.name, &host.environment))
+        });
         let size = u32::try_from(members.count()).unwrap_or(u32::MAX);
         self.sizes.insert(group, size);
         size

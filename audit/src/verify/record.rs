@@ -164,10 +164,16 @@ impl Records {
             (Body::PublisherTrusted(trusted), _) => standing.trust(trusted, at),
             (Body::PlaybookAdmitted(admitted), _) => standing.admit(admitted, at),
             (Body::ConfigurationSet(set), _) => {
-                standing.configure(set, at);
+                standing.configurations.set(set, at);
                 proposals.configure(set);
                 hosts.count_groups_anew();
             }
+            (Body::RolloutAdvanced(advanced), _) => {
+                standing.configurations.advance(advanced, hosts, at);
+                hosts.count_groups_anew();
+            }
+            (Body::RolloutHalted(halted), _) => standing.configurations.halt(halted, at),
+            (Body::RolloutOrdered(ordered), _) => standing.configurations.order(ordered, at),
             (Body::AutomationStopped(order), _) => standing.stop(order, at),
             (Body::AutomationResumed(order), _) => standing.resume(order),
             (Body::BreakerOpened(opened), _) => standing.open_breaker(opened),
@@ -203,7 +209,7 @@ impl Records {
                 | Body::ForkSeen(_),
                 None,
             )
-            | (Body::PersonLoggedIn(_) | Body::ActionRefused(_), _) => {}
+            | (Body::PersonLoggedIn(_) | Body::ConfigurationRejected(_) | Body::ActionRefused(_), _) => {}
         }
     }
 
@@ -252,6 +258,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::RunEnded
         | Kind::PlanMade
         | Kind::RequestWithheld
+        | Kind::ConfigurationRejected
         | Kind::ForkSeen => Writer::Agents,
         Kind::ApprovalGiven | Kind::BreakGlassAsked | Kind::BreakGlassOpened => Writer::People,
         Kind::LogOpened
@@ -264,6 +271,9 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PersonLoggedIn
         | Kind::ProposalMade
         | Kind::ProposalEnded
+        | Kind::RolloutAdvanced
+        | Kind::RolloutHalted
+        | Kind::RolloutOrdered
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

@@ -1,7 +1,8 @@
 //! What stands at a position of the log: configuration, playbooks, evidence, drills, stops, breakers.
 
 use super::finding::{At, Rule};
-use super::hosts::Hosts;
+use super::hosts::{Host, Hosts};
+use super::rollout::Configurations;
 use super::runs::Runs;
 use crate::envelope::Envelope;
 use crate::key::PublicKey;
@@ -15,10 +16,10 @@ use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, Evidence, HostClass, ProvedGrant};
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted, FrozenBy, Standing as FreezeStanding};
 use fettle_model::host::DrillConsent;
-use fettle_model::id::{DrillId, FreezeId, PermitId, RunId};
+use fettle_model::id::{DrillId, FreezeId, HostId, PermitId, RunId};
 use fettle_model::name::{PersonName, PublisherName, ScheduleName};
 use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
-use fettle_model::record::{ConfigurationSet, PlaybookAdmitted, PublisherTrusted};
+use fettle_model::record::{PlaybookAdmitted, PublisherTrusted};
 use fettle_model::run::Ending;
 use fettle_model::schedule::DueTime;
 use fettle_model::time::UnixMillis;
@@ -27,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What decisions rest on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Standing {
-    configuration: Option<std::sync::Arc<Configuration>>,
+    pub(super) configurations: Configurations,
     publishers: BTreeMap<(PublisherName, KeyId), PublicKey>,
     playbooks: BTreeMap<PlaybookDigest, std::sync::Arc<Manifest>>,
     admitted_by: BTreeMap<PlaybookDigest, PersonName>,
@@ -96,7 +97,12 @@ pub(super) enum Passage {
 
 impl Standing {
     pub(super) fn configuration(&self) -> Option<&Configuration> {
-        self.configuration.as_deref()
+        self.configurations.newest()
+    }
+
+    /// What stands for a host.
+    pub(super) fn configuration_of(&self, id: HostId, host: &Host) -> Option<&Configuration> {
+        self.configurations.of(id, host)
     }
 
     pub(super) fn manifest(&self, digest: &PlaybookDigest) -> Option<&Manifest> {
@@ -167,16 +173,6 @@ impl Standing {
         }
         self.admitted_by.insert(admitted.digest, admitted.by.clone());
         self.playbooks.insert(admitted.digest, std::sync::Arc::new(admitted.manifest.clone()));
-    }
-
-    pub(super) fn configure(&mut self, set: &ConfigurationSet, at: &mut At<'_>) {
-        let generation = set.configuration.generation();
-        if let Some(before) = &self.configuration
-            && generation <= before.generation()
-        {
-            at.flag(Rule::Configuration, format!("generation {generation} does not follow {}", before.generation()));
-        }
-        self.configuration = Some(std::sync::Arc::new(set.configuration.clone()));
     }
 
     pub(super) fn stop(&mut self, order: &StopOrder, at: &mut At<'_>) {

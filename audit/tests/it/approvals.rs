@@ -24,6 +24,7 @@ use fettle_model::proposal::{Approval, EndedBecause, PROPOSAL_VALID_FOR, Proposa
 use fettle_model::record::{Author, Body, ConfigurationSet, PersonRevoked, RoleGranted, RoleRevoked, RunWished};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::Mode;
+use fettle_model::rollout::Reach;
 use fettle_model::run::{Certainty, Claim, Plan, PlannedStep};
 use std::collections::BTreeSet;
 
@@ -261,7 +262,11 @@ fn what_changed_between_the_yes_and_the_permit_takes_the_yes_away() {
         let mut declared = approving(2).declared();
         declared.remediations[0].guard.max_attempts = 99;
         let configuration = Configuration::new(ConfigurationGeneration(2), declared).expect("consistent");
-        case.between.push(Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice") })));
+        case.between.push(Body::ConfigurationSet(Box::new(ConfigurationSet {
+            configuration,
+            by: parsed("alice"),
+            reach: Reach::Everywhere,
+        })));
         case.permit.configuration = ConfigurationGeneration(2);
     };
     check(&log(reconfigured), Rule::Approval);

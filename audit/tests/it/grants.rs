@@ -10,6 +10,7 @@ use crate::story::{
 use fettle_audit::verify::Rule;
 use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
 use fettle_model::check::Status;
+use fettle_model::configuration::Configuration;
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use fettle_model::escalation::Rung;
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
@@ -18,6 +19,7 @@ use fettle_model::id::{BootId, FreezeId, PermitId, RequestId};
 use fettle_model::permit::Purpose;
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
+use fettle_model::rollout::{Reach, Ring, RolloutAdvanced, RolloutHalted, RolloutOrder, RolloutOrdered, Setback};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use uuid::Uuid;
@@ -106,12 +108,95 @@ fn a_host_gets_permits_only_while_active_and_with_a_growing_fence() {
     check(&granted_again(|_| {}, |permit| permit.fence = Fence(0)), Rule::Fence);
 }
 
+fn rings(generation: u64) -> Body {
+    let configuration = configuration(generation, 1);
+    Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings }))
+}
+
+fn reached(ring: Ring, hosts: &[u128]) -> Body {
+    let hosts = hosts.iter().map(|number| host(*number)).collect();
+    Body::RolloutAdvanced(Box::new(RolloutAdvanced { generation: ConfigurationGeneration(2), ring, hosts }))
+}
+
+#[test]
+fn a_permit_rests_on_the_configuration_that_has_reached_its_host() {
+    let at = |rings: Vec<Body>, generation| {
+        let say = |log: &mut Log| rings.into_iter().for_each(|body| log.control_plane(body));
+        granted_again(say, |permit| permit.configuration = ConfigurationGeneration(generation))
+    };
+    check_valid(&at(vec![rings(2)], 1));
+    check(&at(vec![rings(2)], 2), Rule::Configuration);
+    check_valid(&at(vec![rings(2), reached(Ring::One, &[PRODUCTION])], 2));
+    check(&at(vec![rings(2), reached(Ring::One, &[PRODUCTION])], 1), Rule::Configuration);
+    check_valid(&at(vec![rings(2), reached(Ring::All, &[])], 2));
+    // What the target takes away is in force for hosts that it has not reached.
+    let mut declared = configuration(2, 1).declared();
+    declared.remediations.clear();
+    let configuration = Configuration::new(ConfigurationGeneration(2), declared).expect("a configuration");
+    let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings };
+    check(&at(vec![Body::ConfigurationSet(Box::new(set))], 1), Rule::Configuration);
+}
+
+#[test]
+fn rings_are_reached_in_their_order_and_not_while_a_rollout_is_halted() {
+    let log = |rings: Vec<Body>| {
+        let mut log = story();
+        rings.into_iter().for_each(|body| log.control_plane(body));
+        log
+    };
+    let halted = |because| {
+        let halted = RolloutHalted { generation: ConfigurationGeneration(2), ring: Ring::Staging, because };
+        Body::RolloutHalted(Box::new(halted))
+    };
+    let rejected = || vec![Setback::Rejected { host: host(STAGING) }];
+    let ordered = |order| {
+        let ordered = RolloutOrdered {
+            generation: ConfigurationGeneration(2),
+            order,
+            by: parsed("alice"),
+            why: "seen".to_owned(),
+        };
+        Body::RolloutOrdered(Box::new(ordered))
+    };
+    let one = || reached(Ring::One, &[PRODUCTION]);
+    check_valid(&log(vec![rings(2), one(), reached(Ring::All, &[])]));
+    check_valid(&log(vec![rings(2), halted(rejected()), ordered(RolloutOrder::Resume), one()]));
+    let back = |services| {
+        let mut declared = configuration(1, 1).declared();
+        if services == 0 {
+            declared = fettle_model::configuration::Declared::default();
+        }
+        let configuration = Configuration::new(ConfigurationGeneration(3), declared).expect("a configuration");
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Everywhere };
+        Body::ConfigurationSet(Box::new(set))
+    };
+    check_valid(&log(vec![rings(2), ordered(RolloutOrder::Abort), back(1)]));
+    for wrong in [
+        vec![one()],
+        vec![rings(2), reached(Ring::One, &[STAGING])],
+        vec![rings(2), reached(Ring::One, &[])],
+        vec![rings(2), reached(Ring::Part, &[PRODUCTION]), one()],
+        vec![rings(2), reached(Ring::All, &[]), one()],
+        vec![rings(2), halted(rejected()), one()],
+        vec![rings(2), halted(Vec::new())],
+        vec![rings(2), ordered(RolloutOrder::Resume)],
+        vec![ordered(RolloutOrder::Abort)],
+        vec![rings(2), ordered(RolloutOrder::Abort), back(0)],
+    ] {
+        check(&log(wrong), Rule::Rollout);
+    }
+}
+
 #[test]
 fn a_permit_rests_on_the_newest_configuration_and_its_answer() {
     check(&without(At::Configured), Rule::Configuration);
     let newer = |generation| {
         let configuration = configuration(generation, 1);
-        Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: parsed("alice") }))
+        Body::ConfigurationSet(Box::new(ConfigurationSet {
+            configuration,
+            by: parsed("alice"),
+            reach: Reach::Everywhere,
+        }))
     };
     check(&granted_again(|log| log.control_plane(newer(2)), |_| {}), Rule::Configuration);
     check_valid(&granted_again(|log| log.control_plane(newer(2)), |p| p.configuration = ConfigurationGeneration(2)));

@@ -30,6 +30,7 @@ use fettle_model::record::{
 };
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_model::rollout::Reach;
 use fettle_model::run::{Change, Ending, RunRecord, Step, StepOutcome, UndoClass};
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::BootInstant;
@@ -166,7 +167,7 @@ fn foundations(steps: &mut Steps) {
     let trusted = PublisherTrusted { publisher: parsed("acme"), key: publisher.to_string(), by: parsed("alice") };
     steps.push((At::Trusted, None, Body::PublisherTrusted(Box::new(trusted))));
     steps.push((At::Admitted, None, Body::PlaybookAdmitted(Box::new(admitted()))));
-    let set = ConfigurationSet { configuration: configuration(1, 1), by: parsed("alice") };
+    let set = ConfigurationSet { configuration: configuration(1, 1), by: parsed("alice"), reach: Reach::Everywhere };
     steps.push((At::Configured, None, Body::ConfigurationSet(Box::new(set))));
 }
 

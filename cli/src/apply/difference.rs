@@ -4,6 +4,7 @@ use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::configuration::Declared;
 use fettle_model::freeze::Freeze;
 use fettle_model::remediation::Remediation;
+use fettle_model::rollout::RolloutLimits;
 use fettle_model::schedule::Schedule;
 use fettle_model::service::Service;
 use serde::Serialize;
@@ -17,6 +18,7 @@ pub(super) struct Difference {
     freezes: Vec<Item>,
     schedules: Vec<Item>,
     breakers: Vec<&'static str>,
+    rollout: Vec<&'static str>,
 }
 
 /// One thing that changes.
@@ -38,8 +40,13 @@ enum Change {
 
 impl Difference {
     pub(super) const fn is_empty(&self) -> bool {
-        let items = self.services.is_empty() && self.remediations.is_empty() && self.freezes.is_empty();
-        items && self.schedules.is_empty() && self.breakers.is_empty()
+        let Self { services, remediations, freezes, schedules, breakers, rollout } = self;
+        services.is_empty()
+            && remediations.is_empty()
+            && freezes.is_empty()
+            && schedules.is_empty()
+            && breakers.is_empty()
+            && rollout.is_empty()
     }
 }
 
@@ -65,13 +72,16 @@ impl fmt::Display for Difference {
         if !self.breakers.is_empty() {
             writeln!(f, "~ breakers  {}", self.breakers.join(", "))?;
         }
+        if !self.rollout.is_empty() {
+            writeln!(f, "~ rollout  {}", self.rollout.join(", "))?;
+        }
         Ok(())
     }
 }
 
 pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
     // Destructured, so that a new part cannot be forgotten here.
-    let Declared { services, remediations, breakers, freezes, schedules } = new;
+    let Declared { services, remediations, breakers, freezes, schedules, rollout } = new;
     let named = |answer: &Remediation| answer.name.to_string();
     Difference {
         services: items(&old.services, services, |service| service.name.to_string(), changed_service),
@@ -79,6 +89,7 @@ pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
         freezes: items(&old.freezes, freezes, |freeze| freeze.name.to_string(), changed_freeze),
         schedules: items(&old.schedules, schedules, |schedule| schedule.name.to_string(), changed_schedule),
         breakers: changed_limits(&old.breakers, breakers),
+        rollout: changed_rollout(&old.rollout, rollout),
     }
 }
 
@@ -178,6 +189,12 @@ fn changed_limits(old: &BreakerLimits, new: &BreakerLimits) -> Vec<&'static str>
         ("log-lag", *log_lag != old.log_lag),
         ("steady-for", *steady_for != old.steady_for),
     ];
+    parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| *part).collect()
+}
+
+fn changed_rollout(old: &RolloutLimits, new: &RolloutLimits) -> Vec<&'static str> {
+    let RolloutLimits { soak, part } = new;
+    let parts = [("soak", *soak != old.soak), ("part", *part != old.part)];
     parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| *part).collect()
 }
 

@@ -106,6 +106,12 @@ fn cause(cause: &IncidentCause) -> String {
             format!("{person} was {role} by broken glass until {}, confirmed by {confirmed_by}", instant(*until))
         }
         IncidentCause::InDoubt { run } => format!("run {run} ended in doubt"),
+        IncidentCause::RolloutHalted { generation } => {
+            format!("the rollout of configuration {generation} halted; see `fettle rollout show`")
+        }
+        IncidentCause::ConfigurationRejected { generation } => {
+            format!("the host cannot hold configuration {generation}; see `fettle rollout show`")
+        }
         IncidentCause::Escalated { run, summary } => format!("run {run} asks for a person: {summary}"),
     }
 }

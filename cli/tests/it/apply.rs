@@ -6,7 +6,9 @@ use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::Manifest;
-use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply};
+use fettle_proto::operator::{
+    Command, CommandReply, PlaybookRow, Query, QueryReply, RolloutProgress, RolloutStanding, RolloutView, WaitsFor,
+};
 
 const SERVICE: &str = r#"
 [[service]]
@@ -41,6 +43,18 @@ fn row(package: &[u8]) -> PlaybookRow {
     }
 }
 
+/// Generation 5 on its way.
+fn begun() -> RolloutView {
+    let rollout = RolloutProgress {
+        previous: ConfigurationGeneration(4),
+        services: Vec::new(),
+        remediations: Vec::new(),
+        rings: Vec::new(),
+        standing: RolloutStanding::Running { waits: WaitsFor::Connection },
+    };
+    RolloutView { generation: ConfigurationGeneration(5), rollout: Some(Box::new(rollout)), rejections: Vec::new() }
+}
+
 /// A control plane that has this configuration, at generation 4, and two versions of one playbook.
 fn having(declared: Declared) -> StandIn {
     StandIn::start(move |asked| match asked {
@@ -51,6 +65,7 @@ fn having(declared: Declared) -> StandIn {
         Asked::Query(Query::Playbooks) => {
             Said::Answer(QueryReply::Playbooks { playbooks: vec![row(b"newest"), row(b"older")] })
         }
+        Asked::Query(Query::Rollout) => Said::Answer(QueryReply::Rollout { rollout: Box::new(begun()) }),
         _ => Said::Reply(CommandReply::Done { position: LogPosition(77) }),
     })
 }
@@ -66,7 +81,9 @@ fn a_configuration_is_set_whole_with_exact_versions_and_the_generation_that_was_
     stand_in.write("web.toml", SERVICE);
     stand_in.write("remediations.toml", REMEDIATION);
     let ended = stand_in.fettle(&["apply", "web.toml", "remediations.toml"]).expect(0);
-    assert_eq!(ended.out, "+ service web\n+ remediation restart-web\nthe configuration 5 is set; log position 77\n");
+    let told = "+ service web\n+ remediation restart-web\nthe configuration 5 is set; log position 77\n\
+                it is rolled out ring by ring, and hosts beyond keep 4: fettle rollout show\n";
+    assert_eq!(ended.out, told);
     let commands = commands(&stand_in);
     let [Command::SetConfiguration { declared, replaces }] = &commands[..] else {
         panic!("{commands:?}");

@@ -269,7 +269,7 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
             (PurposeKind::InjectFault, running.filter(|running| running.drill.drill == *drill).map(RunningDrill::check))
         }
     };
-    let configuration = state.configuration();
+    let configuration = host.map_or_else(|| state.configuration(), |host| state.configuration_of(host));
     let service = check.as_ref().and_then(|check| configuration.service(&check.service));
     let answer = check.as_ref().and_then(|check| configuration.answer_to(check));
     let remediation = answer.and_then(|answer| answer.at(rung_asked_for(answer, request, running)));

@@ -6,13 +6,16 @@
 
 use super::breakers::Held;
 use super::now::Now;
+use super::rollout::InForce;
 use super::state::State;
 use fettle_model::breaker::{BreakerEased, BreakerOpened, Easing, OpenReason, ReasonKind, Scope};
 use fettle_model::breaker_limits::BreakerLimits;
+use fettle_model::id::HostId;
 use fettle_model::name::EnvironmentName;
 use fettle_model::record::Body;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the rim sees and the log does not say.
@@ -22,6 +25,8 @@ pub struct Senses {
     pub heard: BTreeMap<EnvironmentName, Heard>,
     /// How long the newest record took to become durable and published.
     pub lag: Duration,
+    /// What connected agents hold. Empty while no configuration is rolled out.
+    pub held: Arc<BTreeMap<HostId, InForce>>,
 }
 
 /// How well one environment is heard.

@@ -76,15 +76,18 @@ pub(in crate::core) fn foresee(
     let page = rest.get(..wondering.hosts).unwrap_or(&rest);
     let more = page.len() < rest.len();
     let scene = Scene { state, reclaims, now, authorise, policies: &wondering.policies };
-    let on_rungs = state.configuration().remediations().iter().flat_map(Remediation::rungs);
-    let answers: Vec<Placed<'_>> =
-        on_rungs.filter(|(_, at)| at.service == service.name && at.playbook.name == *wondering.playbook).collect();
-    let rows = page.iter().flat_map(|host| of_host(scene, host, &answers)).collect();
+    let rows = page.iter().flat_map(|host| of_host(scene, host, &answers(state, host, wondering))).collect();
     Some(Foreseen { rows, more_after: page.last().filter(|_| more).map(|host| host.name.clone()) })
 }
 
 /// A rung of a remediation, and the remediation as it is there.
 type Placed<'a> = (Rung, Cow<'a, Remediation>);
+
+/// The rungs that the host is judged by.
+fn answers<'a>(state: &'a State, host: &Host, wondering: &Wondering<'_>) -> Vec<Placed<'a>> {
+    let on_rungs = state.configuration_of(host).remediations().iter().flat_map(Remediation::rungs);
+    on_rungs.filter(|(_, at)| at.service == *wondering.service && at.playbook.name == *wondering.playbook).collect()
+}
 
 fn carries(host: &Host, service: &Service) -> bool {
     host.state != HostState::Revoked
@@ -149,7 +152,7 @@ fn request(state: &State, host: &Host, rung: Rung, answer: &Remediation, check: 
         purpose: Purpose::Remediate { check: check.clone(), epoch, remediation: answer.name.clone(), rung },
         playbook: admitted.map(|admitted| admitted.admission.digest),
         targets: bound(host, answer),
-        configuration: state.configuration().generation(),
+        configuration: state.configuration_of(host).generation(),
     }
 }
 

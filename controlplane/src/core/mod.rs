@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `break_glass`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `break_glass`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `incidents`, `rollout` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -42,6 +42,7 @@ mod playbooks;
 mod proposals;
 mod ramps;
 mod reclaim;
+mod rollout;
 mod runs;
 mod said;
 mod schedules;
@@ -74,6 +75,7 @@ pub use decide::people::{
     AskEnd, Involvement, MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY,
     PersonCommand, PersonRefusal, PersonRequest, Tie, VerifiedLogin,
 };
+pub use decide::rollouts::Wait;
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
 pub use drills::{DRILL_ALLOWANCE, EVIDENCE_VALID_FOR, EndedDrill, RunningDrill};
 pub use entry::{ApplyError, Entry, Stamp};
@@ -88,6 +90,7 @@ pub use people::Token;
 pub use playbooks::{Admitted, KnownEvidence, Proof};
 pub use proposals::{GivenApproval, KnownProposal, MAX_OPEN_PROPOSALS, ProposalState};
 pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
+pub use rollout::{InForce, Rejection, Rollout, RolloutStanding};
 pub use runs::{Run, RunState};
 pub use schedules::{Handled, How};
 pub use state::State;

@@ -4,6 +4,7 @@ use fettle_model::check::Transition;
 use fettle_model::host::HostDescription;
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::{Body, PermitRejected};
+use fettle_model::rollout::ConfigurationRejected;
 use fettle_model::run::{Plan, RunRecord};
 use fettle_model::withheld::RequestWithheld;
 
@@ -17,6 +18,7 @@ pub(in crate::core) enum Said<'a> {
     Ended(&'a RunRecord),
     Planned(&'a Plan),
     Withheld(&'a RequestWithheld),
+    CannotHold(&'a ConfigurationRejected),
     SawFork,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Said<'a> {
             Body::RunEnded(ended) => Some(Self::Ended(ended)),
             Body::PlanMade(plan) => Some(Self::Planned(plan)),
             Body::RequestWithheld(withheld) => Some(Self::Withheld(withheld)),
+            Body::ConfigurationRejected(rejected) => Some(Self::CannotHold(rejected)),
             Body::ForkSeen(_) => Some(Self::SawFork),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
@@ -45,6 +48,9 @@ impl<'a> Said<'a> {
             | Body::ProposalMade(_)
             | Body::ApprovalGiven(_)
             | Body::ProposalEnded(_)
+            | Body::RolloutAdvanced(_)
+            | Body::RolloutHalted(_)
+            | Body::RolloutOrdered(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

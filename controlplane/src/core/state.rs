@@ -4,6 +4,7 @@
 //! this state machine does not write, and leaves the state unchanged then.
 
 mod lifecycle;
+mod rollouts;
 
 use super::answers::{Answer, Answers};
 use super::attempts::{Attempts, Fingerprint, Ledger};
@@ -21,6 +22,7 @@ use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
 use super::proposals::Proposals;
 use super::ramps::Ramps;
+use super::rollout::Rollouts;
 use super::runs::{Run, Runs};
 use super::said::Said;
 use super::schedules::Schedules;
@@ -41,6 +43,7 @@ use fettle_model::permit::{PermitRequest, Purpose};
 use fettle_model::proposal::Verdict;
 use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
 use fettle_model::remediation::Mode;
+use fettle_model::rollout::RolloutOrder;
 use fettle_model::run::Plan;
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::RequestWithheld;
@@ -56,6 +59,7 @@ pub struct State {
     configuration: Configuration,
     configured: Option<Stamp>,
     descriptions: Descriptions,
+    rollouts: Rollouts,
     attempts: Ledger,
     pub(in crate::core) tallies: Tallies,
     pub(in crate::core) sickness: Sickness,
@@ -130,13 +134,14 @@ impl State {
         self.people.publishers.get(publisher).cloned().unwrap_or_default()
     }
 
-    /// The configuration; of generation 0 and empty before the first.
+    /// The newest configuration; of generation 0 and empty before the first. Hosts that a rollout has not reached hold
+    /// another one: [`Self::configuration_of`].
     #[must_use]
     pub const fn configuration(&self) -> &Configuration {
         &self.configuration
     }
 
-    /// Where the configuration was set.
+    /// Where the newest configuration was set.
     #[must_use]
     pub const fn configured(&self) -> Option<Stamp> {
         self.configured
@@ -258,6 +263,10 @@ impl State {
             | Body::PersonLoggedIn(_)
             | Body::ApprovalGiven(_)
             | Body::ProposalEnded(_)
+            | Body::RolloutAdvanced(_)
+            | Body::RolloutHalted(_)
+            | Body::RolloutOrdered(_)
+            | Body::ConfigurationRejected(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -315,16 +324,27 @@ impl State {
             Body::ConfigurationSet(set) => {
                 self.proposals.configure(&set.configuration, &set.by);
                 self.schedules.configure(&self.configuration, set, stamp.at);
-                self.configuration = set.configuration.clone();
-                self.configured = Some(stamp);
+                let before = std::mem::replace(&mut self.configuration, set.configuration.clone());
+                let before = (before, self.configured.replace(stamp));
+                self.rollouts.configure(set, before, stamp);
                 let configuration = &self.configuration;
                 self.ramps.keep(|name| configuration.remediation(name).is_some());
                 self.count_anew(stamp.at);
             }
+            Body::RolloutAdvanced(advanced) => self.advance_rollout(advanced, stamp),
+            Body::RolloutHalted(halted) => self.rollouts.halt(halted, stamp),
+            Body::RolloutOrdered(ordered) => match ordered.order {
+                RolloutOrder::Resume => self.rollouts.resume(stamp),
+                // The configuration that is set with it ends the rollout.
+                RolloutOrder::Abort => {}
+            },
             Body::PermitGranted(permit) => self.grant(permit, stamp),
             Body::PermitRefused(refusal) => self.answers.refused(refusal, stamp),
             Body::RunUnresolved(unresolved) => self.give_up(unresolved.permit, unresolved.host, stamp),
-            Body::BreakerOpened(opened) => self.breakers.on_opened(opened, stamp),
+            Body::BreakerOpened(opened) => {
+                self.breakers.on_opened(opened, stamp);
+                self.rollouts.breaker_opened(&opened.scope);
+            }
             Body::BreakerClosed(closed) => self.breakers.on_closed(closed, stamp),
             Body::BreakerEased(eased) => self.breakers.on_eased(eased),
             Body::FreezeDeclared(declared) => self.freezes.declare(declared, stamp),
@@ -367,6 +387,7 @@ impl State {
             | Body::RunEnded(_)
             | Body::PlanMade(_)
             | Body::RequestWithheld(_)
+            | Body::ConfigurationRejected(_)
             | Body::ForkSeen(_) => {}
         }
     }
@@ -404,6 +425,10 @@ impl State {
             Said::Ended(ended) => self.end_run(host, ended, stamp),
             Said::Planned(plan) => self.plan(host, plan, stamp),
             Said::Withheld(withheld) => self.withhold(host, withheld, stamp),
+            Said::CannotHold(rejected) => {
+                let newest = self.configuration.generation();
+                self.rollouts.rejected(host, rejected, newest, stamp);
+            }
             Said::SawFork => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.fork_seen = Some(stamp);
@@ -440,9 +465,9 @@ impl State {
     fn change_host<T>(&mut self, host: HostId, at: UnixMillis, change: impl FnOnce(&mut Host) -> T) -> Option<T> {
         let hands = self.hands(host);
         let known = self.hosts.get_mut(&host)?;
-        self.tallies.leave(known, hands, &self.configuration);
+        self.tallies.leave(known, hands, self.rollouts.configuration_of(known, &self.configuration));
         let changed = change(known);
-        self.tallies.join(known, hands, &self.configuration);
+        self.tallies.join(known, hands, self.rollouts.configuration_of(known, &self.configuration));
         self.examine(host, at);
         Some(changed)
     }
@@ -451,7 +476,8 @@ impl State {
     fn take_status(&mut self, host: HostId, transition: &Transition, stamp: Stamp) -> Option<Seen> {
         let hands = self.hands(host);
         let known = self.hosts.get_mut(&host)?;
-        let service = self.configuration.service(&transition.of.service);
+        let configuration = self.rollouts.configuration_of(known, &self.configuration);
+        let service = configuration.service(&transition.of.service);
         // A host that does not carry the service has no share in its group, before and after.
         if let Some(service) = service {
             self.tallies.leave_group(known, hands, service);
@@ -469,7 +495,7 @@ impl State {
         if let Some(known) = self.hosts.get(&host)
             && self.drills.on_host(host).is_none()
         {
-            self.sickness.see(known, &self.configuration, at);
+            self.sickness.see(known, self.rollouts.configuration_of(known, &self.configuration), at);
         }
     }
 
@@ -481,7 +507,8 @@ impl State {
             self.examine(host, at);
         }
         for host in self.hosts.values() {
-            self.tallies.join(host, self.hands(host.id), &self.configuration);
+            let configuration = self.rollouts.configuration_of(host, &self.configuration);
+            self.tallies.join(host, self.hands(host.id), configuration);
         }
         for run in self.runs.in_flight() {
             self.tallies.granted(run);
@@ -489,7 +516,7 @@ impl State {
     }
 
     fn see(&mut self, host: HostId, transition: &Transition, stamp: Stamp) {
-        let healthy_for = self.configuration.answer_to(&transition.of).map(|answer| answer.guard.healthy_for);
+        let healthy_for = self.answer_on(host, &transition.of).map(|answer| answer.guard.healthy_for);
         let Some(seen) = self.take_status(host, transition, stamp) else { return };
         match seen {
             Seen::Ignored => return,
@@ -512,14 +539,14 @@ impl State {
     /// The check whose fix was under way on the host, or had not yet lasted, when another check failed there.
     fn caused_by_a_fix(&self, failed: &Fingerprint, at: UnixMillis) -> Option<CheckRef> {
         let fix = self.attempts.fix_of_another(failed)?;
-        let lasts = self.configuration.answer_to(&fix.check)?.guard.healthy_for;
+        let lasts = self.answer_on(failed.host, &fix.check)?.guard.healthy_for;
         fix.ended.is_none_or(|ended| at.since(ended) < lasts).then(|| fix.check.clone())
     }
 
     /// The answer is what counts, and it is a record of its own. What was asked for is what people decide about.
     fn ask(&mut self, host: HostId, request: &PermitRequest) {
         let Purpose::Remediate { check, rung, .. } = &request.purpose else { return };
-        let answer = self.configuration.answer_to(check).and_then(|answer| answer.at(*rung));
+        let answer = self.answer_on(host, check).and_then(|answer| answer.at(*rung));
         let mode = self.hosts.get(&host).zip(answer);
         if mode.is_some_and(|(host, answer)| answer.mode_in(&host.environment) == Mode::Approve) {
             self.proposals.ask(request, check);

@@ -269,7 +269,7 @@ impl State {
 
     /// The same, where that ends the last rung's turn.
     pub(in crate::core) fn last_turn_over(&self, run: &Run, how: TriedHow, after: TurnAfter) -> Option<Vec<Tried>> {
-        let remediation = self.configuration().answer_to(&run.check)?;
+        let remediation = self.answer_on(run.permit.host, &run.check)?;
         let of = fingerprint(run.permit.host, remediation);
         let turn = self.turns.get(&of, remediation)?;
         let last = turn.hold == Hold::Running(run.permit.run)
@@ -289,7 +289,7 @@ impl State {
         wall: UnixMillis,
     ) -> Option<(CheckRef, Vec<Tried>)> {
         let Purpose::Remediate { check, remediation: name, .. } = &said.purpose else { return None };
-        let remediation = self.configuration().answer_to(check).filter(|answer| &answer.name == name)?;
+        let remediation = self.answer_on(host, check).filter(|answer| &answer.name == name)?;
         let of = fingerprint(host, remediation);
         let mut after = Turns(self.turns.0.get(&of).map(|turn| (of.clone(), turn.clone())).into_iter().collect());
         after.withheld(&of, remediation, said, wall);

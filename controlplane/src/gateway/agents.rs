@@ -133,7 +133,7 @@ async fn is_assigned(shared: &Shared, admitted: &Admitted, digest: PlaybookDiges
     let assigned = shared.leader.inspect(move |view| {
         let state = view.core.state();
         let Some(known) = state.host(host) else { return false };
-        let configuration = state.configuration();
+        let configuration = state.configuration_of(known);
         configuration.remediations().iter().any(|remediation| {
             remediation.playbooks().any(|version| version.digest == digest)
                 && configuration

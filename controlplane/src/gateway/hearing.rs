@@ -4,6 +4,7 @@
 use super::Shared;
 use super::switchboard::Standing;
 use crate::core::Heard;
+use crate::leader::Sensed;
 use fettle_model::host::HostState;
 use fettle_model::id::HostId;
 use fettle_model::name::EnvironmentName;
@@ -32,7 +33,7 @@ pub(crate) async fn listen(shared: Shared) {
         });
         let Ok((hosts, silent_after)) = active.await else { return };
         let heard = count(hosts, |host| shared.switchboard.standing(host), started, silent_after, shared.wall());
-        if shared.leader.sense(heard).await.is_err() {
+        if shared.leader.sense(Sensed::Heard(heard)).await.is_err() {
             return;
         }
     }

@@ -17,6 +17,7 @@ mod agents;
 mod allowance;
 mod enrolment;
 pub(crate) mod hearing;
+pub(crate) mod holding;
 mod pace;
 mod session;
 pub mod switchboard;

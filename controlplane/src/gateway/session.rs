@@ -13,7 +13,7 @@ use crate::server::Peer;
 use fettle_audit::key::PublicKey;
 use fettle_audit::published::PublishedError;
 use fettle_audit::signed_record::SignedRecord;
-use fettle_model::counter::{AgentSequence, LogPosition, TreeSize};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition, TreeSize};
 use fettle_model::id::{BootId, HostId, RequestId};
 use fettle_model::record::{Author, Body, Kind};
 use fettle_model::refusal::Reason;
@@ -156,7 +156,9 @@ impl Session {
         // Plugged in before the briefing is made, so that nothing new falls between the two. What comes
         // twice says the same.
         let line = self.shared.switchboard.plug(self.host);
-        self.shared.switchboard.heard(self.host, self.shared.wall());
+        let now = self.shared.wall();
+        self.shared.switchboard.heard(self.host, now);
+        self.shared.switchboard.holds(self.host, ConfigurationGeneration(introduction.configuration), now);
         match self.brief(&introduction).await {
             Ok(()) => {
                 tracing::info!(agent_version, boot = %introduction.boot, address = %self.peer.address, "a session began");
@@ -181,7 +183,8 @@ impl Session {
             // one whose answer it has would be a replay.
             let answers = unanswered.iter().filter_map(|request| state.answer(host, *request));
             let answers: BTreeSet<LogPosition> = answers.map(|answer| answer.stamp.position).collect();
-            let newer = state.configuration().generation().0 != held;
+            let due = state.host(host).map(|known| state.configuration_of(known).generation().0);
+            let newer = due != Some(held);
             let configuration = configuration.filter(|_| newer);
             let positions = orders.into_iter().chain(playbooks).chain(configuration).chain(drill).chain(answers);
             let welcome = Welcome {
@@ -304,6 +307,8 @@ impl Session {
     }
 
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), End> {
+        let generation = ConfigurationGeneration(heartbeat.configuration);
+        self.shared.switchboard.holds(self.host, generation, self.shared.wall());
         let (host, held) = (self.host, TreeSize(heartbeat.tree_size));
         let (head, wanted) = self
             .shared

@@ -5,17 +5,18 @@
 //! queue is full is ended: its agent connects again and is briefed from the log.
 
 use super::allowance::{Bucket, Notice};
-use super::{Shared, shown};
-use crate::core::{Monotonic, views};
+use super::{Shared, ShowError, shown};
+use crate::core::{InForce, Monotonic, views};
 use crate::leader::{Batch, Entry, Gone};
 use fettle_model::check::CheckRef;
+use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::evidence::DrillStage;
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, ProposalId};
 use fettle_model::record::{Body, Kind};
 use fettle_model::time::UnixMillis;
 use fettle_proto::session::SessionProblem;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -66,6 +67,8 @@ struct Board {
     next: u64,
     plugs: HashMap<HostId, Plug>,
     heard: HashMap<HostId, UnixMillis>,
+    /// Which configuration each says that it holds. One entry for each that was ever enrolled at most.
+    held: HashMap<HostId, InForce>,
     /// What hosts have added to the log. One entry for each that was ever enrolled at most.
     added: HashMap<HostId, Bucket>,
 }
@@ -117,6 +120,26 @@ impl Switchboard {
     /// An agent was heard.
     pub(super) fn heard(&self, host: HostId, at: UnixMillis) {
         self.board().heard.insert(host, at);
+    }
+
+    /// An agent says which configuration it holds.
+    pub(super) fn holds(&self, host: HostId, generation: ConfigurationGeneration, now: UnixMillis) {
+        let mut board = self.board();
+        if board.held.get(&host).is_none_or(|held| held.generation != generation) {
+            board.held.insert(host, InForce { generation, since: now });
+        }
+    }
+
+    /// Which configuration every agent holds that has a session.
+    #[must_use]
+    pub fn held(&self) -> BTreeMap<HostId, InForce> {
+        let board = self.board();
+        board
+            .held
+            .iter()
+            .filter(|(host, _)| board.plugs.contains_key(host))
+            .map(|(host, held)| (*host, *held))
+            .collect()
     }
 
     /// Whether an agent has a session.
@@ -199,7 +222,13 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
     let board = &shared.switchboard;
     for entry in &batch.entries {
         match &entry.signed.record().body {
-            Body::ConfigurationSet(_) => configuration(shared, entry).await?,
+            Body::ConfigurationSet(set) => {
+                let generation = set.configuration.generation();
+                configuration(shared, views::Reached::BySetting(generation)).await?;
+            }
+            Body::RolloutAdvanced(advanced) => {
+                configuration(shared, views::Reached::ByRing((**advanced).clone())).await?;
+            }
             Body::AutomationStopped(_) | Body::AutomationResumed(_) => publish(entry, |order| board.order_all(&order)),
             Body::DrillStarted(drill) => {
                 publish(entry, |order| board.order(drill.host, order));
@@ -228,6 +257,9 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::PersonLoggedIn(_)
             | Body::ProposalMade(_)
             | Body::ProposalEnded(_)
+            | Body::RolloutHalted(_)
+            | Body::RolloutOrdered(_)
+            | Body::ConfigurationRejected(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
@@ -271,26 +303,30 @@ async fn approved(shared: &Shared, proposal: ProposalId) -> Result<(), Gone> {
     Ok(())
 }
 
-/// The configuration to everybody, and before it the admissions of the playbooks that it uses.
-async fn configuration(shared: &Shared, entry: &Arc<Entry>) -> Result<(), Gone> {
-    let of = entry.published.position;
-    let admissions = shared.leader.inspect(move |view| {
-        let state = view.core.state();
+/// The configuration to whom it reaches, and before it the admissions of the playbooks that it uses.
+async fn configuration(shared: &Shared, reached: views::Reached) -> Result<(), Gone> {
+    let connected: Vec<HostId> = shared.switchboard.board().plugs.keys().copied().collect();
+    let delivery = shared.leader.inspect(move |view| {
         // A newer one is on its way to be told in its turn.
-        let current = state.configured().is_some_and(|stamp| stamp.position == of);
-        let positions = if current { views::playbooks_in_use(state) } else { Vec::new() };
-        positions.into_iter().map(|position| shown(view, position)).collect::<Result<Vec<_>, _>>()
+        let Some(delivery) = views::delivery(view.core.state(), &reached, &connected) else { return Ok(None) };
+        let views::Delivery { hosts, admissions, configuration } = delivery;
+        let positions = admissions.into_iter().chain([configuration]);
+        let documents = positions.map(|position: LogPosition| shown(view, position)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some((hosts, documents)))
     });
-    match admissions.await? {
-        Ok(admissions) => {
-            for admission in admissions {
-                shared.switchboard.order_all(&Order::Publish(Arc::new(admission)));
+    match delivery.await? {
+        Ok(None) => {}
+        Ok(Some((hosts, documents))) => {
+            for document in documents.into_iter().map(Arc::new) {
+                for host in &hosts {
+                    shared.switchboard.order(*host, Order::Publish(Arc::clone(&document)));
+                }
             }
-            publish(entry, |order| shared.switchboard.order_all(&order));
         }
         Err(error) => {
+            let error: ShowError = error;
             let error = anyhow::Error::from(error);
-            tracing::error!(error = format!("{error:#}"), "a configuration's playbooks could not be told");
+            tracing::error!(error = format!("{error:#}"), "a configuration could not be told");
             // Everybody is briefed anew.
             shared.switchboard.end_all(SessionProblem::Unavailable);
         }

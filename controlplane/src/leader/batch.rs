@@ -1,6 +1,6 @@
 //! The leader's loop: gather jobs, decide each, append all, publish, answer.
 
-use super::{Clocks, Done, Entry, Feed, Job, Look, View, feed::Batch};
+use super::{Clocks, Done, Entry, Feed, Job, Look, Sensed, View, feed::Batch};
 use crate::authority::{Authority, Petition};
 use crate::core::{
     self, AgentRecord, Append, ApplyError, Authorisation, Command, Core, Decision, Fresh, GiveApproval, Outcome,
@@ -108,6 +108,10 @@ impl Haste {
                 | Kind::ProposalMade
                 | Kind::ApprovalGiven
                 | Kind::ProposalEnded
+                | Kind::RolloutAdvanced
+                | Kind::RolloutHalted
+                | Kind::RolloutOrdered
+                | Kind::ConfigurationRejected
                 | Kind::TokenCreated
                 | Kind::HostEnrolled
                 | Kind::CertificateIssued
@@ -197,8 +201,11 @@ impl Thread {
                 self.decide(&command, None, Some(reply), in_hand).map(drop)
             }
             Job::PersonRecord { by, given, reply } => self.person_record(by, *given, reply, in_hand),
-            Job::Sense(heard) => {
-                self.senses.heard = heard;
+            Job::Sense(sensed) => {
+                match sensed {
+                    Sensed::Heard(heard) => self.senses.heard = heard,
+                    Sensed::Held(held) => self.senses.held = held,
+                }
                 Ok(())
             }
             Job::Inspect(look) => {

@@ -19,7 +19,7 @@ pub use batch::LeaderError;
 pub use feed::{Batch, FEED_BATCHES, Feed};
 pub use start::{Ahead, Clocks, Opened, StartError, open, read_state};
 
-use crate::core::{Command, Core, Heard, Outcome, PersonRequest};
+use crate::core::{Command, Core, Heard, InForce, Outcome, PersonRequest};
 use crate::journal::{Journal, JournalError};
 use crate::log::{Log, LogError};
 use fettle_audit::note::KeyName;
@@ -82,8 +82,8 @@ pub enum Job {
         /// The answer.
         reply: oneshot::Sender<Done>,
     },
-    /// Take note of how the agents are heard; the next tick acts on it.
-    Sense(BTreeMap<EnvironmentName, Heard>),
+    /// Take note of what the log does not say; the next tick acts on it.
+    Sense(Sensed),
     /// Take in what a person says themselves (a yes or no, an ask to break the glass or its confirmation), if Cedar lets
     /// them and the key that stands for them signed it.
     PersonRecord {
@@ -96,6 +96,15 @@ pub enum Job {
     },
     /// Look at the state and the log; changes nothing.
     Inspect(Look),
+}
+
+/// Something that the rim sees and the log does not say.
+#[derive(Debug)]
+pub enum Sensed {
+    /// How the agents are heard.
+    Heard(BTreeMap<EnvironmentName, Heard>),
+    /// What connected agents hold.
+    Held(Arc<BTreeMap<HostId, InForce>>),
 }
 
 /// A look at the state and the log.
@@ -223,8 +232,8 @@ impl Leader {
     ///
     /// # Errors
     /// When the leader has ended.
-    pub async fn sense(&self, heard: BTreeMap<EnvironmentName, Heard>) -> Result<(), Gone> {
-        self.inbox.send(Job::Sense(heard)).await.map_err(|_| Gone)
+    pub async fn sense(&self, sensed: Sensed) -> Result<(), Gone> {
+        self.inbox.send(Job::Sense(sensed)).await.map_err(|_| Gone)
     }
 
     /// Waits until the leader has ended.

@@ -46,6 +46,9 @@ pub(super) fn asked(command: &Command) -> Asked {
             (PersonAction::CreateToken, Installation, format!("environment:{environment}"))
         }
         Command::SetConfiguration { .. } => (PersonAction::SetConfiguration, Installation, "configuration".to_owned()),
+        Command::OrderRollout { order, .. } => {
+            (PersonAction::SetConfiguration, Installation, format!("configuration/{}", order.as_str()))
+        }
         Command::TrustPublisher { publisher, .. } => {
             (PersonAction::TrustPublisher, Installation, format!("publisher:{publisher}"))
         }
@@ -97,6 +100,9 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
         Command::CreateToken { environment, host, ttl_ms } => create_token(caller, environment, host, ttl_ms).await,
         Command::SetConfiguration { declared, replaces } => {
             ask(caller, PersonRequest::SetConfiguration { declared, replaces }).await
+        }
+        Command::OrderRollout { order, seen, why } => {
+            ask(caller, PersonRequest::OrderRollout { order, seen, why }).await
         }
         Command::TrustPublisher { publisher, key } => {
             let key: PublicKey = key.parse().map_err(|error: fettle_audit::key::InvalidPublicKey| {

@@ -21,6 +21,7 @@ mod login;
 mod problem;
 mod publish;
 mod query;
+mod rollouts;
 mod rows;
 mod summary;
 

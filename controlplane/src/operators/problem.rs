@@ -204,6 +204,7 @@ fn remedy(refusal: &PersonRefusal) -> (ProblemCode, &'static str) {
         Refusal::ConfigurationChanged { .. } => {
             (ProblemCode::Conflict, "look at the configuration in force, and apply again")
         }
+        Refusal::NoRollout | Refusal::RolloutRuns => (ProblemCode::Refused, "see where it is: fettle rollout show"),
         Refusal::Configuration(_) => (ProblemCode::Invalid, "correct the files and apply again"),
         Refusal::PlaybookNotAdmitted { .. } => (ProblemCode::NotFound, "publish the playbook first"),
         Refusal::Parameters { .. } => (ProblemCode::Invalid, "see the playbook's parameters: fettle playbook show"),

@@ -1,7 +1,7 @@
 //! Questions: each is one look at one moment of the log.
 
 use super::problem::not_found;
-use super::{broken_glass, rows, summary};
+use super::{broken_glass, rollouts, rows, summary};
 use crate::authority::{Authority, Reading};
 use crate::core::{Stamp, State, Wondering, coverage, views};
 use crate::gateway::switchboard::{Standing, Switchboard};
@@ -43,6 +43,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Breakers
         | Query::Freezes
         | Query::Schedules
+        | Query::Rollout
         | Query::Policy
         | Query::Drill { .. }
         | Query::Coverage
@@ -80,6 +81,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 QueryReply::Why { why: Box::new(why(view, host, &check, wall)?) }
             }
             Query::Schedules => QueryReply::Schedules { schedules: rows::schedules(state, wall) },
+            Query::Rollout => QueryReply::Rollout { rollout: Box::new(rollouts::view(state, &board.held(), now)) },
             Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
             Query::WhyNot { playbook, service, after } => {
                 let wondering = Wondering {

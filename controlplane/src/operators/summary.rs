@@ -11,8 +11,9 @@ use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::proposal::{Approval, Proposal, Verdict};
-use fettle_model::record::{Author, Body, RoleRevoked};
+use fettle_model::record::{Author, Body, ConfigurationSet, RoleRevoked};
 use fettle_model::refusal::Refusal;
+use fettle_model::rollout::{RolloutHalted, RolloutOrdered};
 
 /// Who wrote a record.
 pub(super) fn author(state: &State, author: &Author) -> String {
@@ -59,6 +60,14 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::PersonLoggedIn(login) => format!("{} logged in as {}", login.person, login.identity),
         Body::ProposalMade(proposal) => proposed(state, proposal),
         Body::ApprovalGiven(given) => answered(given),
+        Body::RolloutAdvanced(it) => {
+            format!("configuration {} reached the ring {}", it.generation, it.ring.as_str())
+        }
+        Body::RolloutHalted(it) => rollout_halted(it),
+        Body::RolloutOrdered(it) => rollout_ordered(it),
+        Body::ConfigurationRejected(it) => {
+            format!("cannot hold configuration {}, and keeps {}", it.generation, it.keeps)
+        }
         Body::ProposalEnded(ending) => format!("the proposal {} ended: {}", ending.proposal, ending.because.rule()),
         Body::TokenCreated(created) => match &created.host {
             Some(host) => format!("a token for {host} in {} by {}", created.environment, created.by),
@@ -81,13 +90,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             let about = &admitted.manifest.playbook;
             format!("{} {} of {} admitted by {}", about.name, about.version, admitted.publisher, admitted.by)
         }
-        Body::ConfigurationSet(set) => format!(
-            "generation {}: {} services, {} remediations, by {}",
-            set.configuration.generation(),
-            set.configuration.services().len(),
-            set.configuration.remediations().len(),
-            set.by
-        ),
+        Body::ConfigurationSet(set) => configured(set),
         Body::TransitionSeen(seen) => format!(
             "{}: {} to {}, epoch {}: {}",
             seen.of,
@@ -153,6 +156,22 @@ fn proposed(state: &State, proposal: &Proposal) -> String {
     format!("{playbook} for {} on {host} waits for {waits_for}", proposal.check)
 }
 
+fn configured(set: &ConfigurationSet) -> String {
+    let (generation, by) = (set.configuration.generation(), &set.by);
+    let (services, remediations) = (set.configuration.services().len(), set.configuration.remediations().len());
+    format!("generation {generation}: {services} services, {remediations} remediations, by {by}")
+}
+
+fn rollout_halted(halted: &RolloutHalted) -> String {
+    let (generation, ring) = (halted.generation, halted.ring.as_str());
+    format!("the rollout of configuration {generation} halted in the ring {ring}")
+}
+
+fn rollout_ordered(ordered: &RolloutOrdered) -> String {
+    let (order, generation) = (ordered.order.as_str(), ordered.generation);
+    format!("{} ordered to {order} the rollout of configuration {generation}: {}", ordered.by, ordered.why)
+}
+
 fn answered(given: &Approval) -> String {
     match &given.verdict {
         Verdict::Approve => format!("approves the proposal {}", given.proposal),
@@ -183,6 +202,10 @@ fn called(state: &State, incident: &IncidentOpened) -> String {
         }
         IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
         IncidentCause::Escalated { summary, .. } => summary.clone(),
+        IncidentCause::RolloutHalted { generation } => format!("the rollout of configuration {generation} halted"),
+        IncidentCause::ConfigurationRejected { generation } => {
+            format!("the host cannot hold configuration {generation}")
+        }
     };
     let host = incident.host.map_or_else(|| "no host".to_owned(), |host| name(state, host));
     format!("people are called for {host}: {cause}")

@@ -13,9 +13,9 @@ pub use listening::{Listening, ListeningError, operators_address};
 
 use crate::authority::{Authority as Policies, InvalidPolicies};
 use crate::config::{Config, ConfigError};
-use crate::gateway::hearing;
 use crate::gateway::switchboard::Switchboard;
 use crate::gateway::{AgentsService, EnrolmentService, Shared};
+use crate::gateway::{hearing, holding};
 use crate::init::InitError;
 use crate::leader::{self, Clocks, LeaderError, Opened, StartError};
 use crate::operators::{LoginProvider, LoginService, OidcProblem, OperatorsService};
@@ -162,6 +162,7 @@ pub async fn start(state: StateDir, clocks: Clocks, stop: CancellationToken) -> 
     // Both end with `stop`: their feed closes, their token is cancelled.
     drop(tokio::spawn(follow(shared.clone())));
     drop(tokio::spawn(hearing::listen(shared.clone())));
+    drop(tokio::spawn(holding::tell(shared.clone())));
     let watched = shared.clone();
     drop(tokio::spawn(certificates.keep(shared)));
     listening.tell(&state, &config, &addresses).map_err(ServeError::Listening)?;

@@ -350,6 +350,7 @@ fn a_remediation_that_changed_ends_it_and_another_generation_alone_does_not() {
     declared.services[0].checks[0].interval = Duration::from_secs(2);
     let replaces = world.core.state().configuration().generation();
     world.done(PersonRequest::SetConfiguration { declared: Box::new(declared), replaces });
+    world.roll_out();
     world.tick();
     world.ask(host).expect("its remediation is the same");
 

@@ -52,7 +52,11 @@ fn critical(world: &mut World, hosts: &[HostId]) {
 
 fn heard(silent: u32) -> Senses {
     let production = "production".parse().expect("a name");
-    Senses { heard: BTreeMap::from([(production, Heard { hosts: 10, silent })]), lag: Duration::ZERO }
+    Senses {
+        heard: BTreeMap::from([(production, Heard { hosts: 10, silent })]),
+        lag: Duration::ZERO,
+        ..Senses::default()
+    }
 }
 
 #[test]

@@ -119,6 +119,7 @@ fn a_version_or_parameters_that_were_not_drilled_are_named_as_the_difference() {
     declared.remediations.iter_mut().for_each(|remediation| remediation.playbook = new.clone());
     let replaces = world.core.state().configuration().generation();
     world.done(PersonRequest::SetConfiguration { declared: Box::new(declared), replaces });
+    world.roll_out();
     assert_eq!(differs(&world), [Difference::Version { proved: old, needed: new.digest }]);
 }
 

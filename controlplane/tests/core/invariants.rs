@@ -216,7 +216,7 @@ impl Play {
             }
             Step::Sense(heard, lag) => {
                 let production = "production".parse().expect("a name");
-                self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag };
+                self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag, ..Senses::default() };
                 self.world.tick();
             }
             Step::Configure(guard, storm) => {

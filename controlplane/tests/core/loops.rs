@@ -49,6 +49,7 @@ fn world_with(cooldown: Duration) -> (World, HostId) {
         ..Declared::default()
     });
     assert_eq!(world.person(PersonRequest::SetConfiguration { declared, replaces }), Outcome::Done);
+    world.roll_out();
     for host in &hosts {
         world.check_becomes(*host, &queue(), Status::Passing);
     }

@@ -25,6 +25,7 @@ mod oracle;
 mod people;
 mod replays;
 mod revocation;
+mod rollout;
 mod rules;
 mod schedules;
 mod signing_keys;

@@ -255,14 +255,14 @@ fn a_fleet_that_went_silent() {
     world.becomes(hosts[0], Status::Critical);
     let production = || "production".parse().expect("a name");
     let heard = |silent| BTreeMap::from([(production(), Heard { hosts: 10, silent })]);
-    world.senses = Senses { heard: heard(6), lag: Duration::ZERO };
+    world.senses = Senses { heard: heard(6), lag: Duration::ZERO, ..Senses::default() };
     world.tick();
     let refusal = world.ask(hosts[0]).expect_err("nobody knows how the others are");
     assert_eq!(rules(&refusal.reasons), ["breaker-open", "breaker-open"]);
     // What is heard is believed all the same.
     world.becomes(hosts[0], Status::Passing);
     assert_eq!(world.core.state().host(hosts[0]).expect("a host").newest_epoch(&web()), TransitionEpoch(3));
-    world.senses = Senses { heard: heard(0), lag: Duration::ZERO };
+    world.senses = Senses { heard: heard(0), lag: Duration::ZERO, ..Senses::default() };
     world.tick();
     world.advance(Duration::from_mins(1));
     world.tick();

@@ -6,13 +6,15 @@ mod playbooks;
 pub(crate) use playbooks::{PUBLISHER_KEY, admit, version};
 
 use fettle_controlplane::core::{
-    AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Initialise, Monotonic,
-    NewCertificate, Now, Outcome, PersonCommand, PersonRequest, Senses, State,
+    AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Host, InForce, Initialise,
+    Monotonic, NewCertificate, Now, Outcome, PersonCommand, PersonRequest, Senses, State,
 };
 use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
 use fettle_model::configuration::Declared;
-use fettle_model::counter::{AgentSequence, CertificateGeneration, LogPosition, TransitionEpoch};
+use fettle_model::counter::{
+    AgentSequence, CertificateGeneration, ConfigurationGeneration, LogPosition, TransitionEpoch,
+};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest, KeyId};
 use fettle_model::escalation::{Escalation, Rung};
 use fettle_model::evidence::{Fault, FaultKind};
@@ -27,12 +29,14 @@ use fettle_model::playbook::Action;
 use fettle_model::record::{Author, Body, LogOpened, PermitRejected, Record};
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_model::rollout::RolloutLimits;
 use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepOutcome, UndoClass};
 use fettle_model::schedule::Schedule;
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -65,6 +69,7 @@ pub(crate) struct World {
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) schedules: Vec<Schedule>,
+    pub(crate) rollout: RolloutLimits,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
     /// What the policies hash to.
     pub(crate) policies: DocumentDigest,
@@ -87,6 +92,7 @@ impl World {
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
             schedules: Vec::new(),
+            rollout: RolloutLimits { soak: Duration::ZERO, ..RolloutLimits::default() },
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
             policies: DocumentDigest::of(b"policies"),
             minted: 0,
@@ -217,8 +223,31 @@ impl World {
             breakers: self.limits.clone(),
             freezes: self.freezes.clone(),
             schedules: self.schedules.clone(),
+            rollout: self.rollout.clone(),
         });
-        self.person(PersonRequest::SetConfiguration { declared, replaces })
+        let outcome = self.person(PersonRequest::SetConfiguration { declared, replaces });
+        self.roll_out();
+        outcome
+    }
+
+    /// Every agent is connected and holds what it gets, until no rollout is under way.
+    pub(crate) fn roll_out(&mut self) {
+        while self.core.state().rollout().is_some() {
+            self.all_hold();
+            self.advance(self.core.state().configuration().rollout().soak);
+            let rings = self.count(|body| matches!(body, Body::RolloutAdvanced(_)));
+            self.tick();
+            assert!(self.count(|body| matches!(body, Body::RolloutAdvanced(_))) > rings, "the rollout stands still");
+        }
+        self.senses.held = Arc::default();
+    }
+
+    /// Every agent is connected, and holds what has reached its host.
+    pub(crate) fn all_hold(&mut self) {
+        let state = self.core.state();
+        let hold =
+            |host: &Host| InForce { generation: state.configuration_of(host).generation(), since: self.now.wall };
+        self.senses.held = Arc::new(state.hosts().map(|host| (host.id, hold(host))).collect());
     }
 
     pub(crate) fn guarded(&mut self, change: impl FnOnce(&mut Guard)) {
@@ -345,8 +374,14 @@ impl World {
             },
             playbook: Some(version("restart-service", "1.0.0").digest),
             targets: targets(),
-            configuration: self.core.state().configuration().generation(),
+            configuration: self.holds(host),
         }
+    }
+
+    /// The configuration that has reached the host.
+    pub(crate) fn holds(&self, host: HostId) -> ConfigurationGeneration {
+        let state = self.core.state();
+        state.host(host).map_or_else(|| state.configuration(), |known| state.configuration_of(known)).generation()
     }
 
     pub(crate) fn ask(&mut self, host: HostId) -> Answer {

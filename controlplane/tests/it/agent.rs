@@ -245,7 +245,7 @@ impl Session {
     }
 
     pub(crate) async fn beat(&self, tree_size: u64) {
-        self.say(from_agent::Message::Heartbeat(Heartbeat { tree_size, sequence: 0 })).await;
+        self.say(from_agent::Message::Heartbeat(Heartbeat { tree_size, sequence: 0, configuration: 0 })).await;
     }
 
     /// The next message.

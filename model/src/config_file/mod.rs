@@ -20,9 +20,11 @@ use crate::freeze::Freeze;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
 use crate::remediation::Remediation;
+use crate::rollout::{MAX_SOAK, RolloutLimits};
 use crate::schedule::Schedule;
 use crate::service::{Selector, Service};
-use raw::{RawBreakers, RawFile, RawRemediation, RawService};
+use crate::time::HumanDuration;
+use raw::{RawBreakers, RawFile, RawRemediation, RawRollout, RawService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -87,6 +89,7 @@ pub struct Parsed {
     breakers: BreakerLimits,
     freezes: Vec<Freeze>,
     schedules: Vec<Schedule>,
+    rollout: RolloutLimits,
 }
 
 /// A remediation with the places that later complaints point at.
@@ -142,6 +145,7 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         files.iter().flat_map(|(_, raw)| &raw.remediation).map(|raw| raw.name.get_ref().clone()).collect();
     let mut remediations: Vec<PendingRemediation> = Vec::new();
     let mut breakers: Option<RawBreakers> = None;
+    let mut rollout: Option<RolloutLimits> = None;
     let (mut freezes, mut schedules) = (Vec::new(), Vec::new());
     for (source, raw) in files {
         let mut complaints = Complaints { source, found: Vec::new() };
@@ -149,6 +153,12 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
             let span = table.span();
             if breakers.replace(table.into_inner()).is_some() {
                 complaints.at(span, "a second table [breakers]", "keep one for all files");
+            }
+        }
+        if let Some(table) = raw.rollout {
+            let (span, limits) = (table.span(), rollout_limits(table.into_inner(), &mut complaints));
+            if rollout.replace(limits).is_some() {
+                complaints.at(span, "a second table [rollout]", "keep one for all files");
             }
         }
         for remediation in raw.remediation {
@@ -163,10 +173,21 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         found.append(&mut complaints.found);
     }
     if found.is_empty() {
-        Ok(Parsed { services, remediations, breakers: breakers.unwrap_or_default().into(), freezes, schedules })
+        let (breakers, rollout) = (breakers.unwrap_or_default().into(), rollout.unwrap_or_default());
+        Ok(Parsed { services, remediations, breakers, freezes, schedules, rollout })
     } else {
         Err(found)
     }
+}
+
+fn rollout_limits(raw: RawRollout, complaints: &mut Complaints<'_>) -> RolloutLimits {
+    let RawRollout { soak, part } = raw;
+    let default = RolloutLimits::default();
+    if let Some(soak) = soak.as_ref().filter(|soak| soak.get_ref().0 > MAX_SOAK) {
+        let message = format!("a soak of {} is longer than {}", soak.get_ref(), HumanDuration(MAX_SOAK));
+        complaints.at(soak.span(), message, "give a shorter one, and let people decide what takes longer");
+    }
+    RolloutLimits { soak: soak.map_or(default.soak, |soak| soak.into_inner().0), part: part.unwrap_or(default.part) }
 }
 
 fn read(source: Source<'_>) -> Result<RawFile, Diagnostic> {
@@ -307,15 +328,15 @@ impl Parsed {
     pub fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Declared, Vec<Diagnostic>> {
         let mut found = Vec::new();
         let mut remediations = Vec::new();
-        for pending in self.remediations {
-            match pending.resolve(known) {
+        for pending in &self.remediations {
+            match pending.clone().resolve(known) {
                 Ok(remediation) => remediations.push(remediation),
                 Err(mut diagnostics) => found.append(&mut diagnostics),
             }
         }
         if found.is_empty() {
-            let Self { services, breakers, freezes, schedules, .. } = self;
-            Ok(Declared { services, remediations, breakers, freezes, schedules })
+            let Self { services, remediations: _, breakers, freezes, schedules, rollout } = self;
+            Ok(Declared { services, remediations, breakers, freezes, schedules, rollout })
         } else {
             Err(found)
         }

@@ -23,6 +23,7 @@ pub(super) struct RawFile {
     #[serde(default)]
     pub(super) remediation: Vec<RawRemediation>,
     pub(super) breakers: Option<Spanned<RawBreakers>>,
+    pub(super) rollout: Option<Spanned<RawRollout>>,
     #[serde(default)]
     pub(super) freeze: Vec<RawFreeze>,
     #[serde(default)]
@@ -268,4 +269,11 @@ impl From<RawBreakers> for BreakerLimits {
             steady_for: steady_for.map_or(default.steady_for, |d| d.0),
         }
     }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRollout {
+    pub(super) soak: Option<Spanned<HumanDuration>>,
+    pub(super) part: Option<Amount>,
 }

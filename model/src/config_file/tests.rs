@@ -90,8 +90,9 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let Declared { services, remediations, breakers, freezes, schedules } =
+    let Declared { services, remediations, breakers, freezes, schedules, rollout } =
         parsed.resolve(&known).expect("it resolves");
+    assert_eq!(rollout, RolloutLimits::default(), "without a table the defaults are on");
     assert_eq!((freezes, schedules), (Vec::new(), Vec::new()));
     assert_eq!(breakers, BreakerLimits::default(), "limits are on where nothing is said");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
@@ -252,8 +253,9 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = ["restart-service", "rollback-release"].map(|name| (name.parse().expect("a name"), manifest.clone()));
     let known = BTreeMap::from(known);
-    let Declared { services, remediations, breakers, freezes, schedules } =
+    let Declared { services, remediations, breakers, freezes, schedules, rollout } =
         parsed.resolve(&known).expect("sound remediations");
+    assert_eq!(rollout, RolloutLimits::default(), "the example names the defaults");
     assert_eq!((freezes.len(), schedules.len()), (2, 1));
     assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
     let kinds: BTreeSet<String> = services
@@ -271,6 +273,7 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         ("[[remediation.then]]", 4),
         ("[remediation.guard]", 11),
         ("[breakers]", 10),
+        ("[rollout]", 2),
         ("[[freeze]]", 6),
         ("[[freeze.window]]", 3),
     ] {
@@ -374,4 +377,13 @@ fn a_list_says_what_is_wrong_with_it_and_where() {
         "web.toml:15: remediation restart-web has 9 playbooks, more than 8\n  \
          remedy: keep those that help most; people are called after the last",
     );
+}
+
+#[test]
+fn a_soak_longer_than_its_bound_and_a_second_table_are_told_with_their_lines() {
+    let text = "[rollout]\nsoak = \"73h\"\n";
+    let sources = [Source { file: "a.toml", text }, Source { file: "b.toml", text: "\n[rollout]\npart = 2\n" }];
+    let found = parse(&sources).expect_err("two mistakes");
+    let told: Vec<String> = found.iter().map(|told| format!("{}:{}: {}", told.file, told.line, told.message)).collect();
+    assert_eq!(told, ["a.toml:2: a soak of 73h is longer than 3d", "b.toml:2: a second table [rollout]"]);
 }

@@ -21,6 +21,7 @@ use fettle_model::record::{
     Author, Body, ConfigurationSet, HostEnrolled, LogOpened, PlaybookAdmitted, Record, RoleGranted,
 };
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
+use fettle_model::rollout::Reach;
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,7 +247,11 @@ pub(crate) fn first_records(max_in_flight: u32) -> anyhow::Result<Vec<Record>> {
             size_bytes: 1,
             by: by()?,
         })),
-        Body::ConfigurationSet(Box::new(ConfigurationSet { configuration: configuration(max_in_flight)?, by: by()? })),
+        Body::ConfigurationSet(Box::new(ConfigurationSet {
+            configuration: configuration(max_in_flight)?,
+            by: by()?,
+            reach: Reach::Everywhere,
+        })),
         Body::EvidenceEarned(Box::new(evidence()?)),
     ];
     for host in 0..HOSTS {

@@ -12,5 +12,6 @@ mod login;
 mod outage;
 mod real_host;
 mod roles;
+mod rollout;
 mod stopping;
 mod superseded;

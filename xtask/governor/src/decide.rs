@@ -17,6 +17,7 @@ use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, ProposalId, RunId,
 use fettle_model::permit::{Permit, PermittedTarget};
 use fettle_model::record::{Author, Body, ConfigurationSet, HostEnrolled, Record};
 use fettle_model::remediation::Parameters;
+use fettle_model::rollout::Reach;
 use fettle_model::time::UnixMillis;
 use serde::Serialize;
 use stats_alloc::StatsAlloc;
@@ -136,7 +137,7 @@ impl Play {
         let (manifest, by) = (admission.manifest.clone(), admission.by.clone());
         self.own(Body::PlaybookAdmitted(Box::new(admission)))?;
         let configuration = Configuration::new(ConfigurationGeneration(1), fleet::declared(self.services)?)?;
-        self.own(Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by })))?;
+        self.own(Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by, reach: Reach::Everywhere })))?;
         let description = fleet::description(0, self.services)?;
         for service in 0..self.services {
             let class = HostClass::of(&description, &fleet::check(service)?.service).context("it is carried")?;

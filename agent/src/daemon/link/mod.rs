@@ -15,7 +15,7 @@ use crate::ipc::daemon::{DaemonStart, Introduction, JoinTokenText, Nudge, ToEffe
 use fettle_certs::identity::Identity;
 use fettle_certs::rotation::{Rotation, rotation};
 use fettle_certs::store::{IdentityStore, StoreProblem};
-use fettle_model::counter::{AgentSequence, TreeSize};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, TreeSize};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::id::HostId;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub(crate) enum LinkCommand {
         tree_size: TreeSize,
         /// The last sequence of the chain.
         sequence: AgentSequence,
+        /// The configuration that is in force.
+        configuration: ConfigurationGeneration,
     },
 }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use fettle_certs::identity::Identity;
 use fettle_certs::rotation::{Rotation, rotation};
 use fettle_model::check::CheckRef;
-use fettle_model::counter::{AgentSequence, TreeSize};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, TreeSize};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::MAX_PACKAGE_BYTES;
 use fettle_proto::session::{HEARTBEAT_INTERVAL, MAX_MESSAGE_BYTES, SILENCE_LIMIT};
@@ -57,11 +57,19 @@ impl From<LoopGone> for SessionError {
     }
 }
 
+/// What the next heartbeat says.
+#[derive(Default)]
+struct Verified {
+    tree_size: TreeSize,
+    sequence: AgentSequence,
+    configuration: ConfigurationGeneration,
+}
+
 struct Session<'a> {
     link: &'a mut Link,
     client: AgentsClient<Channel>,
     up: mpsc::Sender<FromAgent>,
-    verified: (TreeSize, AgentSequence),
+    verified: Verified,
     /// Sizes that were named in heartbeats without an answer yet; answers come in order.
     named: VecDeque<TreeSize>,
 }
@@ -78,7 +86,7 @@ pub(super) async fn hold(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (up, outgoing) = mpsc::channel(UP);
-    let mut session = Session { link, client, up, verified: (TreeSize(0), AgentSequence(0)), named: VecDeque::new() };
+    let mut session = Session { link, client, up, verified: Verified::default(), named: VecDeque::new() };
     session.hello().await?;
     let mut client = session.client.clone();
     let opened = client.session(ReceiverStream::new(outgoing));
@@ -143,7 +151,8 @@ impl Session<'_> {
             .ok()
             .flatten()
             .ok_or(SessionError::NoIntroduction)?;
-        self.verified.0 = introduction.tree_size;
+        self.verified.tree_size = introduction.tree_size;
+        self.verified.configuration = introduction.configuration;
         let hello = Hello {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             boot: self.link.start.boot.to_string(),
@@ -160,10 +169,11 @@ impl Session<'_> {
     }
 
     async fn beat(&mut self) -> Result<(), SessionError> {
-        let (tree_size, sequence) = self.verified;
+        let Verified { tree_size, sequence, configuration } = self.verified;
         // Silence ends the session before there are more than a handful.
         self.named.push_back(tree_size);
-        self.send(from_agent::Message::Heartbeat(Heartbeat { tree_size: tree_size.0, sequence: sequence.0 })).await
+        let (tree_size, sequence, configuration) = (tree_size.0, sequence.0, configuration.0);
+        self.send(from_agent::Message::Heartbeat(Heartbeat { tree_size, sequence, configuration })).await
     }
 
     async fn obey(&mut self, command: LinkCommand) -> Result<(), SessionError> {
@@ -173,9 +183,10 @@ impl Session<'_> {
                     STANDARD.decode(envelope).map_err(|_| SessionError::Malformed("an envelope of the effector"))?;
                 self.send(from_agent::Message::Record(AgentRecord { sequence: sequence.0, envelope })).await
             }
-            LinkCommand::Verified { tree_size, sequence } => {
-                self.verified = (tree_size, sequence);
-                Ok(())
+            LinkCommand::Verified { tree_size, sequence, configuration } => {
+                let before = std::mem::replace(&mut self.verified, Verified { tree_size, sequence, configuration });
+                // A rollout waits for this.
+                if before.configuration == configuration { Ok(()) } else { self.beat().await }
             }
             LinkCommand::Fetch { digest } => {
                 let (client, outbox) = (self.client.clone(), self.link.outbox.clone());

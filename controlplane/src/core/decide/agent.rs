@@ -3,7 +3,7 @@
 //! Transitions, recoveries and reports always pass: no breaker or stop order holds back what an agent
 //! says. Only a record that does not continue its chain, or is not the agent's to write, is refused.
 
-use super::{Append, Decision, Outcome, endings, proposals};
+use super::{Append, Decision, Outcome, endings, proposals, rollouts};
 use crate::core::authorisation::Authorisation;
 use crate::core::drills;
 use crate::core::governor::{Case, Verdict, judge};
@@ -140,7 +140,12 @@ fn fits(state: &State, host: &Host, said: Said<'_>) -> Result<(), RecordRefusal>
         }
         Said::Ended(ended) => ended.host,
         Said::Planned(plan) => plan.host,
-        Said::Described(_) | Said::Saw(_) | Said::Rejected(_) | Said::Withheld(_) | Said::SawFork => host.id,
+        Said::Described(_)
+        | Said::Saw(_)
+        | Said::Rejected(_)
+        | Said::Withheld(_)
+        | Said::CannotHold(_)
+        | Said::SawFork => host.id,
     };
     if named == host.id { Ok(()) } else { Err(RecordRefusal::OtherHost(host.id)) }
 }
@@ -174,6 +179,9 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
             (follows, Outcome::Done)
         }
         Said::Planned(plan) => (proposals::after_plan(state, now, host, plan, given), Outcome::Done),
+        Said::CannotHold(rejected) => {
+            (rollouts::after_rejection(state, host.id, rejected, given.fresh.incident), Outcome::Done)
+        }
         // Noted by `State::apply`; nothing follows from them.
         Said::Described(_) | Said::SawFork => (Vec::new(), Outcome::Done),
     };

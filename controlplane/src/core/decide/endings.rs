@@ -82,7 +82,7 @@ pub(super) fn of_refusal(state: &State, refusal: &Refusal, incident: IncidentId)
     if !refusal.reasons.iter().any(used_up) {
         return None;
     }
-    let answer = state.configuration().answer_to(check);
+    let answer = state.answer_on(refusal.host, check);
     let tried = answer.map(|answer| state.tried(refusal.host, answer)).unwrap_or_default();
     exhausted(state, refusal.host, check, tried, incident)
 }
@@ -145,7 +145,7 @@ fn exhausted_by(state: &State, run: &Run, ending: Ending, how: TriedHow) -> Opti
         Ending::Succeeded | Ending::Superseded | Ending::Cancelled => true,
         Ending::Ineffective | Ending::Failed | Ending::Reverted | Ending::Expired | Ending::InDoubt => false,
     };
-    let remediation = state.configuration().answer_to(&run.check)?;
+    let remediation = state.answer_on(run.permit.host, &run.check)?;
     let attempts = state.attempts(run.permit.host, &run.check);
     let last = run.role() == Role::Remediation && attempts.count >= remediation.guard.max_attempts;
     let called = attempts.called == Called::Yes;

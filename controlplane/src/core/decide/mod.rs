@@ -10,6 +10,7 @@ pub(in crate::core) mod endings;
 pub(in crate::core) mod enrolment;
 pub(in crate::core) mod people;
 mod proposals;
+pub(in crate::core) mod rollouts;
 mod tick;
 
 use super::authorisation::{Authorisation, AuthorisationFacts};
@@ -245,6 +246,10 @@ impl Core {
             | Body::ProposalMade(_)
             | Body::ApprovalGiven(_)
             | Body::ProposalEnded(_)
+            | Body::RolloutAdvanced(_)
+            | Body::RolloutHalted(_)
+            | Body::RolloutOrdered(_)
+            | Body::ConfigurationRejected(_)
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)

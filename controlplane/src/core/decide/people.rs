@@ -16,6 +16,7 @@ mod refusal;
 mod request;
 mod revocation;
 mod roles;
+mod rollouts;
 mod tokens;
 
 pub(in crate::core) use drills::{Wanted, start as start_drill};
@@ -75,6 +76,7 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             tokens::create(state, now, by, *token, environment, host.as_ref(), *valid_for)
         }
         PersonRequest::SetConfiguration { declared, replaces } => configuration::set(state, by, declared, *replaces),
+        PersonRequest::OrderRollout { order, seen, why } => rollouts::order(state, by, *order, *seen, why),
         PersonRequest::AdmitPlaybook { admission, key } => publication::admit(state, by, admission, key),
         PersonRequest::TrustPublisher { publisher, key } => Ok(publication::trust(state, by, publisher, key)),
         PersonRequest::GrantRole { person, role } => roles::grant(state, by, person, role),

@@ -42,8 +42,12 @@ fn proposed(state: &State, now: Now, host: &Host, plan: &Plan, given: &AgentReco
     if !(answers && current && waits_for_people(refusal) && host.may_act()) {
         return None;
     }
-    let configuration = state.configuration();
+    let configuration = state.configuration_of(host);
     let answer = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
+    // People are asked about what is changing only where the change has arrived: whose it is would not be clear.
+    if state.configuration().remediation(name) != Some(answer) {
+        return None;
+    }
     let remediation = answer.at(*rung)?;
     if remediation.mode_in(&host.environment) != Mode::Approve || plan.playbook != remediation.playbook {
         return None;
@@ -87,7 +91,7 @@ pub(super) fn after_request(state: &State, now: Now, request: &PermitRequest) ->
     let Purpose::Remediate { check, rung, .. } = &request.purpose else { return None };
     let open = state.proposals.open_at(request.host, check)?;
     if open.proposal.rung != *rung {
-        let due = state.configuration().answer_to(check).map(|answer| state.due(request.host, answer, now.wall));
+        let due = state.answer_on(request.host, check).map(|answer| state.due(request.host, answer, now.wall));
         return (due != Some(Due::Rung(open.proposal.rung))).then(|| ended(open, EndedBecause::RungChanged));
     }
     let same = open.proposal.targets.len() == request.targets.len()

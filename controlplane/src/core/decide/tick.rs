@@ -1,7 +1,7 @@
 //! What comes due by time alone, or because something else changed: lost runs, drills' deadlines, schedules,
-//! proposals, and what the fleet's condition asks of the breakers.
+//! proposals, rollouts, and what the fleet's condition asks of the breakers.
 
-use super::{Decision, Outcome, endings, proposals};
+use super::{Decision, Outcome, endings, proposals, rollouts};
 use crate::core::conditions::{self, Senses};
 use crate::core::drills;
 use crate::core::now::Now;
@@ -39,6 +39,10 @@ pub(super) fn decide(
     let scheduled = schedules::due(state, now, drill);
     if !scheduled.is_empty() {
         return Decision::own(scheduled);
+    }
+    let rolled = rollouts::due(state, now, senses, incident);
+    if !rolled.is_empty() {
+        return Decision::own(rolled);
     }
     match conditions::due(state, now, senses) {
         Some(change) => Decision::own(vec![change]),

@@ -25,7 +25,7 @@ pub(super) fn host(case: &Case<'_>, reasons: &mut Vec<Reason>) {
         let clears_at = case.reclaims.clears_at(run, case.now);
         reasons.push(Reason::HostBusy { run: run.permit.run, clears_at });
     }
-    let (held, current) = (case.request.configuration, case.state.configuration().generation());
+    let (held, current) = (case.request.configuration, case.configuration().generation());
     if held != current {
         reasons.push(Reason::ConfigurationStale { held, current });
     }
@@ -88,7 +88,7 @@ pub(super) fn group(
     minimum_of: MinimumOf,
     reasons: &mut Vec<Reason>,
 ) {
-    let Some(service) = case.state.configuration().service(&check.service) else { return };
+    let Some(service) = case.configuration().service(&check.service) else { return };
     let environment = &case.host.environment;
     let group = Group::of(case.state, service, environment);
     let (limit, value) = (guard.max_in_flight.as_maximum(group.size()), group.in_flight());

@@ -73,8 +73,7 @@ fn may_inject(case: &Case<'_>, running: &RunningDrill, fault: &Fault) -> bool {
 
 /// The remediation that will heal it, as long as it still uses the version that the drill is to prove.
 fn proved_by<'a>(case: &Case<'a>, running: &RunningDrill) -> Option<&'a Remediation> {
-    case.state
-        .configuration()
+    case.configuration()
         .answer_to(&running.check())
         .filter(|remediation| remediation.rung_of(&running.drill.playbook).is_some())
 }
@@ -106,7 +105,7 @@ fn bound_thing<'a>(case: &Case<'a>, running: &RunningDrill) -> Result<&'a BoundT
 fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Permit {
     let (request, state) = (case.request, case.state);
     let mut grounds = vec![running.started.position];
-    grounds.extend(state.configured().map(|stamp| stamp.position));
+    grounds.extend(state.configured_for(case.host).map(|stamp| stamp.position));
     grounds.sort_unstable();
     Permit {
         permit: case.permit,
@@ -120,7 +119,7 @@ fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Perm
         effect_within: EFFECT_WITHIN,
         fence: case.host.fence.next(),
         stop_epoch: state.stops.epoch,
-        configuration: state.configuration().generation(),
+        configuration: case.configuration().generation(),
         purpose: request.purpose.clone(),
         playbook: None,
         parameters: Parameters::default(),

@@ -16,6 +16,7 @@ use super::hosts::Host;
 use super::now::Now;
 use super::reclaim::Reclaims;
 use super::state::State;
+use fettle_model::configuration::Configuration;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::PermitId;
 use fettle_model::permit::{Permit, PermitRequest, Purpose};
@@ -47,6 +48,13 @@ pub(in crate::core) struct Case<'a> {
     pub(in crate::core) authorised: &'a Authorisation,
     pub(in crate::core) permit: PermitId,
     pub(in crate::core) policies: &'a DocumentDigest,
+}
+
+impl<'a> Case<'a> {
+    /// What the host is judged by.
+    pub(in crate::core) fn configuration(&self) -> &'a Configuration {
+        self.state.configuration_of(self.host)
+    }
 }
 
 /// What the governor says.
@@ -92,7 +100,7 @@ fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
 /// When another rung of the list is due by time alone, which the agent is to ask for then.
 fn turn_over_at(case: &Case<'_>) -> Option<UnixMillis> {
     let Purpose::Remediate { check, remediation, .. } = &case.request.purpose else { return None };
-    let answer = case.state.configuration().answer_to(check).filter(|answer| &answer.name == remediation)?;
+    let answer = case.configuration().answer_to(check).filter(|answer| &answer.name == remediation)?;
     case.state.turn_over_at(case.host.id, answer, case.now.wall)
 }
 

@@ -114,7 +114,7 @@ pub(super) fn judge(case: &Case<'_>, fault: &Fault<'_>) -> Result<Permit, Vec<Re
 /// The remediation that answers the check on this host: the one that the agent names, of a service
 /// that selects the host and that the host carries.
 pub(super) fn answering<'a>(case: &Case<'a>, check: &CheckRef, name: &RemediationName) -> Option<&'a Remediation> {
-    let configuration = case.state.configuration();
+    let configuration = case.configuration();
     let remediation = configuration.answer_to(check).filter(|answer| &answer.name == name)?;
     let service = configuration.service(&check.service)?;
     let here = service.hosts.selects(&case.host.name, &case.host.environment) && case.host.carries(&service.name);
@@ -176,7 +176,7 @@ pub(super) fn permit(
     let mut grounds: Vec<LogPosition> = [Some(proof), Some(playbook.stamp.position)]
         .into_iter()
         .chain([
-            state.configured().map(|stamp| stamp.position),
+            state.configured_for(case.host).map(|stamp| stamp.position),
             case.host.checks.get(check).map(|known| known.seen.position),
         ])
         .flatten()
@@ -194,7 +194,7 @@ pub(super) fn permit(
         effect_within: EFFECT_WITHIN,
         fence: case.host.fence.next(),
         stop_epoch: state.stops.epoch,
-        configuration: state.configuration().generation(),
+        configuration: case.configuration().generation(),
         purpose: request.purpose.clone(),
         playbook: Some(playbook.version()),
         parameters: remediation.parameters.clone(),

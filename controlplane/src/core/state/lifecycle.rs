@@ -52,7 +52,10 @@ impl State {
             }
             if permit.drill.is_none() {
                 self.attempts.fixes(&of, None);
-                if let Some(answer) = self.configuration.answer_to(check) {
+                let known = self.hosts.get(&permit.host);
+                let newest = &self.configuration;
+                let judged_by = known.map_or(newest, |host| self.rollouts.configuration_of(host, newest));
+                if let Some(answer) = judged_by.answer_to(check) {
                     self.turns.granted(&of, answer, permit.run, stamp.at);
                 }
             }
@@ -74,8 +77,9 @@ impl State {
         change(&mut self.runs);
         let after = self.hands(host);
         if let Some(known) = self.hosts.get(&host) {
-            self.tallies.leave(known, before, &self.configuration);
-            self.tallies.join(known, after, &self.configuration);
+            let configuration = self.rollouts.configuration_of(known, &self.configuration);
+            self.tallies.leave(known, before, configuration);
+            self.tallies.join(known, after, configuration);
         }
     }
 
@@ -119,6 +123,7 @@ impl State {
                 if ended.ending.counts_as_failure() {
                     self.breakers.on_failure(run, stamp);
                 }
+                self.rollouts.ended(run, ended.ending, self.configuration.generation());
                 self.drills.on_run_ended(ended, stamp);
                 self.finish(ended.permit, end, stamp);
             }
@@ -131,6 +136,7 @@ impl State {
     pub(super) fn give_up(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
         let Some(run) = self.runs.open(permit, host) else { return };
         self.breakers.on_failure(run, stamp);
+        self.rollouts.ended(run, Ending::InDoubt, self.configuration.generation());
         self.finish(permit, RunState::Unresolved { stamp }, stamp);
     }
 

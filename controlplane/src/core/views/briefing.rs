@@ -5,10 +5,12 @@ use crate::core::drills::NextRun;
 use crate::core::governor::waits_for_a_change;
 use crate::core::state::State;
 use fettle_model::check::{CheckRef, Status};
-use fettle_model::counter::{AgentSequence, LogPosition};
+use fettle_model::configuration::Configuration;
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
 use fettle_model::id::{DrillId, HostId};
 use fettle_model::record::Kind;
 use fettle_model::remediation::Remediation;
+use fettle_model::rollout::{Ring, RolloutAdvanced};
 use std::collections::BTreeSet;
 
 /// Positions of the records that an agent must hold, each to be sent with its proof. Answers to its requests
@@ -17,9 +19,9 @@ use std::collections::BTreeSet;
 pub struct Briefing {
     /// The last of its own records that is in the log.
     pub acknowledged: AgentSequence,
-    /// The configuration.
+    /// The configuration that has reached the host.
     pub configuration: Option<LogPosition>,
-    /// Every playbook version that the configuration uses.
+    /// Every playbook version that this configuration uses.
     pub playbooks: Vec<LogPosition>,
     /// The newest stop or resume order of every scope, in the order of the log.
     pub orders: Vec<LogPosition>,
@@ -38,8 +40,8 @@ pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
     let orders: BTreeSet<LogPosition> = state.stops.orders.values().map(|order| order.stamp.position).collect();
     Some(Briefing {
         acknowledged: known.head.sequence,
-        configuration: state.configured().map(|stamp| stamp.position),
-        playbooks: playbooks_in_use(state),
+        configuration: state.configured_for(known).map(|stamp| stamp.position),
+        playbooks: playbooks_in_use(state, state.configuration_of(known)),
         orders: orders.into_iter().collect(),
         drill: state.drills.on_host(host).map(|running| running.started.position),
         wanted: waiting_drill(state, host),
@@ -47,11 +49,10 @@ pub fn briefing(state: &State, host: HostId) -> Option<Briefing> {
     })
 }
 
-/// Positions of the admissions of every version that the configuration uses.
+/// Positions of the admissions of every version that a configuration uses.
 #[must_use]
-pub fn playbooks_in_use(state: &State) -> Vec<LogPosition> {
-    let positions: BTreeSet<LogPosition> = state
-        .configuration()
+pub fn playbooks_in_use(state: &State, configuration: &Configuration) -> Vec<LogPosition> {
+    let positions: BTreeSet<LogPosition> = configuration
         .remediations()
         .iter()
         .flat_map(Remediation::playbooks)
@@ -59,6 +60,46 @@ pub fn playbooks_in_use(state: &State) -> Vec<LogPosition> {
         .map(|admitted| admitted.stamp.position)
         .collect();
     positions.into_iter().collect()
+}
+
+/// What a record lets a configuration reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// The setting of this one.
+    BySetting(ConfigurationGeneration),
+    /// One more ring.
+    ByRing(RolloutAdvanced),
+}
+
+/// A configuration on its way to hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// To whom.
+    pub hosts: Vec<HostId>,
+    /// The admissions of the playbooks that it uses.
+    pub admissions: Vec<LogPosition>,
+    /// Where it was set.
+    pub configuration: LogPosition,
+}
+
+/// Whom of the connected hosts the newest configuration has just reached, and what they are sent; `None` where a newer one
+/// was set since.
+#[must_use]
+pub fn delivery(state: &State, reached: &Reached, connected: &[HostId]) -> Option<Delivery> {
+    let newest = state.configuration();
+    let (generation, chosen) = match reached {
+        Reached::BySetting(generation) => (*generation, None),
+        Reached::ByRing(RolloutAdvanced { generation, ring: Ring::All, hosts: _ }) => (*generation, None),
+        Reached::ByRing(advanced) => (advanced.generation, Some(&advanced.hosts)),
+    };
+    let configuration = state.configured().filter(|_| generation == newest.generation())?.position;
+    let is_reached = |id: &HostId| {
+        let holds_newest =
+            state.host(*id).is_some_and(|host| state.configuration_of(host).generation() == newest.generation());
+        holds_newest && chosen.is_none_or(|hosts| hosts.contains(id))
+    };
+    let hosts = connected.iter().copied().filter(is_reached).collect();
+    Some(Delivery { hosts, admissions: playbooks_in_use(state, newest), configuration })
 }
 
 /// A run that a drill waits for: the host's agent should ask for its permit.
@@ -123,6 +164,7 @@ fn waiting_for_a_nudge(state: &State, known: &KnownRefusal) -> Option<Nudge> {
 pub const fn opens_a_way(kind: Kind) -> bool {
     match kind {
         Kind::ConfigurationSet
+        | Kind::RolloutAdvanced
         | Kind::EvidenceEarned
         | Kind::BreakerClosed
         | Kind::BreakerEased
@@ -144,6 +186,9 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::ProposalMade
         | Kind::ApprovalGiven
         | Kind::ProposalEnded
+        | Kind::RolloutHalted
+        | Kind::RolloutOrdered
+        | Kind::ConfigurationRejected
         | Kind::TokenCreated
         | Kind::HostEnrolled
         | Kind::CertificateIssued

@@ -12,7 +12,8 @@ mod schedules;
 mod switches;
 
 pub use briefing::{
-    Briefing, DrillWish, Nudge, briefing, nudges, nudges_on, opens_a_way, playbooks_in_use, waiting_drill,
+    Briefing, Delivery, DrillWish, Nudge, Reached, briefing, delivery, nudges, nudges_on, opens_a_way,
+    playbooks_in_use, waiting_drill,
 };
 pub use fleet::{CheckRow, HostRow, RemediationRow, ServiceRow, hosts, services};
 pub use playbooks::{DrillRow, DrillStanding, EvidenceRow, EvidenceStanding, PlaybookRow, drills, playbooks};

@@ -10,7 +10,7 @@ use fettle_model::time::UnixMillis;
 /// Every rung of the list that answers a check on a host; empty where its remediation has no list.
 #[must_use]
 pub fn rungs(state: &State, host: HostId, check: &CheckRef, wall: UnixMillis) -> Vec<RungRow> {
-    let answer = state.configuration().answer_to(check).filter(|answer| !answer.escalation.is_none());
+    let answer = state.answer_on(host, check).filter(|answer| !answer.escalation.is_none());
     let Some((answer, host)) = answer.zip(state.host(host)) else { return Vec::new() };
     let (tried, due) = (state.tried(host.id, answer), state.due(host.id, answer, wall));
     let row = |(rung, placed): (_, std::borrow::Cow<'_, fettle_model::remediation::Remediation>)| RungRow {

@@ -1,6 +1,7 @@
 //! Whether a configuration may be set. Called for [`super::PersonRequest::SetConfiguration`].
 
 use super::PersonRefusal;
+use crate::core::decide::rollouts;
 use crate::core::state::State;
 use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::ConfigurationGeneration;
@@ -33,5 +34,6 @@ pub(super) fn set(
     }
     let configuration =
         Configuration::new(current.generation().next(), declared.clone()).map_err(PersonRefusal::Configuration)?;
-    Ok(vec![Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: by.clone() }))])
+    let reach = rollouts::reach(state, &configuration);
+    Ok(vec![Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: by.clone(), reach }))])
 }

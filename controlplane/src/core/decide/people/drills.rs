@@ -21,7 +21,7 @@ pub(super) fn wish(state: &State, by: &PersonName, host: HostId, check: &CheckRe
     if !known.may_act() {
         return Err(PersonRefusal::HostNotActive(host));
     }
-    state.configuration().answer_to(check).ok_or_else(|| PersonRefusal::NoRemediation(check.clone()))?;
+    state.answer_on(host, check).ok_or_else(|| PersonRefusal::NoRemediation(check.clone()))?;
     let wished = RunWished { host, check: check.clone(), by: by.clone() };
     Ok(vec![Body::RunWished(Box::new(wished))])
 }
@@ -51,7 +51,7 @@ pub(in crate::core) fn start(state: &State, now: Now, wanted: Wanted<'_>) -> Res
     if !known.may_act() {
         return Err(PersonRefusal::HostNotActive(host));
     }
-    let configuration = state.configuration();
+    let configuration = state.configuration_of(known);
     let no_remediation = || PersonRefusal::NoRemediation(check.clone());
     let answer = configuration.answer_to(check).ok_or_else(no_remediation)?;
     let remediation = answer.at(rung).ok_or_else(no_remediation)?;

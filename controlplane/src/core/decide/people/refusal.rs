@@ -284,6 +284,12 @@ pub enum PersonRefusal {
         /// The one in force.
         current: ConfigurationGeneration,
     },
+    /// No configuration is being rolled out.
+    #[error("no configuration is being rolled out")]
+    NoRollout,
+    /// The rollout goes on as it is.
+    #[error("the rollout is not halted")]
+    RolloutRuns,
     /// The configuration contradicts itself.
     #[error("the configuration is not consistent")]
     Configuration(#[source] InconsistentConfiguration),

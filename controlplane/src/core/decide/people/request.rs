@@ -18,6 +18,7 @@ use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::PlaybookAdmitted;
+use fettle_model::rollout::RolloutOrder;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
@@ -62,6 +63,15 @@ pub enum PersonRequest {
         declared: Box<Declared>,
         /// The generation that the person saw.
         replaces: ConfigurationGeneration,
+    },
+    /// Let a rollout go on, or take it back.
+    OrderRollout {
+        /// What.
+        order: RolloutOrder,
+        /// The generation that the person saw being rolled out.
+        seen: ConfigurationGeneration,
+        /// Why.
+        why: String,
     },
     /// Admit a playbook version whose publication, package and imports the rim has verified.
     AdmitPlaybook {
@@ -221,7 +231,8 @@ impl PersonRequest {
     pub const fn action(&self) -> PersonAction {
         match self {
             Self::CreateToken { .. } => PersonAction::CreateToken,
-            Self::SetConfiguration { .. } => PersonAction::SetConfiguration,
+            // Whoever may set a configuration may say how it goes on.
+            Self::SetConfiguration { .. } | Self::OrderRollout { .. } => PersonAction::SetConfiguration,
             Self::AdmitPlaybook { .. } => PersonAction::AdmitPlaybook,
             Self::TrustPublisher { .. } => PersonAction::TrustPublisher,
             Self::GrantRole { .. } | Self::AddPerson { .. } | Self::RegisterPerson { .. } => PersonAction::GrantRole,
@@ -262,6 +273,7 @@ impl PersonRequest {
             | Self::LiftFreeze { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::CreateToken { .. }
             | Self::SetConfiguration { .. }
+            | Self::OrderRollout { .. }
             | Self::AdmitPlaybook { .. }
             | Self::TrustPublisher { .. }
             | Self::RenewCertificate { .. }
@@ -277,6 +289,7 @@ impl PersonRequest {
         match self {
             Self::CreateToken { environment, .. } => format!("environment:{environment}"),
             Self::SetConfiguration { .. } => "configuration".to_owned(),
+            Self::OrderRollout { order, .. } => format!("configuration/{}", order.as_str()),
             Self::AdmitPlaybook { admission, .. } => {
                 format!("playbook:{}@{}", admission.manifest.playbook.name, admission.digest)
             }
