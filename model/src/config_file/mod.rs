@@ -24,9 +24,10 @@ use crate::rollout::{MAX_SOAK, RolloutLimits};
 use crate::schedule::Schedule;
 use crate::service::{Selector, Service};
 use crate::time::HumanDuration;
-use raw::{RawBreakers, RawFile, RawRemediation, RawRollout, RawService};
+use raw::{RawBreakers, RawFile, RawHosts, RawRemediation, RawRollout, RawService};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use toml::Spanned;
 
 /// Largest configuration file: 500 services with 20 checks each have about 3 MiB.
 pub const MAX_FILE_BYTES: usize = 4 * 1024 * 1024;
@@ -217,24 +218,24 @@ fn read(source: Source<'_>) -> Result<RawFile, Diagnostic> {
     })
 }
 
+/// The hosts that `whose` selects, or a complaint.
+fn selected(raw: &Spanned<RawHosts>, whose: &str, complaints: &mut Complaints<'_>) -> Option<Selector> {
+    let RawHosts { environments, names } = raw.get_ref();
+    Selector::new(environments.clone(), names.clone())
+        .map_err(|error| {
+            let remedy = "write hosts = { environments = [\"staging\"] } or hosts = { names = [\"web-1\"] }";
+            complaints.at(raw.span(), format!("{whose}: {error}"), remedy);
+        })
+        .ok()
+}
+
 fn add_service(raw: &RawService, services: &mut Vec<Service>, complaints: &mut Complaints<'_>) {
     let name = raw.name.get_ref();
     if services.iter().any(|service| &service.name == name) {
         complaints.at(raw.name.span(), format!("a second service is named {name}"), "give it another name");
         return;
     }
-    let hosts = raw.hosts.get_ref();
-    let hosts = match Selector::new(hosts.environments.clone(), hosts.names.clone()) {
-        Ok(selector) => selector,
-        Err(error) => {
-            complaints.at(
-                raw.hosts.span(),
-                format!("service {name}: {error}"),
-                "write hosts = { environments = [\"staging\"] } or hosts = { names = [\"web-1\"] }",
-            );
-            return;
-        }
-    };
+    let Some(hosts) = selected(&raw.hosts, &format!("service {name}"), complaints) else { return };
     let mut checks = Vec::new();
     let mut names = BTreeSet::new();
     for raw_check in &raw.check {

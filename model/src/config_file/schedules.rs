@@ -1,12 +1,11 @@
 //! `[[schedule]]` as it is written in files, and what is wrong with it. Called by [`super::parse`] alone.
 
 use super::raw::RawHosts;
-use super::{Complaints, list_of};
+use super::{Complaints, list_of, selected};
 use crate::calendar::{ClockTime, Moments, Weekday, ZoneName};
 use crate::escalation::Rung;
 use crate::name::{RemediationName, ScheduleName};
 use crate::schedule::Schedule;
-use crate::service::Selector;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use toml::Spanned;
@@ -47,18 +46,7 @@ pub(super) fn add(
         );
         return;
     }
-    let hosts = raw.hosts.get_ref();
-    let hosts = match Selector::new(hosts.environments.clone(), hosts.names.clone()) {
-        Ok(selector) => selector,
-        Err(error) => {
-            complaints.at(
-                raw.hosts.span(),
-                format!("schedule {name}: {error}"),
-                "write hosts = { environments = [\"staging\"] } or hosts = { names = [\"web-1\"] }",
-            );
-            return;
-        }
-    };
+    let Some(hosts) = selected(&raw.hosts, &format!("schedule {name}"), complaints) else { return };
     match Moments::new(raw.time_zone.clone(), raw.days.get_ref().clone(), raw.at) {
         Ok(at) => schedules.push(Schedule { name, remediation, rung: raw.rung, drill: raw.drill, hosts, at }),
         Err(error) => {
