@@ -141,6 +141,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::BreakerEased(_)
         | Body::FreezeDeclared(_)
         | Body::FreezeLifted(_)
+        | Body::PromotionProposed(_)
         | Body::AutomationStopped(_)
         | Body::AutomationResumed(_)
         | Body::DrillStarted(_)

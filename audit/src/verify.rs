@@ -27,6 +27,7 @@ mod finding;
 mod grants;
 mod hosts;
 mod people;
+mod promotions;
 mod proposals;
 mod record;
 mod rollout;

@@ -5,6 +5,7 @@
 //! travels along, so that a change by somebody else in between is a conflict and not lost.
 
 mod difference;
+mod raised;
 
 use crate::answer::Answer;
 use crate::connection::{Connection, unexpected};
@@ -12,6 +13,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::file;
+use crate::promotion;
 use crate::rollout;
 use crate::table::count;
 use clap::Args;
@@ -21,6 +23,7 @@ use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::name::PlaybookName;
 use fettle_proto::operator::{Command, CommandReply, PlaybookRow, Query, QueryReply, RolloutProgress};
+use raised::{Raised, raised};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,7 +55,7 @@ enum Outcome {
     /// Only the files were looked at.
     FilesAreSound { services: usize, remediations: usize },
     /// What would change.
-    WouldChange { replaces: ConfigurationGeneration, difference: Difference },
+    WouldChange { replaces: ConfigurationGeneration, difference: Difference, raised: Vec<Raised> },
     /// It is so already.
     Unchanged { generation: ConfigurationGeneration },
     /// It was set.
@@ -60,6 +63,7 @@ enum Outcome {
         replaces: ConfigurationGeneration,
         position: LogPosition,
         difference: Difference,
+        raised: Vec<Raised>,
         /// Its rollout; none where it is everywhere at once.
         rollout: Option<Box<RolloutProgress>>,
     },
@@ -90,10 +94,16 @@ pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failu
         let text = format!("nothing changes: the configuration {replaces} says the same\n");
         return Answer::new(&Outcome::Unchanged { generation: replaces }, text);
     }
-    let lines = difference.to_string();
+    let mut raises = raised(&current.declared, &declared, &[]);
+    if !raises.is_empty() {
+        let earned = promotion::promotions(&mut connection).await?;
+        raises = raised(&current.declared, &declared, &earned);
+    }
+    let raised = raises;
+    let lines = format!("{difference}{}", raised::told(&raised));
     if apply.check {
         let text = format!("{lines}nothing was changed (--check)\n");
-        return Answer::new(&Outcome::WouldChange { replaces, difference }, text);
+        return Answer::new(&Outcome::WouldChange { replaces, difference, raised }, text);
     }
     let reply = connection.execute(&Command::SetConfiguration { declared: Box::new(declared), replaces }).await?;
     let CommandReply::Done { position } = reply else { return unexpected("a log position") };
@@ -110,7 +120,7 @@ pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failu
         Ok(_) | Err(_) => (None, "see how it reaches the hosts: fettle rollout show\n".to_owned()),
     };
     let text = format!("{lines}the configuration {set} is set; log position {position}\n{how}");
-    Answer::new(&Outcome::Applied { replaces, position, difference, rollout }, text)
+    Answer::new(&Outcome::Applied { replaces, position, difference, raised, rollout }, text)
 }
 
 fn count_of(number: usize, noun: &str) -> String {

@@ -14,6 +14,7 @@ use crate::log::{self, LogCommand};
 use crate::login::{self, Login};
 use crate::person::{self, PersonCommand};
 use crate::playbook::{self, PlaybookCommand};
+use crate::promotion::{self, PromotionCommand};
 use crate::proposal::{self, Approve, ProposalCommand, Reject};
 use crate::publisher::{self, PublisherCommand};
 use crate::rollout::{self, RolloutCommand};
@@ -120,6 +121,9 @@ enum Noun {
     /// How the newest configuration reaches the hosts: show, resume, abort
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// What has earned to be trusted further: list
+    #[command(subcommand)]
+    Promotion(PromotionCommand),
     /// What waits for a person: list, show
     #[command(subcommand)]
     Proposal(ProposalCommand),
@@ -209,6 +213,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Resume(order) => switch::resume(order, context).await,
         Noun::Freeze(command) => freeze::run(command, context).await,
         Noun::Rollout(command) => rollout::run(command, context).await,
+        Noun::Promotion(command) => promotion::run(command, context).await,
         Noun::Proposal(command) => proposal::run(command, context).await,
         Noun::Approve(command) => proposal::approve(command, context).await,
         Noun::Reject(command) => proposal::reject(command, context).await,

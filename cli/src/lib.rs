@@ -24,6 +24,7 @@ mod person;
 mod plain;
 mod playbook;
 pub mod profile;
+mod promotion;
 mod proposal;
 mod prose;
 mod publisher;

@@ -64,6 +64,7 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         | Body::ScheduleRefused(_)
         | Body::RolloutAdvanced(_)
         | Body::RolloutHalted(_)
-        | Body::ConfigurationRejected(_) => None,
+        | Body::ConfigurationRejected(_)
+        | Body::PromotionProposed(_) => None,
     }
 }

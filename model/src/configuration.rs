@@ -10,6 +10,7 @@ use crate::counter::ConfigurationGeneration;
 use crate::escalation::MAX_RUNGS;
 use crate::freeze::{Freeze, MAX_FREEZES};
 use crate::name::{FreezeName, PlaybookName, RemediationName, ScheduleName, ServiceName};
+use crate::promotion::PromotionLimits;
 use crate::remediation::Remediation;
 use crate::rollout::RolloutLimits;
 use crate::schedule::{MAX_SCHEDULES, Schedule};
@@ -44,6 +45,9 @@ pub struct Declared {
     /// How a change reaches hosts that hold something already.
     #[serde(default)]
     pub rollout: RolloutLimits,
+    /// When the next mode is proposed.
+    #[serde(default)]
+    pub promotion: PromotionLimits,
 }
 
 /// Services and remediations at one generation. Build it with [`Configuration::new`], which holds
@@ -58,6 +62,7 @@ pub struct Configuration {
     freezes: Vec<Freeze>,
     schedules: Vec<Schedule>,
     rollout: RolloutLimits,
+    promotion: PromotionLimits,
 }
 
 /// Why a set of services and remediations is no configuration.
@@ -131,7 +136,7 @@ impl Configuration {
     /// When names are not unique, a remediation points nowhere, two answer one check, or a bound is
     /// exceeded.
     pub fn new(generation: ConfigurationGeneration, declared: Declared) -> Result<Self, InconsistentConfiguration> {
-        let Declared { services, remediations, breakers, freezes, schedules, rollout } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } = declared;
         bound("services", services.len(), MAX_SERVICES)?;
         bound("remediations", remediations.len(), MAX_REMEDIATIONS)?;
         let mut names = BTreeSet::new();
@@ -194,7 +199,7 @@ impl Configuration {
                 return Err(InconsistentConfiguration::ScheduledNothing { schedule, remediation });
             }
         }
-        Ok(Self { generation, services, remediations, breakers, freezes, schedules, rollout })
+        Ok(Self { generation, services, remediations, breakers, freezes, schedules, rollout, promotion })
     }
 
     /// Its generation.
@@ -206,7 +211,7 @@ impl Configuration {
     /// What was declared.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        let Self { generation: _, services, remediations, breakers, freezes, schedules, rollout } = self;
+        let Self { generation: _, services, remediations, breakers, freezes, schedules, rollout, promotion } = self;
         Declared {
             services: services.clone(),
             remediations: remediations.clone(),
@@ -214,6 +219,7 @@ impl Configuration {
             freezes: freezes.clone(),
             schedules: schedules.clone(),
             rollout: rollout.clone(),
+            promotion: *promotion,
         }
     }
 
@@ -227,19 +233,21 @@ impl Configuration {
             freezes: limits.freezes.clone(),
             schedules: limits.schedules.clone(),
             rollout: limits.rollout.clone(),
+            promotion: limits.promotion,
         }
     }
 
     /// Whether exactly this was declared.
     #[must_use]
     pub fn declares(&self, declared: &Declared) -> bool {
-        let Declared { services, remediations, breakers, freezes, schedules, rollout } = declared;
+        let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } = declared;
         &self.services == services
             && &self.remediations == remediations
             && &self.breakers == breakers
             && &self.freezes == freezes
             && &self.schedules == schedules
             && &self.rollout == rollout
+            && &self.promotion == promotion
     }
 
     /// All services.
@@ -276,6 +284,12 @@ impl Configuration {
     #[must_use]
     pub const fn rollout(&self) -> &RolloutLimits {
         &self.rollout
+    }
+
+    /// When the next mode is proposed.
+    #[must_use]
+    pub const fn promotion(&self) -> &PromotionLimits {
+        &self.promotion
     }
 
     /// The service of this name.
@@ -321,13 +335,16 @@ struct RawConfiguration {
     schedules: Vec<Schedule>,
     #[serde(default)]
     rollout: RolloutLimits,
+    #[serde(default)]
+    promotion: PromotionLimits,
 }
 
 impl TryFrom<RawConfiguration> for Configuration {
     type Error = InconsistentConfiguration;
 
     fn try_from(raw: RawConfiguration) -> Result<Self, InconsistentConfiguration> {
-        let RawConfiguration { generation, services, remediations, breakers, freezes, schedules, rollout } = raw;
-        Self::new(generation, Declared { services, remediations, breakers, freezes, schedules, rollout })
+        let RawConfiguration { generation, services, remediations, breakers, freezes, schedules, rollout, promotion } =
+            raw;
+        Self::new(generation, Declared { services, remediations, breakers, freezes, schedules, rollout, promotion })
     }
 }

@@ -16,7 +16,7 @@
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
-//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`promotion`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
 //! | [`why_not`] | what would speak against a run now |
 //! | [`record`] | the log's entries |
 
@@ -44,6 +44,7 @@ pub mod name;
 pub mod permit;
 pub mod person_key;
 pub mod playbook;
+pub mod promotion;
 pub mod proposal;
 pub mod record;
 pub mod refusal;

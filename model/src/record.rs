@@ -21,6 +21,7 @@ use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName
 use crate::permit::{Permit, PermitRejection, PermitRequest};
 use crate::person_key::PersonKeySet;
 use crate::playbook::Manifest;
+use crate::promotion::PromotionProposed;
 use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
 use crate::rollout::{ConfigurationRejected, Reach, RolloutAdvanced, RolloutHalted, RolloutOrdered};
@@ -228,6 +229,8 @@ bodies! {
     RolloutHalted(RolloutHalted) = 61, "rollout-halted";
     /// An agent cannot hold a configuration, and keeps what it held.
     ConfigurationRejected(ConfigurationRejected) = 62, "configuration-rejected";
+    /// A remediation has earned its next mode.
+    PromotionProposed(PromotionProposed) = 63, "promotion-proposed";
     /// A person ordered a rollout to go on or to go back.
     RolloutOrdered(RolloutOrdered) = 66, "rollout-ordered";
 }
@@ -547,7 +550,8 @@ impl Kind {
             | Self::RolloutAdvanced
             | Self::RolloutHalted
             | Self::ConfigurationRejected
-            | Self::RolloutOrdered => RetentionClass::Regulated,
+            | Self::RolloutOrdered
+            | Self::PromotionProposed => RetentionClass::Regulated,
         }
     }
 }

@@ -48,6 +48,7 @@ use fettle_model::name::{
 };
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
+use fettle_model::promotion::PromotionRow;
 use fettle_model::rollout::RolloutOrder;
 use fettle_model::time::UnixMillis;
 use fettle_model::why_not::WhyNot;
@@ -330,6 +331,8 @@ pub enum Query {
     Freezes,
     /// Schedules of drills. Answers [`QueryReply::Schedules`].
     Schedules,
+    /// What earns its next mode. Answers [`QueryReply::Promotions`].
+    Promotions,
     /// Breakers and stop orders. Answers [`QueryReply::Breakers`].
     Breakers,
     /// Records of the log. Answers [`QueryReply::Log`].
@@ -433,6 +436,11 @@ pub enum QueryReply {
     Freezes {
         /// The calendars' first.
         freezes: Vec<FreezeRow>,
+    },
+    /// How far everything is that is being earned.
+    Promotions {
+        /// One row a rung and environment, at most [`MAX_ROWS`].
+        promotions: Vec<PromotionRow>,
     },
     /// Breakers that are not closed.
     Breakers {

@@ -259,6 +259,7 @@ impl Effector {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::PromotionProposed(_)
             | Body::DrillStagePassed(_)
             | Body::ScheduleRefused(_)
             | Body::DrillEnded(_)

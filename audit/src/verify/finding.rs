@@ -97,6 +97,8 @@ rules! {
     Proposal = "proposal", Invalid;
     /// A yes or no is not by an independent approver, or a permit has too few of them for exactly what it allows.
     Approval = "approval", Invalid;
+    /// A promotion was not earned by the records that it names.
+    Promotion = "promotion", Invalid;
     /// The remediation does not act by itself in that environment, and people did not approve; or they did where it does.
     Mode = "mode", Invalid;
     /// A stop order stood, or was newer than the permit says.

@@ -5,6 +5,7 @@ use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
 use super::people::People;
+use super::promotions::Promotions;
 use super::proposals::{Ground, Proposals};
 use super::runs::Runs;
 use super::standing::Standing;
@@ -35,6 +36,7 @@ pub(super) struct Records {
     people: People,
     glasses: Glasses,
     proposals: Proposals,
+    promotions: Promotions,
     standing: Standing,
     grants: Grants,
     runs: Runs,
@@ -48,6 +50,7 @@ impl Records {
             people: People::default(),
             glasses: Glasses::default(),
             proposals: Proposals::default(),
+            promotions: Promotions::default(),
             standing: Standing::default(),
             grants: Grants::default(),
             runs: Runs::default(),
@@ -112,7 +115,7 @@ impl Records {
     }
 
     fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
-        let Self { permit_key: _, hosts, people, glasses, proposals, standing, grants, runs } = self;
+        let Self { permit_key: _, hosts, people, glasses, proposals, promotions, standing, grants, runs } = self;
         glasses.see(leaf.received_at);
         glasses.judge(record, at);
         let host = match &record.author {
@@ -209,8 +212,10 @@ impl Records {
                 | Body::ForkSeen(_),
                 None,
             )
-            | (Body::PersonLoggedIn(_) | Body::ConfigurationRejected(_) | Body::ActionRefused(_), _) => {}
+            | (Body::PersonLoggedIn(_) | Body::ConfigurationRejected(_) | Body::ActionRefused(_), _)
+            | (Body::PromotionProposed(_), _) => {}
         }
+        promotions.see(record, hosts, standing, at);
     }
 
     /// Adds what only the end of the log shows.
@@ -289,6 +294,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::BreakerEased
         | Kind::FreezeDeclared
         | Kind::FreezeLifted
+        | Kind::PromotionProposed
         | Kind::AutomationStopped
         | Kind::AutomationResumed
         | Kind::DrillStarted

@@ -11,7 +11,7 @@ use fettle_audit::person_key;
 use fettle_audit::verify::Rule;
 use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
-use fettle_model::counter::{ConfigurationGeneration, Fence, TransitionEpoch};
+use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, TransitionEpoch};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::escalation::Rung;
 use fettle_model::id::ProposalId;
@@ -20,6 +20,7 @@ use fettle_model::name::PersonName;
 use fettle_model::permit::{ApprovedPlan, Permit};
 use fettle_model::person_key::PersonKeySet;
 use fettle_model::playbook::Action;
+use fettle_model::promotion::{EarnedWith, PromotionLimits, PromotionOf, PromotionProposed};
 use fettle_model::proposal::{Approval, EndedBecause, PROPOSAL_VALID_FOR, Proposal, ProposalEnding, Verdict};
 use fettle_model::record::{Author, Body, ConfigurationSet, PersonRevoked, RoleGranted, RoleRevoked, RunWished};
 use fettle_model::refusal::{Reason, Refusal};
@@ -51,6 +52,7 @@ struct Case {
 fn approving(generation: u64) -> Configuration {
     let mut declared = configuration(generation, 1).declared();
     declared.remediations[0].modes.insert(parsed("production"), Mode::Approve);
+    declared.promotion = PromotionLimits { after: 1 };
     Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent")
 }
 
@@ -292,4 +294,36 @@ fn an_approval_is_used_once() {
     log.agent(at, Body::PermitRequested(Box::new(again)));
     log.control_plane(Body::PermitGranted(Box::new(permit)));
     check(&log, Rule::Approval);
+}
+
+#[test]
+fn a_promotion_names_the_records_that_earned_it() {
+    let proposed = |change: fn(&mut PromotionProposed)| {
+        let mut log = log(|_| {});
+        let end = LogPosition(u64::try_from(log.records.len()).expect("a small log") - 1);
+        let remediation = approving(1).remediations()[0].clone();
+        let (environment, parameters) = (parsed("production"), remediation.parameters.digest());
+        let mut promotion = PromotionProposed {
+            of: PromotionOf { remediation: remediation.name, rung: Rung::FIRST, environment },
+            with: EarnedWith { mode: Mode::Approve, playbook: version(), parameters },
+            to: Mode::Auto,
+            after: 1,
+            earned_by: vec![end],
+        };
+        change(&mut promotion);
+        log.control_plane(Body::PromotionProposed(Box::new(promotion)));
+        log
+    };
+    check_valid(&proposed(|_| {}));
+    let wrong: [fn(&mut PromotionProposed); 6] = [
+        |it| it.earned_by = vec![LogPosition(1)],
+        |it| it.earned_by.clear(),
+        |it| it.after = 2,
+        |it| it.to = Mode::Approve,
+        |it| it.with.mode = Mode::Observe,
+        |it| it.with.parameters = DocumentDigest::of(b"others"),
+    ];
+    for change in wrong {
+        check(&proposed(change), Rule::Promotion);
+    }
 }

@@ -19,6 +19,7 @@ pub(super) struct Difference {
     schedules: Vec<Item>,
     breakers: Vec<&'static str>,
     rollout: Vec<&'static str>,
+    promotion: Vec<&'static str>,
 }
 
 /// One thing that changes.
@@ -40,13 +41,14 @@ enum Change {
 
 impl Difference {
     pub(super) const fn is_empty(&self) -> bool {
-        let Self { services, remediations, freezes, schedules, breakers, rollout } = self;
+        let Self { services, remediations, freezes, schedules, breakers, rollout, promotion } = self;
         services.is_empty()
             && remediations.is_empty()
             && freezes.is_empty()
             && schedules.is_empty()
             && breakers.is_empty()
             && rollout.is_empty()
+            && promotion.is_empty()
     }
 }
 
@@ -75,13 +77,16 @@ impl fmt::Display for Difference {
         if !self.rollout.is_empty() {
             writeln!(f, "~ rollout  {}", self.rollout.join(", "))?;
         }
+        if !self.promotion.is_empty() {
+            writeln!(f, "~ promotion  {}", self.promotion.join(", "))?;
+        }
         Ok(())
     }
 }
 
 pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
     // Destructured, so that a new part cannot be forgotten here.
-    let Declared { services, remediations, breakers, freezes, schedules, rollout } = new;
+    let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } = new;
     let named = |answer: &Remediation| answer.name.to_string();
     Difference {
         services: items(&old.services, services, |service| service.name.to_string(), changed_service),
@@ -90,6 +95,7 @@ pub(super) fn difference(old: &Declared, new: &Declared) -> Difference {
         schedules: items(&old.schedules, schedules, |schedule| schedule.name.to_string(), changed_schedule),
         breakers: changed_limits(&old.breakers, breakers),
         rollout: changed_rollout(&old.rollout, rollout),
+        promotion: if *promotion == old.promotion { Vec::new() } else { vec!["after"] },
     }
 }
 

@@ -20,6 +20,7 @@ use super::identities::Identities;
 use super::incidents::Incidents;
 use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
+use super::promotions::Promotions;
 use super::proposals::Proposals;
 use super::ramps::Ramps;
 use super::rollout::Rollouts;
@@ -44,7 +45,6 @@ use fettle_model::proposal::Verdict;
 use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpened};
 use fettle_model::remediation::Mode;
 use fettle_model::rollout::RolloutOrder;
-use fettle_model::run::Plan;
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::RequestWithheld;
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +79,7 @@ pub struct State {
     pub(in crate::core) answers: Answers,
     pub(in crate::core) proposals: Proposals,
     pub(in crate::core) turns: Turns,
+    pub(in crate::core) promotions: Promotions,
 }
 
 impl State {
@@ -285,6 +286,7 @@ impl State {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::PromotionProposed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillEnded(_)
@@ -323,6 +325,7 @@ impl State {
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
             Body::ConfigurationSet(set) => {
                 self.proposals.configure(&set.configuration, &set.by);
+                self.promotions.configure(&set.configuration);
                 self.schedules.configure(&self.configuration, set, stamp.at);
                 let before = std::mem::replace(&mut self.configuration, set.configuration.clone());
                 let before = (before, self.configured.replace(stamp));
@@ -375,6 +378,7 @@ impl State {
                 let epoch = self.hosts.get(&wished.host).map(|host| host.newest_epoch(&wished.check));
                 self.proposals.wish(wished.host, &wished.check, epoch.unwrap_or_default(), &wished.by);
             }
+            Body::PromotionProposed(proposed) => self.promotions.propose(proposed, stamp.position),
             Body::ProposalMade(proposal) => self.proposals.make(proposal, stamp),
             Body::ProposalEnded(ending) => self.proposals.end(ending.proposal, &ending.because),
             // People's kinds: `check` has refused them under this author.
@@ -522,9 +526,13 @@ impl State {
             Seen::Ignored => return,
             Seen::LeftHealth(healthy) => {
                 let of = Fingerprint { host, check: transition.of.clone() };
+                if let Some(enough) = healthy_for {
+                    self.promotions.left_health(&of, healthy, enough, stamp);
+                }
                 if healthy_for.is_some_and(|enough| healthy >= enough) {
                     self.attempts.new_problem(&of);
                     self.turns.new_problem(&of);
+                    self.promotions.new_problem(&of);
                 }
                 if let Some(cause) = self.caused_by_a_fix(&of, stamp.at) {
                     self.attempts.moved(&of, &cause);
@@ -558,14 +566,6 @@ impl State {
         let Purpose::Remediate { check, remediation, .. } = &withheld.purpose else { return };
         if let Some(answer) = self.configuration.answer_to(check).filter(|answer| &answer.name == remediation) {
             self.turns.withheld(&Fingerprint { host, check: check.clone() }, answer, withheld, stamp.at);
-        }
-    }
-
-    fn plan(&mut self, host: HostId, plan: &Plan, stamp: Stamp) {
-        if let Purpose::Remediate { check, .. } = &plan.purpose
-            && plan.host == host
-        {
-            self.answers.planned(plan, check, stamp);
         }
     }
 

@@ -280,6 +280,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
             | Body::ScheduleRefused(_)
+            | Body::PromotionProposed(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -130,6 +130,7 @@ impl Haste {
                 | Kind::BreakerEased
                 | Kind::FreezeDeclared
                 | Kind::FreezeLifted
+                | Kind::PromotionProposed
                 | Kind::AutomationStopped
                 | Kind::AutomationResumed
                 | Kind::DrillStarted

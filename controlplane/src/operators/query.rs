@@ -44,6 +44,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::Freezes
         | Query::Schedules
         | Query::Rollout
+        | Query::Promotions
         | Query::Policy
         | Query::Drill { .. }
         | Query::Coverage
@@ -82,6 +83,10 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
             }
             Query::Schedules => QueryReply::Schedules { schedules: rows::schedules(state, wall) },
             Query::Rollout => QueryReply::Rollout { rollout: Box::new(rollouts::view(state, &board.held(), now)) },
+            Query::Promotions => {
+                let promotions = views::promotions(state, wall).into_iter().take(MAX_ROWS).collect();
+                QueryReply::Promotions { promotions }
+            }
             Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
             Query::WhyNot { playbook, service, after } => {
                 let wondering = Wondering {

@@ -10,6 +10,7 @@ use fettle_model::identity::HeldRole;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::promotion::{PromotionOf, PromotionProposed};
 use fettle_model::proposal::{Approval, Proposal, Verdict};
 use fettle_model::record::{Author, Body, ConfigurationSet, RoleRevoked};
 use fettle_model::refusal::Refusal;
@@ -131,6 +132,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
         },
         Body::EvidenceEarned(evidence) => format!("{} earned evidence for {}", evidence.playbook.name, evidence.class),
+        Body::PromotionProposed(proposed) => earned(proposed),
         Body::IncidentOpened(incident) => called(state, incident),
         Body::ActionRefused(refused) => {
             format!("{} was refused {} on {}", refused.by, refused.action, refused.resource)
@@ -183,6 +185,12 @@ fn drilled(state: &State, drill: &Drill) -> String {
     let Drill { playbook, host, fault, by, scheduled, .. } = drill;
     let by = scheduled.as_ref().map_or_else(|| by.to_string(), |was| format!("the schedule {}", was.schedule));
     format!("drill of {} on {}: {} by {by}", playbook.name, name(state, *host), fault.kind.as_str())
+}
+
+fn earned(proposed: &PromotionProposed) -> String {
+    let PromotionOf { remediation, environment, .. } = &proposed.of;
+    let (to, runs) = (proposed.to.as_str(), proposed.earned_by.len());
+    format!("{remediation} in {environment} has earned mode {to}, {runs} times in a row")
 }
 
 fn called(state: &State, incident: &IncidentOpened) -> String {

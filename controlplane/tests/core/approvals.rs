@@ -43,7 +43,7 @@ fn asks_by(world: &mut World, person: &str, request: PersonRequest) -> Outcome {
 }
 
 /// Production in mode approve with a critical host, and three approvers.
-fn world() -> (World, HostId) {
+pub(crate) fn world() -> (World, HostId) {
     let (mut world, hosts) = World::broken(4);
     world.modes.insert("production", Mode::Approve);
     assert_eq!(world.configure(), Outcome::Done);
@@ -63,7 +63,7 @@ fn propose(world: &mut World, host: HostId) -> ProposalId {
     made(world).proposal
 }
 
-fn asked(world: &mut World, host: HostId, request: PermitRequest) -> Result<Permit, Box<Refusal>> {
+pub(crate) fn asked(world: &mut World, host: HostId, request: PermitRequest) -> Result<Permit, Box<Refusal>> {
     let outcome = world.say(host, Body::PermitRequested(Box::new(request)));
     let Outcome::Answered { answer } = outcome else { unreachable!("not answered: {outcome:?}") };
     world.answer(answer)
@@ -74,7 +74,7 @@ fn made(world: &World) -> Proposal {
     (**proposal).clone()
 }
 
-fn plan(request: &PermitRequest) -> Plan {
+pub(crate) fn plan(request: &PermitRequest) -> Plan {
     let step = PlannedStep {
         action: Action::Restart,
         label: "worker".parse().expect("a label"),
@@ -113,7 +113,7 @@ fn approve(world: &mut World, person: &str, proposal: ProposalId) -> Outcome {
     says(world, person, Approval { proposal, request, verdict: Verdict::Approve })
 }
 
-fn approved(world: &mut World, host: HostId) -> ProposalId {
+pub(crate) fn approved(world: &mut World, host: HostId) -> ProposalId {
     let proposal = propose(world, host);
     for person in ["ann", "ben"] {
         assert_eq!(approve(world, person, proposal), Outcome::Done);

@@ -23,6 +23,7 @@ mod loops;
 mod lost_runs;
 mod oracle;
 mod people;
+mod promotions;
 mod replays;
 mod revocation;
 mod rollout;

@@ -26,6 +26,7 @@ use fettle_model::host::{
 use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, ProposalId, RequestId, RunId, TokenId};
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
+use fettle_model::promotion::PromotionLimits;
 use fettle_model::record::{Author, Body, LogOpened, PermitRejected, Record};
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
@@ -66,11 +67,14 @@ pub(crate) struct World {
     pub(crate) log: Vec<Logged>,
     pub(crate) guard: Guard,
     pub(crate) escalation: Escalation,
+    pub(crate) promotion: PromotionLimits,
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) schedules: Vec<Schedule>,
     pub(crate) rollout: RolloutLimits,
     pub(crate) modes: BTreeMap<&'static str, Mode>,
+    /// The version of the playbook, and its parameters.
+    pub(crate) playbook: (&'static str, Parameters),
     /// What the policies hash to.
     pub(crate) policies: DocumentDigest,
     minted: u128,
@@ -88,12 +92,14 @@ impl World {
             log: Vec::new(),
             guard: Guard::default(),
             escalation: Escalation::default(),
+            promotion: PromotionLimits::default(),
             // No number of sick hosts is a storm: most rules are tested with many of few.
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
             schedules: Vec::new(),
             rollout: RolloutLimits { soak: Duration::ZERO, ..RolloutLimits::default() },
             modes: BTreeMap::from([("staging", Mode::Auto), ("production", Mode::Auto)]),
+            playbook: ("1.0.0", Parameters::default()),
             policies: DocumentDigest::of(b"policies"),
             minted: 0,
             agents: BTreeMap::new(),
@@ -210,8 +216,8 @@ impl World {
             name: "restart-web".parse().expect("a name"),
             service: web().service,
             check: web().check,
-            playbook: version("restart-service", "1.0.0"),
-            parameters: Parameters::default(),
+            playbook: version("restart-service", self.playbook.0),
+            parameters: self.playbook.1.clone(),
             modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
             guard: self.guard.clone(),
             escalation: self.escalation.clone(),
@@ -224,6 +230,7 @@ impl World {
             freezes: self.freezes.clone(),
             schedules: self.schedules.clone(),
             rollout: self.rollout.clone(),
+            promotion: self.promotion,
         });
         let outcome = self.person(PersonRequest::SetConfiguration { declared, replaces });
         self.roll_out();
@@ -372,7 +379,7 @@ impl World {
                 remediation: "restart-web".parse().expect("a name"),
                 rung: Rung::FIRST,
             },
-            playbook: Some(version("restart-service", "1.0.0").digest),
+            playbook: Some(version("restart-service", self.playbook.0).digest),
             targets: targets(),
             configuration: self.holds(host),
         }

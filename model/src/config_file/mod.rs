@@ -19,6 +19,7 @@ use crate::digest::PlaybookDigest;
 use crate::freeze::Freeze;
 use crate::name::{CheckName, PlaybookName, RemediationName, ServiceName};
 use crate::playbook::Manifest;
+use crate::promotion::PromotionLimits;
 use crate::remediation::Remediation;
 use crate::rollout::{MAX_SOAK, RolloutLimits};
 use crate::schedule::Schedule;
@@ -91,6 +92,7 @@ pub struct Parsed {
     freezes: Vec<Freeze>,
     schedules: Vec<Schedule>,
     rollout: RolloutLimits,
+    promotion: PromotionLimits,
 }
 
 /// A remediation with the places that later complaints point at.
@@ -147,6 +149,7 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
     let mut remediations: Vec<PendingRemediation> = Vec::new();
     let mut breakers: Option<RawBreakers> = None;
     let mut rollout: Option<RolloutLimits> = None;
+    let mut promotion: Option<PromotionLimits> = None;
     let (mut freezes, mut schedules) = (Vec::new(), Vec::new());
     for (source, raw) in files {
         let mut complaints = Complaints { source, found: Vec::new() };
@@ -162,6 +165,12 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
                 complaints.at(span, "a second table [rollout]", "keep one for all files");
             }
         }
+        if let Some(table) = raw.promotion {
+            let (span, limits) = (table.span(), table.into_inner().limits(&mut complaints));
+            if promotion.replace(limits).is_some() {
+                complaints.at(span, "a second table [promotion]", "keep one for all files");
+            }
+        }
         for remediation in raw.remediation {
             add_remediation(remediation, &defined, &mut remediations, &mut complaints);
         }
@@ -175,7 +184,8 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
     }
     if found.is_empty() {
         let (breakers, rollout) = (breakers.unwrap_or_default().into(), rollout.unwrap_or_default());
-        Ok(Parsed { services, remediations, breakers, freezes, schedules, rollout })
+        let promotion = promotion.unwrap_or_default();
+        Ok(Parsed { services, remediations, breakers, freezes, schedules, rollout, promotion })
     } else {
         Err(found)
     }
@@ -336,8 +346,8 @@ impl Parsed {
             }
         }
         if found.is_empty() {
-            let Self { services, remediations: _, breakers, freezes, schedules, rollout } = self;
-            Ok(Declared { services, remediations, breakers, freezes, schedules, rollout })
+            let Self { services, remediations: _, breakers, freezes, schedules, rollout, promotion } = self;
+            Ok(Declared { services, remediations, breakers, freezes, schedules, rollout, promotion })
         } else {
             Err(found)
         }

@@ -8,6 +8,7 @@ use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
 use crate::guard::{Amount, Guard, MAX_APPROVALS, MAX_PER_WINDOW, MAX_WINDOW};
 use crate::name::{CheckName, EnvironmentName, HostName, PlaybookName, RemediationName, ServiceName, TeamName};
+use crate::promotion::{MAX_AFTER, PromotionLimits};
 use crate::remediation::Mode;
 use crate::service::Tier;
 use crate::time::HumanDuration;
@@ -28,6 +29,7 @@ pub(super) struct RawFile {
     pub(super) freeze: Vec<RawFreeze>,
     #[serde(default)]
     pub(super) schedule: Vec<RawSchedule>,
+    pub(super) promotion: Option<Spanned<RawPromotion>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -276,4 +278,25 @@ impl From<RawBreakers> for BreakerLimits {
 pub(super) struct RawRollout {
     pub(super) soak: Option<Spanned<HumanDuration>>,
     pub(super) part: Option<Amount>,
+}
+
+/// One table for all files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPromotion {
+    after: Spanned<u32>,
+}
+
+impl RawPromotion {
+    pub(super) fn limits(&self, complaints: &mut super::Complaints<'_>) -> PromotionLimits {
+        let after = *self.after.get_ref();
+        if !(1..=MAX_AFTER).contains(&after) {
+            complaints.at(
+                self.after.span(),
+                format!("after is {after}, not 1 to {MAX_AFTER}"),
+                "write after how many runs that held the next mode is proposed",
+            );
+        }
+        PromotionLimits { after }
+    }
 }

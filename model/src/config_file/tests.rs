@@ -90,9 +90,10 @@ fn a_sound_file_becomes_services_and_remediations_with_defaults_filled_in() {
     let text = format!("{SERVICE}{REMEDIATION}");
     let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
     let parsed = parse(&[Source { file: "web.toml", text: &text }]).expect("it parses");
-    let Declared { services, remediations, breakers, freezes, schedules, rollout } =
+    let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } =
         parsed.resolve(&known).expect("it resolves");
     assert_eq!(rollout, RolloutLimits::default(), "without a table the defaults are on");
+    assert_eq!(promotion, crate::promotion::PromotionLimits::default());
     assert_eq!((freezes, schedules), (Vec::new(), Vec::new()));
     assert_eq!(breakers, BreakerLimits::default(), "limits are on where nothing is said");
     assert!(matches!(services[0].checks[0].probe, Probe::Http { .. }));
@@ -253,9 +254,10 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
     let known = ["restart-service", "rollback-release"].map(|name| (name.parse().expect("a name"), manifest.clone()));
     let known = BTreeMap::from(known);
-    let Declared { services, remediations, breakers, freezes, schedules, rollout } =
+    let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } =
         parsed.resolve(&known).expect("sound remediations");
     assert_eq!(rollout, RolloutLimits::default(), "the example names the defaults");
+    assert_eq!(promotion, crate::promotion::PromotionLimits::default(), "the example names the default");
     assert_eq!((freezes.len(), schedules.len()), (2, 1));
     assert_eq!(breakers, BreakerLimits::default(), "the example names the defaults");
     let kinds: BTreeSet<String> = services
@@ -274,6 +276,7 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         ("[remediation.guard]", 11),
         ("[breakers]", 10),
         ("[rollout]", 2),
+        ("[promotion]", 1),
         ("[[freeze]]", 6),
         ("[[freeze.window]]", 3),
     ] {
@@ -386,4 +389,14 @@ fn a_soak_longer_than_its_bound_and_a_second_table_are_told_with_their_lines() {
     let found = parse(&sources).expect_err("two mistakes");
     let told: Vec<String> = found.iter().map(|told| format!("{}:{}: {}", told.file, told.line, told.message)).collect();
     assert_eq!(told, ["a.toml:2: a soak of 73h is longer than 3d", "b.toml:2: a second table [rollout]"]);
+}
+
+#[test]
+fn promotions_are_proposed_after_a_number_that_is_remembered() {
+    let text = |after: u32| format!("{SERVICE}{REMEDIATION}[promotion]\nafter = {after}\n");
+    for after in [0, 101] {
+        let remedy = "write after how many runs that held the next mode is proposed";
+        check(&text(after), &format!("web.toml:22: after is {after}, not 1 to 100\n  remedy: {remedy}"));
+    }
+    check(&text(100), "sound");
 }

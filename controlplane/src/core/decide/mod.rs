@@ -267,6 +267,7 @@ impl Core {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::PromotionProposed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::DrillStarted(_)

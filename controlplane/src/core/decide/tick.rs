@@ -1,10 +1,11 @@
 //! What comes due by time alone, or because something else changed: lost runs, drills' deadlines, schedules,
-//! proposals, rollouts, and what the fleet's condition asks of the breakers.
+//! proposals, rollouts, promotions, and what the fleet's condition asks of the breakers.
 
 use super::{Decision, Outcome, endings, proposals, rollouts};
 use crate::core::conditions::{self, Senses};
 use crate::core::drills;
 use crate::core::now::Now;
+use crate::core::promotions;
 use crate::core::reclaim::Reclaims;
 use crate::core::schedules;
 use crate::core::state::State;
@@ -43,6 +44,9 @@ pub(super) fn decide(
     let rolled = rollouts::due(state, now, senses, incident);
     if !rolled.is_empty() {
         return Decision::own(rolled);
+    }
+    if let Some(proposed) = promotions::due(state, now.wall) {
+        return Decision::own(vec![proposed]);
     }
     match conditions::due(state, now, senses) {
         Some(change) => Decision::own(vec![change]),

@@ -1,4 +1,4 @@
-//! How a run's life changes the state: granted, ended, given up, rejected. Called by [`State`]'s folds alone.
+//! How a run's life changes the state: planned, granted, ended, given up, rejected. Called by [`State`]'s folds alone.
 
 use super::State;
 use crate::core::attempts::Fingerprint;
@@ -8,9 +8,23 @@ use crate::core::runs::{Run, RunState, Runs, ends_permit};
 use fettle_model::id::{HostId, PermitId};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::{Manifest, Reversibility};
-use fettle_model::run::{Ending, RunRecord};
+use fettle_model::run::{Ending, Plan, RunRecord};
 
 impl State {
+    pub(super) fn plan(&mut self, host: HostId, plan: &Plan, stamp: Stamp) {
+        if let Purpose::Remediate { check, .. } = &plan.purpose
+            && plan.host == host
+        {
+            let refused = self.answers.refusals(host, Some(check)).next().map(|known| &known.refusal);
+            if let Some((known, refusal)) = self.hosts.get(&host).zip(refused) {
+                let newest = &self.configuration;
+                let configurations = [self.rollouts.configuration_of(known, newest), newest];
+                self.promotions.planned(known, plan, refusal, configurations, stamp.position);
+            }
+            self.answers.planned(plan, check, stamp);
+        }
+    }
+
     pub(super) fn grant(&mut self, permit: &Permit, stamp: Stamp) {
         let Some(host) = self.hosts.get_mut(&permit.host) else { return };
         host.fence = host.fence.max(permit.fence);
@@ -52,6 +66,7 @@ impl State {
             }
             if permit.drill.is_none() {
                 self.attempts.fixes(&of, None);
+                self.promotions.granted(&of, stamp.position);
                 let known = self.hosts.get(&permit.host);
                 let newest = &self.configuration;
                 let judged_by = known.map_or(newest, |host| self.rollouts.configuration_of(host, newest));
@@ -94,14 +109,17 @@ impl State {
             }
         }
         self.turns.ended(run, &end);
+        let came_to = match &end {
+            RunState::Ended { ending, .. } => Some(*ending),
+            RunState::Unresolved { .. } => Some(Ending::InDoubt),
+            RunState::Rejected { .. } | RunState::InFlight => None,
+        };
+        if let Some(ending) = came_to {
+            self.promotions.ended(run, ending, stamp, &self.configuration);
+        }
         self.breakers.on_finished(permit);
         if let Some(remediation) = run.remediation() {
-            let ending = match &end {
-                RunState::Ended { ending, .. } => Some(*ending),
-                RunState::Unresolved { .. } => Some(Ending::InDoubt),
-                RunState::Rejected { .. } | RunState::InFlight => None,
-            };
-            self.ramps.ended(remediation, &run.environment, ending, stamp.at);
+            self.ramps.ended(remediation, &run.environment, came_to, stamp.at);
         }
         let host = run.permit.host;
         self.tallies.finished(run);

@@ -208,6 +208,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::DrillStagePassed
         | Kind::ScheduleRefused
         | Kind::DrillEnded
+        | Kind::PromotionProposed
         | Kind::IncidentOpened
         | Kind::ActionRefused
         | Kind::ForkSeen
