@@ -18,7 +18,7 @@ use crate::rollout;
 use crate::table::count;
 use clap::Args;
 use difference::{Difference, difference};
-use fettle_model::config_file::{self, Diagnostic, KnownPlaybook, MAX_FILE_BYTES, Parsed, Source};
+use fettle_model::config_file::{self, Diagnostic, KnownPlaybook, MAX_FILE_BYTES, Source};
 use fettle_model::configuration::Declared;
 use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::name::PlaybookName;
@@ -44,9 +44,9 @@ pub(crate) struct Apply {
 }
 
 /// The configuration that a control plane has.
-struct Current {
+pub(crate) struct Current {
     generation: ConfigurationGeneration,
-    declared: Box<Declared>,
+    pub(crate) declared: Box<Declared>,
 }
 
 #[derive(Serialize)]
@@ -74,7 +74,8 @@ enum Outcome {
 /// # Errors
 /// With every diagnostic, or as the control plane and the connection say.
 pub(crate) async fn run(apply: Apply, context: &Context) -> Result<Answer, Failure> {
-    let parsed = read(&apply.files)?;
+    let texts = read(&apply.files)?;
+    let parsed = config_file::parse(&sources(&texts)).map_err(|found| complaints(&found))?;
     if apply.check && !context.has_profile() {
         let (services, remediations) = (parsed.services().len(), parsed.answered_checks().count());
         let text = format!(
@@ -127,7 +128,14 @@ fn count_of(number: usize, noun: &str) -> String {
     count(u64::try_from(number).unwrap_or(u64::MAX), noun)
 }
 
-fn read(files: &[PathBuf]) -> Result<Parsed, Failure> {
+/// A file's name and text.
+pub(crate) type Text = (String, String);
+
+/// Reads the files of one configuration.
+///
+/// # Errors
+/// When there are too many, or one cannot be read.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Text>, Failure> {
     if files.len() > MAX_FILES {
         let message = format!("{} files are more than the {MAX_FILES} that make a configuration", files.len());
         return Err(Failure::new(Exit::Usage, message, "name fewer files"));
@@ -136,22 +144,33 @@ fn read(files: &[PathBuf]) -> Result<Parsed, Failure> {
     for path in files {
         texts.push((path.display().to_string(), file::read_text(path, MAX_FILE_BYTES)?));
     }
-    let sources: Vec<Source<'_>> = texts.iter().map(|(file, text)| Source { file, text }).collect();
-    config_file::parse(&sources).map_err(|found| complaints(&found))
+    Ok(texts)
+}
+
+pub(crate) fn sources(texts: &[Text]) -> Vec<Source<'_>> {
+    texts.iter().map(|(file, text)| Source { file, text }).collect()
+}
+
+fn complaints(found: &[Diagnostic]) -> Failure {
+    let remedy = "the configuration is as it was; correct the files and apply them again";
+    all_complaints("the files are not applied", found, remedy)
 }
 
 /// All diagnostics as one failure; each has its own remedy beside it.
-fn complaints(found: &[Diagnostic]) -> Failure {
+pub(crate) fn all_complaints(heading: &str, found: &[Diagnostic], remedy: &str) -> Failure {
     let all: Vec<String> = found.iter().map(ToString::to_string).collect();
     let heading = match found.len() {
-        1 => "the files are not applied".to_owned(),
-        number => format!("the files are not applied: {number} things are wrong"),
+        1 => heading.to_owned(),
+        number => format!("{heading}: {number} things are wrong"),
     };
-    let remedy = "the configuration is as it was; correct the files and apply them again";
     Failure::new(Exit::Invalid, format!("{heading}\n{}", all.join("\n")), remedy)
 }
 
-async fn current(connection: &mut Connection) -> Result<Current, Failure> {
+/// The configuration in force.
+///
+/// # Errors
+/// As the control plane and the connection say.
+pub(crate) async fn current(connection: &mut Connection) -> Result<Current, Failure> {
     let reply = connection.query(&Query::Configuration).await?;
     let QueryReply::Configuration { generation, declared } = reply else {
         return unexpected("the configuration");
@@ -159,7 +178,13 @@ async fn current(connection: &mut Connection) -> Result<Current, Failure> {
     Ok(Current { generation, declared })
 }
 
-async fn known_playbooks(connection: &mut Connection) -> Result<BTreeMap<PlaybookName, KnownPlaybook>, Failure> {
+/// The version that the name of each admitted playbook stands for.
+///
+/// # Errors
+/// As the control plane and the connection say.
+pub(crate) async fn known_playbooks(
+    connection: &mut Connection,
+) -> Result<BTreeMap<PlaybookName, KnownPlaybook>, Failure> {
     let QueryReply::Playbooks { playbooks } = connection.query(&Query::Playbooks).await? else {
         return unexpected("playbooks");
     };

@@ -21,6 +21,7 @@ use crate::rollout::{self, RolloutCommand};
 use crate::run::{self, RunCommand};
 use crate::schedule::{self, ScheduleCommand};
 use crate::service::{self, ServiceCommand};
+use crate::simulate::{self, Simulate};
 use crate::switch::{self, Order};
 use crate::terminal::{self, Format};
 use crate::token::{self, TokenCommand};
@@ -74,6 +75,7 @@ A first host:
   fettle token create --environment staging --host web-1      then start its agent with the token
   fettle apply services.toml remediations.toml                 what is watched, and what answers it
   fettle host list
+  fettle simulate -f remediations.toml --since 30d             what an edit would have done, before it is applied
 
 A person, identified by the OpenID provider of [oidc] in controlplane.toml:
   fettle person add bob --role operator --oidc-subject SUB     by an administrator, once
@@ -139,6 +141,8 @@ enum Noun {
     Service(ServiceCommand),
     /// Set services and remediations from TOML files
     Apply(Apply),
+    /// What edited rules would have done with the faults of the past; changes nothing
+    Simulate(Simulate),
     /// Runs: list, show step by step, start one
     #[command(subcommand)]
     Run(RunCommand),
@@ -220,6 +224,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Host(command) => host::run(command, context).await,
         Noun::Service(command) => service::run(command, context).await,
         Noun::Apply(command) => apply::run(command, context).await,
+        Noun::Simulate(command) => simulate::run(command, context).await,
         Noun::Run(command) => run::run(command, context).await,
         Noun::Playbook(command) => playbook::run(command, context).await,
         Noun::Evidence(command) => evidence::run(command, context).await,

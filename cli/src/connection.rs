@@ -37,6 +37,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// For one answer: the leader answers after a durable append, some milliseconds; a new one is elected in seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// For a simulation: the control plane gives one up after a minute.
+const SIMULATE_WITHIN: Duration = Duration::from_secs(75);
 /// To bring a package: 8 MiB at 1 Mbit/s take 67 s, and the control plane reads it before it answers.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(180);
 
@@ -106,7 +108,8 @@ impl Connection {
     /// # Errors
     /// The control plane's problem, or that of the connection.
     pub async fn query(&mut self, query: &Query) -> Result<QueryReply, Failure> {
-        let request = within(ANSWER_WITHIN, document(query)?);
+        let limit = if matches!(query, Query::Simulate { .. }) { SIMULATE_WITHIN } else { ANSWER_WITHIN };
+        let request = within(limit, document(query)?);
         let reply = self.client.query(request).await;
         read(&self.answered(reply, Asked::Question)?)
     }

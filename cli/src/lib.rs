@@ -34,6 +34,7 @@ mod schedule;
 mod seed_file;
 mod service;
 mod signed;
+mod simulate;
 mod switch;
 mod table;
 pub mod terminal;

@@ -6,7 +6,7 @@
 
 use crate::state_dir::private_file;
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use std::path::{Path, PathBuf};
 
 /// Most records in one batch: at 2 KiB each a batch is half a megabyte, which one fsync takes in stride.
@@ -173,14 +173,45 @@ impl Journal {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(&self, from: LogPosition, limit: usize) -> Result<Vec<Row>, JournalError> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT leaf, envelope FROM record WHERE position >= ?1 ORDER BY position LIMIT ?2")?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement
-            .query_map(params![signed(from.0), limit], |row| Ok(Row { leaf: row.get(0)?, envelope: row.get(1)? }))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        read(&self.connection, from, limit)
     }
+}
+
+/// A journal that another thread leads, for somebody who only reads: SQLite itself refuses to write.
+#[derive(Debug)]
+pub struct JournalReader {
+    connection: Connection,
+}
+
+impl JournalReader {
+    /// Opens the file of a journal that is open.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is of another format.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA busy_timeout = 2000;")?;
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found == FORMAT { Ok(Self { connection }) } else { Err(JournalError::Format { found, known: FORMAT }) }
+    }
+
+    /// Records from a position on, at most `limit`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self, from: LogPosition, limit: usize) -> Result<Vec<Row>, JournalError> {
+        read(&self.connection, from, limit)
+    }
+}
+
+fn read(connection: &Connection, from: LogPosition, limit: usize) -> Result<Vec<Row>, JournalError> {
+    let mut statement = connection
+        .prepare_cached("SELECT leaf, envelope FROM record WHERE position >= ?1 ORDER BY position LIMIT ?2")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map(params![signed(from.0), limit], |row| Ok(Row { leaf: row.get(0)?, envelope: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn size_of(connection: &Connection) -> Result<TreeSize, JournalError> {
@@ -221,6 +252,20 @@ mod tests {
         assert_eq!(journal.size().expect("read"), TreeSize(3));
         assert_eq!(journal.read(LogPosition(1), 10).expect("read"), rows(&["b", "c"]));
         assert_eq!(journal.read(LogPosition(0), 1).expect("read"), rows(&["a"]));
+    }
+
+    #[test]
+    fn a_reader_reads_what_the_leader_appends_and_can_write_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal.db");
+        let mut journal = Journal::open(&path).expect("it opens");
+        let epoch = journal.lead().expect("it leads");
+        let reader = JournalReader::open(&path).expect("it opens");
+        journal.append(TreeSize(0), epoch, &rows(&["a", "b"])).expect("appended");
+        assert_eq!(reader.read(LogPosition(1), 10).expect("read"), rows(&["b"]));
+        let written = reader.connection.execute("DELETE FROM record", []);
+        assert!(written.is_err(), "{written:?}");
+        assert!(JournalReader::open(&folder.path().join("none.db")).is_err(), "it makes no file");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | [`host`] | what an agent says of its host |
 //! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`promotion`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
 //! | [`why_not`] | what would speak against a run now |
+//! | [`simulation`] | what an edited rule would have done with the faults of the past |
 //! | [`record`] | the log's entries |
 
 pub mod actor;
@@ -53,6 +54,7 @@ pub mod rollout;
 pub mod run;
 pub mod schedule;
 pub mod service;
+pub mod simulation;
 pub mod time;
 pub mod why_not;
 pub mod withheld;

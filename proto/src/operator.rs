@@ -50,6 +50,7 @@ use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
 use fettle_model::promotion::PromotionRow;
 use fettle_model::rollout::RolloutOrder;
+use fettle_model::simulation::{Assume, Edit, Simulation};
 use fettle_model::time::UnixMillis;
 use fettle_model::why_not::WhyNot;
 use serde::{Deserialize, Serialize};
@@ -368,6 +369,15 @@ pub enum Query {
         #[serde(default)]
         after: Option<HostName>,
     },
+    /// What edited rules would have done with the faults of the past. Answers [`QueryReply::Simulation`].
+    Simulate {
+        /// The edit; playbooks are already resolved to digests.
+        edit: Box<Edit>,
+        /// How long ago it begins to count.
+        since_ms: u64,
+        /// What becomes of a run of which the log has no like.
+        assume: Assume,
+    },
     /// Open incidents. Answers [`QueryReply::Incidents`].
     Incidents,
     /// Who asked to break the glass, and for whom it is broken. Answers [`QueryReply::BreakGlass`].
@@ -482,6 +492,11 @@ pub enum QueryReply {
     Coverage {
         /// One row a remediation and class of host, at most [`MAX_ROWS`].
         coverage: Vec<Coverage>,
+    },
+    /// What edited rules would have done.
+    Simulation {
+        /// Beside what did happen.
+        simulation: Box<Simulation>,
     },
     /// Open incidents.
     Incidents {

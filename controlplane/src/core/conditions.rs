@@ -120,6 +120,12 @@ pub(in crate::core) fn due(state: &State, now: Now, senses: &Senses) -> Option<B
     })
 }
 
+/// The first change that a storm makes, if any.
+pub(in crate::core) fn storm_due(state: &State, wall: UnixMillis) -> Option<Body> {
+    let mut scopes = scopes(state).into_iter();
+    scopes.find_map(|scope| change(state, &scope, ReasonKind::Storm, storm(state, &scope, wall), wall))
+}
+
 /// Every scope in which a condition may hold, or held.
 fn scopes(state: &State) -> BTreeSet<Scope> {
     let services = state.configuration().services().iter().map(|service| Scope::Service(service.name.clone()));

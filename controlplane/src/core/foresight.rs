@@ -140,7 +140,13 @@ fn of_answer(scene: Scene<'_>, host: &Host, rung: Rung, answer: &Remediation) ->
 }
 
 /// What the agent would ask, with the configuration and the version that are current, and what the owner bound.
-fn request(state: &State, host: &Host, rung: Rung, answer: &Remediation, check: &CheckRef) -> PermitRequest {
+pub(in crate::core) fn request(
+    state: &State,
+    host: &Host,
+    rung: Rung,
+    answer: &Remediation,
+    check: &CheckRef,
+) -> PermitRequest {
     let epoch = host.newest_epoch(check);
     let admitted = state.playbooks.version(&answer.playbook);
     PermitRequest {

@@ -14,6 +14,7 @@
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
 //! | `governor` | every rule between a request and a permit |
+//! | `simulation` | what an edited rule would have done with the faults of the past |
 //! | `decide` | commands, and what is appended because of them |
 //! | [`views`] | read-only questions for the API |
 
@@ -48,6 +49,7 @@ mod runs;
 mod said;
 mod schedules;
 mod sickness;
+mod simulation;
 mod state;
 mod statuses;
 mod stops;
@@ -94,6 +96,7 @@ pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
 pub use rollout::{InForce, Rejection, Rollout, RolloutStanding};
 pub use runs::{Run, RunState};
 pub use schedules::{Handled, How};
+pub use simulation::{MAX_PAST_FAULTS, Past, Replay, ReplayError, Terms, TooManyFaults, grounds};
 pub use state::State;
 pub use statuses::{CheckState, Statuses};
 pub use stops::{Order, OrderKind};

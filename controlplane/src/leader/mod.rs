@@ -17,6 +17,7 @@ mod start;
 
 pub use batch::LeaderError;
 pub use feed::{Batch, FEED_BATCHES, Feed};
+pub(crate) use start::read_record;
 pub use start::{Ahead, Clocks, Opened, StartError, open, read_state};
 
 use crate::core::{Command, Core, Heard, InForce, Outcome, PersonRequest};

@@ -208,7 +208,7 @@ fn replay(journal: &Journal) -> Result<(State, Vec<Vec<u8>>), StartError> {
 
 /// The record of a leaf. Its signature was verified before it was appended; that these are still the
 /// same bytes is what the leaf's digest, and with it the signed checkpoint, says.
-fn read_record(leaf: &Leaf, envelope: Vec<u8>, position: LogPosition) -> Result<Record, StartError> {
+pub(crate) fn read_record(leaf: &Leaf, envelope: Vec<u8>, position: LogPosition) -> Result<Record, StartError> {
     let envelope = Envelope::parse(envelope).map_err(|source| StartError::Envelope { position, source })?;
     if envelope.digest() != leaf.envelope {
         return Err(StartError::Altered { position });

@@ -9,6 +9,7 @@
 //! | `summary` | one line about a record |
 //! | `publish` | a playbook's admission |
 //! | `export` | the whole log as a bundle |
+//! | `simulate` | the log's history against an edited rule |
 //! | `login` | people without a certificate, by the word of an OpenID provider |
 //! | `problem` | why something was not done, for a person |
 //!
@@ -23,6 +24,7 @@ mod publish;
 mod query;
 mod rollouts;
 mod rows;
+mod simulate;
 mod summary;
 
 pub use login::{LoginProvider, LoginService, OidcProblem};
@@ -39,6 +41,7 @@ use fettle_proto::v1::operators_server::{Operators, OperatorsServer};
 use fettle_proto::v1::{BundlePart, Document, ExportLogRequest, PlaybookPart};
 use problem::status;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -54,6 +57,7 @@ pub struct OperatorsService {
     shared: Shared,
     publishes: Arc<Semaphore>,
     exports: Arc<Semaphore>,
+    simulations: Arc<Semaphore>,
 }
 
 impl OperatorsService {
@@ -62,7 +66,8 @@ impl OperatorsService {
     pub fn server(shared: Shared) -> OperatorsServer<Self> {
         let publishes = Arc::new(Semaphore::new(MAX_PUBLISHES));
         let exports = Arc::new(Semaphore::new(MAX_EXPORTS));
-        OperatorsServer::new(Self { shared, publishes, exports })
+        let simulations = Arc::new(Semaphore::new(simulate::MAX_SIMULATIONS));
+        OperatorsServer::new(Self { shared, publishes, exports, simulations })
             .max_decoding_message_size(MAX_DOCUMENT_BYTES)
             .max_encoding_message_size(MAX_DOCUMENT_BYTES)
     }
@@ -108,7 +113,12 @@ impl OperatorsService {
     async fn look(&self, caller: &mut Caller<'_>, query: Document) -> Result<Response<Document>, Status> {
         let query: Query = parse(&query.json)?;
         caller.may_read(query::reading(&query)).await?;
-        let reply = query::query(&self.shared, query).await?;
+        let reply = if let Query::Simulate { edit, since_ms, assume } = query {
+            let turn = Arc::clone(&self.simulations).try_acquire_owned().map_err(|_| simulate::busy())?;
+            simulate::simulate(caller, turn, *edit, Duration::from_millis(since_ms), assume).await?
+        } else {
+            query::query(&self.shared, query).await?
+        };
         answer(&reply)
     }
 

@@ -31,7 +31,8 @@ const WONDERED_AT_ONCE: usize = 64;
 /// What a question reads.
 pub(super) const fn reading(query: &Query) -> Reading {
     match query {
-        Query::Log { .. } | Query::Record { .. } => Reading::Log,
+        // Whoever may read the log may read the configuration too.
+        Query::Log { .. } | Query::Record { .. } | Query::Simulate { .. } => Reading::Log,
         Query::Hosts
         | Query::Services
         | Query::Configuration
@@ -122,6 +123,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 QueryReply::Proposal { proposal: Box::new(found) }
             }
             Query::BreakGlass => QueryReply::BreakGlass { asks: broken_glass::asks(view, wall)? },
+            Query::Simulate { .. } => return Err(internal(anyhow::anyhow!("a simulation is no look at one moment"))),
             Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
         })
     });

@@ -30,5 +30,6 @@ mod rollout;
 mod rules;
 mod schedules;
 mod signing_keys;
+mod simulation;
 mod views;
 mod world;

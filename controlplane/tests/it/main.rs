@@ -23,5 +23,6 @@ mod revocation;
 mod rotation;
 mod sessions;
 mod signing_keys;
+mod simulating;
 mod site;
 mod wire;

@@ -51,7 +51,7 @@ pub(crate) async fn added_as(site: &Site, person: &str, role: Role) -> Identity 
     identity(site, key, reply)
 }
 
-async fn added(site: &Site, person: &str, role: Role) -> Person {
+pub(crate) async fn added(site: &Site, person: &str, role: Role) -> Person {
     let identity = added_as(site, person, role).await;
     Person::connect(site.listening.operators, &identity).await
 }

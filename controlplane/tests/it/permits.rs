@@ -27,11 +27,11 @@ use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, RunState,
 use fettle_proto::v1::{Hello, nudge, to_agent};
 use std::collections::BTreeMap;
 
-fn web() -> CheckRef {
+pub(crate) fn web() -> CheckRef {
     CheckRef { service: name("web"), check: name("http") }
 }
 
-fn transition(epoch: u64, from: Status, to: Status) -> Body {
+pub(crate) fn transition(epoch: u64, from: Status, to: Status) -> Body {
     let epoch = TransitionEpoch(epoch);
     Body::TransitionSeen(Box::new(Transition { of: web(), epoch, from, to, at: now(), reason: "a test".to_owned() }))
 }
@@ -45,7 +45,7 @@ fn targets() -> Vec<BoundTarget> {
     ]
 }
 
-fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
+pub(crate) fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
     PermitRequest {
         request: name(&fresh().to_string()),
         run: name(&fresh().to_string()),
@@ -65,7 +65,7 @@ fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
 }
 
 /// A trusted publisher, a playbook, and a remediation of the service by it.
-async fn configured(alice: &Person) -> Playbook {
+pub(crate) async fn configured(alice: &Person) -> Playbook {
     let playbook = Playbook::new("restart-web");
     alice.done(Command::TrustPublisher { publisher: name("acme"), key: publisher_key().public().to_string() }).await;
     alice.publish(playbook.publication(), playbook.bytes()).await.expect("admitted");

@@ -1,7 +1,7 @@
 //! Services and remediations as TOML files, with file, line and remedy in every complaint.
 //!
-//! [`parse`] reads any number of files as one configuration; [`Parsed::resolve`] turns the names of
-//! playbooks into exact versions. Both return everything that is wrong, not only the first thing
+//! [`parse`] reads any number of files as one configuration, [`parse_edit`] as an edit of one that is in force;
+//! [`Parsed::resolve`] and [`Parsed::resolve_edit`] turn the names of playbooks into exact versions. All return everything that is wrong, not only the first thing
 //! (a file that is no TOML stops at its first error). Reading the files is the caller's business.
 
 mod check;
@@ -24,6 +24,7 @@ use crate::remediation::Remediation;
 use crate::rollout::{MAX_SOAK, RolloutLimits};
 use crate::schedule::Schedule;
 use crate::service::{Selector, Service};
+use crate::simulation::Edit;
 use crate::time::HumanDuration;
 use raw::{RawBreakers, RawFile, RawHosts, RawRemediation, RawRollout, RawService};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +89,7 @@ impl Complaints<'_> {
 pub struct Parsed {
     services: Vec<Service>,
     remediations: Vec<PendingRemediation>,
-    breakers: BreakerLimits,
+    breakers: Option<BreakerLimits>,
     freezes: Vec<Freeze>,
     schedules: Vec<Schedule>,
     rollout: RolloutLimits,
@@ -118,6 +119,14 @@ pub struct KnownPlaybook {
 /// Everything that is wrong: TOML that does not parse, unknown keys, values out of bounds, names that
 /// are not unique, empty selectors, remediations that name a check that is not there.
 pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
+    parse_edit(sources, &Declared::default())
+}
+
+/// Reads files as an edit of what is in force: what that has counts as defined where the files do not define it anew.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_edit(sources: &[Source<'_>], in_force: &Declared) -> Result<Parsed, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut files = Vec::new();
     for source in sources {
@@ -139,13 +148,18 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         found.append(&mut complaints.found);
     }
     // What is written down counts as defined even where it is wrong: it has its own complaint already.
-    let defined: BTreeMap<ServiceName, Vec<CheckName>> = files
+    let known = in_force.services.iter().map(|known| {
+        let checks: Vec<CheckName> = known.checks.iter().map(|check| check.name.clone()).collect();
+        (known.name.clone(), checks)
+    });
+    let written = files
         .iter()
         .flat_map(|(_, raw)| &raw.service)
-        .map(|raw| (raw.name.get_ref().clone(), raw.check.iter().map(|check| check.name.get_ref().clone()).collect()))
-        .collect();
-    let answers: BTreeSet<RemediationName> =
-        files.iter().flat_map(|(_, raw)| &raw.remediation).map(|raw| raw.name.get_ref().clone()).collect();
+        .map(|raw| (raw.name.get_ref().clone(), raw.check.iter().map(|check| check.name.get_ref().clone()).collect()));
+    let defined: BTreeMap<ServiceName, Vec<CheckName>> = known.chain(written).collect();
+    let known = in_force.remediations.iter().map(|known| known.name.clone());
+    let written = files.iter().flat_map(|(_, raw)| &raw.remediation).map(|raw| raw.name.get_ref().clone());
+    let answers: BTreeSet<RemediationName> = known.chain(written).collect();
     let mut remediations: Vec<PendingRemediation> = Vec::new();
     let mut breakers: Option<RawBreakers> = None;
     let mut rollout: Option<RolloutLimits> = None;
@@ -183,7 +197,7 @@ pub fn parse(sources: &[Source<'_>]) -> Result<Parsed, Vec<Diagnostic>> {
         found.append(&mut complaints.found);
     }
     if found.is_empty() {
-        let (breakers, rollout) = (breakers.unwrap_or_default().into(), rollout.unwrap_or_default());
+        let (breakers, rollout) = (breakers.map(BreakerLimits::from), rollout.unwrap_or_default());
         let promotion = promotion.unwrap_or_default();
         Ok(Parsed { services, remediations, breakers, freezes, schedules, rollout, promotion })
     } else {
@@ -337,21 +351,35 @@ impl Parsed {
     /// # Errors
     /// A playbook that is not admitted; parameters that its manifest does not allow.
     pub fn resolve(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Declared, Vec<Diagnostic>> {
-        let mut found = Vec::new();
-        let mut remediations = Vec::new();
-        for pending in &self.remediations {
-            match pending.clone().resolve(known) {
-                Ok(remediation) => remediations.push(remediation),
-                Err(mut diagnostics) => found.append(&mut diagnostics),
-            }
-        }
-        if found.is_empty() {
-            let Self { services, remediations: _, breakers, freezes, schedules, rollout, promotion } = self;
-            Ok(Declared { services, remediations, breakers, freezes, schedules, rollout, promotion })
-        } else {
-            Err(found)
+        let Self { services, remediations, breakers, freezes, schedules, rollout, promotion } = self;
+        let remediations = resolved(remediations, known)?;
+        let breakers = breakers.unwrap_or_default();
+        Ok(Declared { services, remediations, breakers, freezes, schedules, rollout, promotion })
+    }
+
+    /// As [`Parsed::resolve`], for an edit. What files say about rollouts, promotions and schedules is no part of
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Parsed::resolve`].
+    pub fn resolve_edit(self, known: &BTreeMap<PlaybookName, KnownPlaybook>) -> Result<Edit, Vec<Diagnostic>> {
+        let Self { services, remediations, breakers, freezes, schedules: _, rollout: _, promotion: _ } = self;
+        Ok(Edit { services, remediations: resolved(remediations, known)?, breakers, freezes })
+    }
+}
+
+fn resolved(
+    all: Vec<PendingRemediation>,
+    known: &BTreeMap<PlaybookName, KnownPlaybook>,
+) -> Result<Vec<Remediation>, Vec<Diagnostic>> {
+    let (mut found, mut remediations) = (Vec::new(), Vec::new());
+    for pending in all {
+        match pending.resolve(known) {
+            Ok(remediation) => remediations.push(remediation),
+            Err(mut diagnostics) => found.append(&mut diagnostics),
         }
     }
+    if found.is_empty() { Ok(remediations) } else { Err(found) }
 }
 
 impl PendingRemediation {

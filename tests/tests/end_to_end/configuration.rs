@@ -66,6 +66,12 @@ fn a_mistaken_configuration_is_refused_with_file_line_and_remedy_and_changes_not
             let (code, complaint) = site.operator.refused(&["apply", &names[0], &names[1]]).context(what)?;
             let told = complaint.contains(file) && complaint.contains(said) && complaint.contains("remedy");
             ensure!(told, "{what}: exit {code}: {complaint}");
+            let simulate = ["simulate", "-f", &names[0], "-f", &names[1]];
+            let (exit, simulated) = site.operator.refused(&simulate).context(what)?;
+            ensure!(
+                exit == code && simulated.contains(file) && simulated.contains(said),
+                "{what}: {exit}: {simulated}"
+            );
         }
         let after = (site.operator.services()?, site.verified_log()?.records().len());
         ensure!(before == after, "the running configuration stays: {before:?}, {after:?}");

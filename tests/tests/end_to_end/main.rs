@@ -13,5 +13,6 @@ mod outage;
 mod real_host;
 mod roles;
 mod rollout;
+mod simulating;
 mod stopping;
 mod superseded;

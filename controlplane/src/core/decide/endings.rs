@@ -112,7 +112,7 @@ fn exhausted(state: &State, host: HostId, check: &CheckRef, tried: Vec<Tried>, i
 }
 
 /// What the breakers make of an ending.
-fn counted(state: &State, run: &Run, ending: Ending, now: Now) -> Vec<Body> {
+pub(in crate::core) fn counted(state: &State, run: &Run, ending: Ending, now: Now) -> Vec<Body> {
     if ending.counts_as_failure() {
         let opened = breakers::opened_by(state, run, now.wall);
         opened.into_iter().map(|opened| Body::BreakerOpened(Box::new(opened))).collect()

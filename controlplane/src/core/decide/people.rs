@@ -19,6 +19,7 @@ mod roles;
 mod rollouts;
 mod tokens;
 
+pub(in crate::core) use configuration::sound as sound_configuration;
 pub(in crate::core) use drills::{Wanted, start as start_drill};
 pub use refusal::{AskEnd, Involvement, PersonRefusal, Tie};
 pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};

@@ -1,4 +1,4 @@
-//! Whether a configuration may be set. Called for [`super::PersonRequest::SetConfiguration`].
+//! Whether a configuration may be set. Called for [`super::PersonRequest::SetConfiguration`], and where one is simulated.
 
 use super::PersonRefusal;
 use crate::core::decide::rollouts;
@@ -22,6 +22,17 @@ pub(super) fn set(
     if state.configured().is_some() && current.declares(declared) {
         return Ok(Vec::new());
     }
+    let configuration = sound(state, declared, current.generation().next())?;
+    let reach = rollouts::reach(state, &configuration);
+    Ok(vec![Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: by.clone(), reach }))])
+}
+
+/// What is declared, as a configuration: its playbooks are admitted, and take their parameters.
+pub(in crate::core) fn sound(
+    state: &State,
+    declared: &Declared,
+    generation: ConfigurationGeneration,
+) -> Result<Configuration, PersonRefusal> {
     for (_, remediation) in declared.remediations.iter().flat_map(Remediation::rungs) {
         let admitted =
             state.playbooks.version(&remediation.playbook).ok_or_else(|| PersonRefusal::PlaybookNotAdmitted {
@@ -32,8 +43,5 @@ pub(super) fn set(
             return Err(PersonRefusal::Parameters { remediation: remediation.name.clone() });
         }
     }
-    let configuration =
-        Configuration::new(current.generation().next(), declared.clone()).map_err(PersonRefusal::Configuration)?;
-    let reach = rollouts::reach(state, &configuration);
-    Ok(vec![Body::ConfigurationSet(Box::new(ConfigurationSet { configuration, by: by.clone(), reach }))])
+    Configuration::new(generation, declared.clone()).map_err(PersonRefusal::Configuration)
 }
