@@ -147,6 +147,8 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::DrillStarted(_)
         | Body::DrillStagePassed(_)
         | Body::ScheduleRefused(_)
+        | Body::OfflineReturned(_)
+        | Body::OfflineExpired(_)
         | Body::DrillEnded(_)
         | Body::EvidenceEarned(_)
         | Body::IncidentOpened(_)

@@ -62,6 +62,8 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         | Body::ProposalMade(_)
         | Body::ProposalEnded(_)
         | Body::ScheduleRefused(_)
+        | Body::OfflineReturned(_)
+        | Body::OfflineExpired(_)
         | Body::RolloutAdvanced(_)
         | Body::RolloutHalted(_)
         | Body::ConfigurationRejected(_)

@@ -278,7 +278,8 @@ pub const fn turn_after_rejection(because: &PermitRejection) -> TurnAfter {
         | PermitRejection::Stopped { .. }
         | PermitRejection::DrillsRefused
         | PermitRejection::Busy
-        | PermitRejection::LogForked => TurnAfter::GoesOn,
+        | PermitRejection::LogForked
+        | PermitRejection::NotForOffline => TurnAfter::GoesOn,
     }
 }
 

@@ -70,6 +70,12 @@ impl Freeze {
         Standing::Frozen { until }
     }
 
+    /// When it next begins to hold, for a freeze that is open now; as far ahead as its calendar looks.
+    #[must_use]
+    pub fn frozen_after(&self, at: UnixMillis) -> Option<UnixMillis> {
+        self.calendar.changes_after(at).into_iter().find(|change| !self.lets_act(*change))
+    }
+
     fn lets_act(&self, at: UnixMillis) -> bool {
         match (self.calendar.at(at), self.windows) {
             (Some(Within::Window), Meaning::Open) | (Some(Within::None), Meaning::Closed) => true,

@@ -42,6 +42,7 @@ pub mod identity;
 pub mod incident;
 pub mod login;
 pub mod name;
+pub mod offline;
 pub mod permit;
 pub mod person_key;
 pub mod playbook;

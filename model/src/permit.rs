@@ -14,6 +14,7 @@ use crate::escalation::Rung;
 use crate::evidence::Fault;
 use crate::id::{BootId, DrillId, HostId, PermitId, ProposalId, RequestId, RunId};
 use crate::name::{Label, RemediationName};
+use crate::offline::{UnitNumber, Units};
 use crate::playbook::Action;
 use crate::remediation::{Parameters, PlaybookVersion};
 use crate::run::PlannedStep;
@@ -160,6 +161,13 @@ pub enum Purpose {
         /// The remediation that binds them.
         remediation: RemediationName,
     },
+    /// To answer faults while the control plane cannot be reached: a budget given in advance ([`crate::offline`]).
+    Offline {
+        /// The check that would be critical.
+        check: CheckRef,
+        /// The remediation that binds them, with its first playbook.
+        remediation: RemediationName,
+    },
 }
 
 /// An agent's request. Kept by the agent before it is sent; asked again with the same id after a
@@ -187,7 +195,8 @@ pub struct PermitRequest {
     pub configuration: ConfigurationGeneration,
 }
 
-/// A signed, short-lived, single-use authority for one run on one host.
+/// A signed, short-lived, single-use authority for one run on one host; where it is given in advance, for as many runs
+/// as it has units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Permit {
@@ -226,8 +235,14 @@ pub struct Permit {
     pub parameters: Parameters,
     /// What it may touch and do.
     pub targets: Vec<PermittedTarget>,
-    /// Changing calls at most.
+    /// Changing calls at most, in one run.
     pub actions: u32,
+    /// Runs at most: one, but for a budget given in advance.
+    #[serde(default = "one_unit", skip_serializing_if = "Units::is_one")]
+    pub units: Units,
+    /// Which unit of a budget given in advance this is; see [`Permit::unit`]. No record has it.
+    #[serde(skip)]
+    pub unit: Option<UnitNumber>,
     /// The drill to which the run belongs.
     #[serde(default)]
     pub drill: Option<DrillId>,
@@ -239,6 +254,10 @@ pub struct Permit {
     pub approved: Option<ApprovedPlan>,
     /// Positions of the records that the decision rests on: the evidence, the configuration.
     pub grounds: Vec<LogPosition>,
+}
+
+const fn one_unit() -> Units {
+    Units::ONE
 }
 
 /// Where a run is killed: the effector's process ends there as in a crash, and its next life finishes the run.
@@ -332,6 +351,8 @@ pub enum PermitRejection {
     Busy,
     /// The log forked: this agent only observes.
     LogForked,
+    /// A budget given in advance allows what cannot be undone, or nothing was asked for in advance.
+    NotForOffline,
 }
 
 #[cfg(test)]

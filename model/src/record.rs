@@ -18,6 +18,7 @@ use crate::identity::{Role, SpiffeId, TrustDomain};
 use crate::incident::IncidentOpened;
 use crate::login::{IdentityRegistered, PersonLoggedIn};
 use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName};
+use crate::offline::{OfflineExpired, OfflineReturned};
 use crate::permit::{Permit, PermitRejection, PermitRequest};
 use crate::person_key::PersonKeySet;
 use crate::playbook::Manifest;
@@ -223,6 +224,10 @@ bodies! {
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
     /// A drill that was due was not started.
     ScheduleRefused(ScheduleRefused) = 51, "schedule-refused";
+    /// An agent gives what is left of a budget given in advance back.
+    OfflineReturned(OfflineReturned) = 53, "offline-returned";
+    /// A budget given in advance was not returned in time.
+    OfflineExpired(OfflineExpired) = 54, "offline-expired";
     /// A configuration reached one more ring.
     RolloutAdvanced(RolloutAdvanced) = 60, "rollout-advanced";
     /// A rollout halted.
@@ -530,6 +535,8 @@ impl Kind {
             | Self::DrillEnded
             | Self::DrillStagePassed
             | Self::ScheduleRefused
+            | Self::OfflineReturned
+            | Self::OfflineExpired
             | Self::EvidenceEarned
             | Self::IncidentOpened
             | Self::ActionRefused

@@ -206,6 +206,17 @@ pub enum Reason {
     },
     /// The drill is not running on this host, or its fault was injected before.
     NoSuchDrill,
+    /// The remediation gives no budget in advance.
+    NoOffline,
+    /// The playbook may do something that no inverse undoes: no budget for it is given in advance.
+    OfflineIrreversible,
+    /// As many hosts of the group hold a budget given in advance as may.
+    OfflineHosts {
+        /// The limit for this group.
+        limit: u32,
+        /// Hosts that hold one.
+        value: u32,
+    },
 }
 
 impl Reason {
@@ -239,6 +250,9 @@ impl Reason {
             Self::HostNotActive => "host-not-active",
             Self::Unbound { .. } => "unbound",
             Self::NoSuchDrill => "no-such-drill",
+            Self::NoOffline => "no-offline",
+            Self::OfflineIrreversible => "offline-irreversible",
+            Self::OfflineHosts { .. } => "offline-hosts",
         }
     }
 
@@ -270,7 +284,10 @@ impl Reason {
             | Self::RungsExhausted { .. }
             | Self::HostNotActive
             | Self::Unbound { .. }
-            | Self::NoSuchDrill => None,
+            | Self::NoSuchDrill
+            | Self::NoOffline
+            | Self::OfflineIrreversible
+            | Self::OfflineHosts { .. } => None,
         }
     }
 }

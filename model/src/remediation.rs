@@ -4,6 +4,7 @@ use crate::digest::{DocumentDigest, PlaybookDigest};
 use crate::escalation::{Escalation, Further, Rung};
 use crate::guard::Guard;
 use crate::name::{CheckName, EnvironmentName, PlaybookName, RemediationName, ServiceName};
+use crate::offline::Offline;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -53,6 +54,9 @@ pub struct Remediation {
     /// What follows the playbook where it does not help.
     #[serde(default, skip_serializing_if = "Escalation::is_none")]
     pub escalation: Escalation,
+    /// What a host may do while it cannot reach the control plane; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Offline>,
 }
 
 impl Remediation {
@@ -70,7 +74,8 @@ impl Remediation {
             return Some(Cow::Borrowed(self));
         }
         let Further { playbook, parameters, modes, timeout: _ } = self.escalation.further(rung)?.clone();
-        Some(Cow::Owned(Self { playbook, parameters, modes, escalation: Escalation::default(), ..self.clone() }))
+        let (escalation, offline) = (Escalation::default(), None);
+        Some(Cow::Owned(Self { playbook, parameters, modes, escalation, offline, ..self.clone() }))
     }
 
     /// The remediation as it is on each rung.

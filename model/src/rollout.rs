@@ -293,13 +293,14 @@ impl Changes {
 /// Whether the remediation may do something that it could not do before.
 fn goes_further(before: &Remediation, after: &Remediation) -> bool {
     // Destructured, so that a new part cannot be forgotten here.
-    let Remediation { name: _, service, check, playbook, parameters, modes, escalation, guard: _ } = after;
+    let Remediation { name: _, service, check, playbook, parameters, modes, escalation, guard: _, offline } = after;
     let trusted_further = |environment: &EnvironmentName| after.mode_in(environment) > before.mode_in(environment);
     *service != before.service
         || *check != before.check
         || *playbook != before.playbook
         || *parameters != before.parameters
         || *escalation != before.escalation
+        || (offline.is_some() && *offline != before.offline)
         || modes.keys().any(trusted_further)
 }
 
@@ -329,7 +330,8 @@ pub fn held_back(previous: &Configuration, target: &Configuration) -> Configurat
             let allowed = target.escalation.then.get(place).map(|further| further.modes.clone());
             further.modes = lower(&further.modes, &allowed.unwrap_or_default());
         }
-        Some(Remediation { modes, escalation, guard: target.guard.clone(), ..held.clone() })
+        let offline = held.offline.as_ref().and(target.offline.clone());
+        Some(Remediation { modes, escalation, offline, guard: target.guard.clone(), ..held.clone() })
     });
     previous.narrowed(remediations.collect(), target)
 }
@@ -367,6 +369,7 @@ mod tests {
             parameters: Parameters::default(),
             modes: BTreeMap::from([("production".parse().expect("a name"), mode)]),
             escalation: crate::escalation::Escalation::default(),
+            offline: None,
             guard: Guard::default(),
         }
     }

@@ -340,6 +340,7 @@ mod tests {
             modes: BTreeMap::new(),
             guard: Guard::default(),
             escalation: crate::escalation::Escalation::default(),
+            offline: None,
         }
     }
 

@@ -30,7 +30,7 @@ pub use run::{RunDetail, RunRow, RunState};
 pub use schedule::{DueEnd, LastDue, ScheduleRow};
 pub use service::{CheckRow, ServiceRow};
 pub use standing::{BreakerRow, IncidentRow};
-pub use why::{WhyCheck, WhyDecision};
+pub use why::{BudgetRow, WhyCheck, WhyDecision};
 
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;

@@ -117,6 +117,8 @@ pub(crate) fn permit(manifest: &Manifest) -> Permit {
         parameters: Parameters::default(),
         targets: targets.collect(),
         actions: 3,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: None,
         kill: None,
         approved: None,

@@ -5,12 +5,12 @@
 use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use fettle_model::id::RunId;
+use fettle_model::id::{PermitId, RunId};
 use fettle_model::permit::Permit;
 use fettle_model::record::{Body, Record};
 use fettle_model::run::{Change, RunRecord, StepOutcome};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A log that was read.
@@ -75,12 +75,18 @@ impl Log {
     }
 
     /// Fails unless every permit that was granted came to exactly one end: its run's account, or, where
-    /// it never began, the agent's refusal; and no run ended without a permit.
+    /// it never began, the agent's refusal; and no run ended without a permit. A budget given in advance ends when it
+    /// is given back, and each of its units at most once.
     pub fn every_permit_has_one_end(&self) -> anyhow::Result<()> {
         let mut ends: BTreeMap<RunId, usize> = self.permits().map(|permit| (permit.run, 0)).collect();
+        let mut units: BTreeSet<RunId> = self.permits().flat_map(Permit::all_units).map(|unit| unit.run).collect();
+        let budgets: BTreeMap<PermitId, RunId> =
+            self.permits().filter(|permit| permit.is_offline()).map(|permit| (permit.permit, permit.run)).collect();
         for record in &self.records {
             let ended = if let Body::RunEnded(run) = &record.body {
-                Some(run.run)
+                (!units.remove(&run.run)).then_some(run.run)
+            } else if let Body::OfflineReturned(returned) = &record.body {
+                Some(*budgets.get(&returned.permit).with_context(|| format!("{returned:?} is of no budget"))?)
             } else if let Body::PermitRejected(rejected) = &record.body {
                 Some(rejected.run.with_context(|| format!("{rejected:?} is of no permit"))?)
             } else {

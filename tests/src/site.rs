@@ -277,9 +277,12 @@ impl Site {
             let ended = site.operator.runs()?.into_iter().filter(|row| row.host.as_str() == host).find_map(|row| {
                 match row.state {
                     RunState::Ended { ending, .. } if !before.contains(&row.run) => Some((row, ending)),
-                    RunState::Ended { .. } | RunState::InFlight | RunState::Rejected { .. } | RunState::Unresolved => {
-                        None
-                    }
+                    RunState::Ended { .. }
+                    | RunState::InFlight
+                    | RunState::Rejected { .. }
+                    | RunState::Unresolved
+                    | RunState::Returned { .. }
+                    | RunState::Expired { .. } => None,
                 }
             });
             Ok(ended)

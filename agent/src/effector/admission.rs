@@ -14,6 +14,7 @@ use fettle_model::permit::{BoundTarget, KillPoint, Permit, PermitRejection, Perm
 use fettle_model::playbook::Action;
 use fettle_model::time::{BootInstant, whole_millis};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Clock-rate error that is allowed for between this host and the control plane: 1 %. Crystal
 /// oscillators are within 0.01 %; virtual machines that lose ticks have been seen at 0.5 %.
@@ -99,9 +100,14 @@ pub fn admit(permit: &Permit, situation: &Situation<'_>) -> Result<(), PermitRej
     if s.used == crate::effector::store::Use::Before {
         return Err(PermitRejection::Replayed);
     }
-    answers_request(permit, s)?;
+    // A budget answered a request when it was kept; each of its runs has only to be of its boot and its fence.
+    let (asked_for, stale) = match permit.unit {
+        None => (answers_request(permit, s), permit.fence <= s.highest_fence),
+        Some(_) => (of_this_boot(permit, s), permit.fence < s.highest_fence),
+    };
+    asked_for?;
     within_lease(permit, s.now)?;
-    if permit.fence <= s.highest_fence {
+    if stale {
         return Err(PermitRejection::StaleFence { fence: permit.fence, seen: s.highest_fence });
     }
     not_stopped(permit, s)?;
@@ -109,10 +115,15 @@ pub fn admit(permit: &Permit, situation: &Situation<'_>) -> Result<(), PermitRej
         Purpose::InjectFault { .. } | Purpose::Repeat { .. } if s.drills == DrillConsent::Refused => {
             return Err(PermitRejection::DrillsRefused);
         }
-        Purpose::Remediate { .. } | Purpose::Repeat { .. } if s.playbook == PlaybookTrust::Untrusted => {
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. }
+            if s.playbook == PlaybookTrust::Untrusted =>
+        {
             return Err(PermitRejection::PlaybookUntrusted);
         }
-        Purpose::InjectFault { .. } | Purpose::Remediate { .. } | Purpose::Repeat { .. } => {}
+        Purpose::InjectFault { .. } | Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {}
+    }
+    if !permit.is_offline() && !permit.units.is_one() {
+        return Err(PermitRejection::NotForOffline);
     }
     may_be_killed(permit, s)?;
     within_ceiling(permit, s)?;
@@ -126,7 +137,7 @@ pub fn admit(permit: &Permit, situation: &Situation<'_>) -> Result<(), PermitRej
 fn may_be_killed(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection> {
     let heals = match permit.purpose {
         Purpose::Remediate { .. } => permit.drill.is_some_and(|id| s.drill.is_some_and(|known| known.drill == id)),
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => false,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => false,
     };
     match (permit.kill, s.drills) {
         (None, _) => Ok(()),
@@ -149,9 +160,19 @@ fn answers_request(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejec
     if same { Ok(()) } else { Err(PermitRejection::OtherRequest) }
 }
 
+fn of_this_boot(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitRejection> {
+    if permit.boot == s.boot { Ok(()) } else { Err(PermitRejection::OtherRequest) }
+}
+
+/// A permit's lease, less the allowance for clock rate.
+#[must_use]
+pub fn lease_on_this_clock(permit: &Permit) -> Duration {
+    Duration::from_millis(whole_millis(permit.lease).saturating_mul(100 - CLOCK_RATE_ALLOWANCE_PERCENT) / 100)
+}
+
 fn within_lease(permit: &Permit, now: BootInstant) -> Result<(), PermitRejection> {
     let age_ms = whole_millis(now.since(permit.sent_at));
-    let lease_ms = whole_millis(permit.lease).saturating_mul(100 - CLOCK_RATE_ALLOWANCE_PERCENT) / 100;
+    let lease_ms = whole_millis(lease_on_this_clock(permit));
     if now >= permit.sent_at && age_ms < lease_ms { Ok(()) } else { Err(PermitRejection::Expired { age_ms, lease_ms }) }
 }
 
@@ -177,13 +198,15 @@ pub fn in_scope(scope: &Scope, permit: &Permit, environment: &EnvironmentName, d
         Scope::Global => true,
         Scope::Environment(name) => name == environment,
         Scope::Service(stopped) => match &permit.purpose {
-            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => stopped == &check.service,
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
+                stopped == &check.service
+            }
             Purpose::InjectFault { drill: id, .. } => {
                 of_drill(*id, drill).is_none_or(|drill| stopped == &drill.service)
             }
         },
         Scope::Playbook(stopped) => match &permit.purpose {
-            Purpose::Remediate { .. } | Purpose::Repeat { .. } => {
+            Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {
                 permit.playbook.as_ref().is_some_and(|playbook| stopped == &playbook.name)
             }
             Purpose::InjectFault { drill: id, .. } => {
@@ -204,7 +227,9 @@ fn within_ceiling(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitReject
     let bound: BTreeSet<(&_, &Target)> = s.bound.iter().map(|t| (&t.label, &t.target)).collect();
     // An injected fault touches one of the bound things, a playbook gets exactly all of them.
     let differs = match permit.purpose {
-        Purpose::Remediate { .. } | Purpose::Repeat { .. } => wanted.symmetric_difference(&bound).next().copied(),
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {
+            wanted.symmetric_difference(&bound).next().copied()
+        }
         Purpose::InjectFault { .. } => wanted.difference(&bound).next().copied(),
     };
     if let Some((label, _)) = differs {
@@ -218,7 +243,9 @@ fn within_ceiling(permit: &Permit, s: &Situation<'_>) -> Result<(), PermitReject
         let allowed = s.ceiling.get(&target.target).unwrap_or(&none);
         // A drill's fault is bounded by the owner's consent to drills, not by the actions of repair.
         let excess = match permit.purpose {
-            Purpose::Remediate { .. } | Purpose::Repeat { .. } => target.actions.difference(allowed).next(),
+            Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {
+                target.actions.difference(allowed).next()
+            }
             Purpose::InjectFault { .. } => None,
         };
         if let Some(action) = excess {
@@ -240,7 +267,6 @@ mod tests {
     use fettle_model::permit::PermittedTarget;
     use fettle_model::remediation::{Parameters, PlaybookVersion};
     use fettle_model::time::UnixMillis;
-    use std::time::Duration;
 
     struct World {
         request: PermitRequest,
@@ -310,6 +336,8 @@ mod tests {
                 actions: BTreeSet::from([Action::Restart]),
             }],
             actions: 1,
+            units: fettle_model::offline::Units::ONE,
+            unit: None,
             drill: None,
             kill: None,
             approved: None,

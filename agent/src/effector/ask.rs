@@ -134,7 +134,8 @@ impl Effector {
     pub(super) async fn take_up(&mut self) -> Result<(), EffectorError> {
         self.request_drill().await?;
         self.request_all().await?;
-        self.make_plans().await
+        self.make_plans().await?;
+        self.tend_budget().await
     }
 
     /// A check changed: a record with the next epoch, then perhaps a request.
@@ -167,7 +168,8 @@ impl Effector {
         if to == Status::Critical {
             self.request(&check).await?;
         }
-        self.send_ahead(ahead).await
+        self.send_ahead(ahead).await?;
+        self.tend_budget().await
     }
 
     /// A request answers one transition. After the next one its permit would be void: nothing waits for
@@ -229,6 +231,8 @@ impl Effector {
         playbook: Option<fettle_model::digest::PlaybookDigest>,
         targets: Vec<BoundTarget>,
     ) -> Result<(), EffectorError> {
+        // The host gets no other permit while it holds a budget; their records stand in this order.
+        self.give_budget_back().await?;
         let now = self.clocks.now();
         let request = PermitRequest {
             request: RequestId::from_uuid(fresh()),
@@ -272,6 +276,7 @@ impl Effector {
                     self.want_plan(request);
                 }
             }
+            Purpose::Offline { .. } => self.budget_refused(refusal.retry_at),
             Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => {
                 let at_once = (stale && overtaken).then(|| self.clocks.now().wall);
                 let run = drill_run(&request.purpose);
@@ -285,6 +290,7 @@ impl Effector {
     /// A new configuration is in force: what was refused under the one before may be asked for again.
     pub(super) fn reconsider(&mut self) {
         self.retry_at.retain(|_, at| *at != NEVER);
+        self.offline.reconsider();
     }
 
     pub(super) fn forget(&mut self, request: RequestId) -> Result<(), EffectorError> {
@@ -405,14 +411,15 @@ impl Effector {
         for check in self.climbs.ended(now) {
             self.request(&check).await?;
         }
-        self.request_drill().await
+        self.request_drill().await?;
+        self.tend_budget().await
     }
 }
 
 pub(super) fn asks_for(request: &PermitRequest, check: &CheckRef) -> bool {
     match &request.purpose {
         Purpose::Remediate { check: asked, .. } => asked == check,
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => false,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => false,
     }
 }
 
@@ -421,7 +428,7 @@ fn drill_run(purpose: &Purpose) -> Option<(DrillId, DrillRun)> {
     match purpose {
         Purpose::InjectFault { drill, .. } => Some((*drill, DrillRun::Injection)),
         Purpose::Repeat { drill, .. } => Some((*drill, DrillRun::Repetition)),
-        Purpose::Remediate { .. } => None,
+        Purpose::Remediate { .. } | Purpose::Offline { .. } => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The course of a run as the effector carries it out: permit in, machine driven, record out.
 
 use super::admission::{Occupation, PlaybookTrust, Situation, admit, in_scope};
+use super::offline::permit_of;
 use super::run::{FromHands, Hands, Outcome, Watching};
 use super::serve::{Active, Effector, EffectorError, Written};
 use super::store::{Opening, StoreError, Value};
@@ -21,7 +22,8 @@ impl Effector {
     /// A permit that is proven to be in the log.
     pub(super) async fn granted(&mut self, permit: Permit, document: &str) -> Result<(), EffectorError> {
         // One that was lost with its answer and came again while its run is in progress is no replay.
-        if self.active.as_ref().is_some_and(|active| active.permit.permit == permit.permit) {
+        let running = self.active.as_ref().is_some_and(|active| active.permit.permit == permit.permit);
+        if running || (permit.unit.is_none() && self.holds_budget(&permit)) {
             return Ok(());
         }
         if let Err(because) = self.judge(&permit)? {
@@ -30,8 +32,14 @@ impl Effector {
             // The fault is still there, and nothing was done about it.
             return match &permit.purpose {
                 Purpose::Remediate { check, .. } if late => self.request(check).await,
-                Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Ok(()),
+                Purpose::Remediate { .. }
+                | Purpose::InjectFault { .. }
+                | Purpose::Repeat { .. }
+                | Purpose::Offline { .. } => Ok(()),
             };
+        }
+        if permit.is_offline() && permit.unit.is_none() {
+            return self.keep_budget(permit, document);
         }
         let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
         let Ok(charter) = Charter::new(permit.clone(), manifest) else {
@@ -71,7 +79,7 @@ impl Effector {
 
     fn active_run(&self, machine: Machine<Deed>, permit: Permit, hands: Hands, written: Written) -> Active {
         let fired = match &permit.purpose {
-            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
                 self.heads.get(check).map(|head| head.at)
             }
             Purpose::InjectFault { .. } => None,
@@ -94,7 +102,13 @@ impl Effector {
         let config = self.capabilities.config();
         let Some(host) = self.recorder.host() else { return Ok(Err(PermitRejection::OtherHost)) };
         let request = self.requests.get(&permit.request);
-        let bound = request.map(|request| request.targets.clone()).unwrap_or_default();
+        let bound = match (permit.unit, &permit.purpose, &permit.playbook) {
+            // What was bound when the budget was asked for may have been unbound since.
+            (Some(_), Purpose::Offline { check, .. }, Some(playbook)) => {
+                self.runnable(playbook.digest, check).unwrap_or_default()
+            }
+            _ => request.map(|request| request.targets.clone()).unwrap_or_default(),
+        };
         let playbook = match &permit.playbook {
             Some(playbook) if self.library.ready(playbook.digest).is_some() => PlaybookTrust::Trusted,
             Some(_) | None => PlaybookTrust::Untrusted,
@@ -118,13 +132,14 @@ impl Effector {
                     .map(|target| config.consents_to(fault.kind, &target.target))
                     .find(|consent| *consent == DrillConsent::Refused)
                     .unwrap_or(config.host.drills),
-                Purpose::Remediate { .. } | Purpose::Repeat { .. } => config.host.drills,
+                Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => config.host.drills,
             },
             drill: self.drill.as_ref(),
             occupation: if self.active.is_some() { Occupation::Busy } else { Occupation::Free },
             log: self.log,
         };
-        Ok(admit(permit, &situation))
+        let budget = if permit.is_offline() { self.judge_budget(permit) } else { Ok(()) };
+        Ok(admit(permit, &situation).and(budget))
     }
 
     async fn reject(&mut self, permit: &Permit, document: &str, because: PermitRejection) -> Result<(), EffectorError> {
@@ -172,6 +187,7 @@ impl Effector {
             let pins = self.pins.as_ref().ok_or_else(|| malformed("run before enrolment"))?;
             let record = pins.believe(&published).map_err(|_| malformed("published permit"))?.record;
             let Body::PermitGranted(permit) = record.body else { return Err(malformed("published permit")) };
+            let permit = permit_of(run, *permit).ok_or_else(|| malformed("published permit"))?;
             let entries: Vec<Entry<Deed>> = stored
                 .entries
                 .iter()
@@ -179,7 +195,7 @@ impl Effector {
                 .collect::<Result<_, _>>()?;
             let written = stored.entries.iter().fold(Written::default(), |written, entry| written.and(entry.len()));
             let manifest = permit.playbook.as_ref().and_then(|playbook| self.library.manifest(playbook.digest));
-            let charter = Charter::new((*permit).clone(), manifest).map_err(|_| malformed("manifest"))?;
+            let charter = Charter::new(permit.clone(), manifest).map_err(|_| malformed("manifest"))?;
             let hands = match self.open_hands(&permit).await {
                 Ok(hands) => hands,
                 // Without its things nothing can be done or looked at: the run ends by itself, in doubt
@@ -199,7 +215,7 @@ impl Effector {
                 actions.extend(machine.handle(now, Event::StopOrdered { why }).map_err(broken)?);
             }
             tracing::warn!(%run, entries = written.entries, "an interrupted run is taken up");
-            self.active = Some(self.active_run(machine, *permit, hands, written));
+            self.active = Some(self.active_run(machine, permit, hands, written));
             self.carry_out(actions).await?;
         }
         Ok(())
@@ -304,9 +320,15 @@ impl Effector {
         let (run, ending) = (record.run, record.ending);
         tracing::info!(%run, ending = record.ending.as_str(), summary = record.summary, "a run has ended");
         let healed = match (&record.purpose, record.ending) {
-            (Purpose::Remediate { check, .. }, Ending::Succeeded | Ending::Superseded) => Some(check.clone()),
             (
-                Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. },
+                Purpose::Remediate { check, .. } | Purpose::Offline { check, .. },
+                Ending::Succeeded | Ending::Superseded,
+            ) => Some(check.clone()),
+            (
+                Purpose::Remediate { .. }
+                | Purpose::InjectFault { .. }
+                | Purpose::Repeat { .. }
+                | Purpose::Offline { .. },
                 Ending::Succeeded
                 | Ending::Superseded
                 | Ending::Ineffective
@@ -325,6 +347,9 @@ impl Effector {
         .await?;
         if let Some(ended) = self.active.take() {
             self.injections_after(&ended.permit, ending)?;
+            if ended.permit.is_offline() {
+                self.rest();
+            }
         }
         if let Some(check) = healed {
             self.let_settle(check);

@@ -51,7 +51,7 @@ impl Effector {
     pub(super) fn daemon_gone(&mut self, error: &crate::ipc::frame::FrameError) {
         tracing::warn!(%error, "the daemon is gone and is started again");
         self.daemon = None;
-        self.link = LinkState::Down;
+        self.unreachable();
         self.fetching.clear();
         if let Some(active) = &mut self.active {
             // Its question went with it; it is asked again when there is a daemon.
@@ -85,7 +85,7 @@ impl Effector {
             }
             ToEffector::LinkUp { sequence } => self.link_up(sequence).await,
             ToEffector::LinkDown => {
-                self.link = LinkState::Down;
+                self.unreachable();
                 self.fetching.clear();
                 Ok(())
             }
@@ -101,8 +101,14 @@ impl Effector {
         }
     }
 
+    fn unreachable(&mut self) {
+        self.link = LinkState::Down;
+        self.offline.lost(self.clocks.now().on_boot);
+    }
+
     async fn link_up(&mut self, sequence: AgentSequence) -> Result<(), EffectorError> {
         self.link = LinkState::Up;
+        self.offline.reached();
         self.daemon_starts = 1;
         tracing::info!(sequence = sequence.0, "the control plane is reached");
         self.send_from(sequence).await?;
@@ -262,6 +268,8 @@ impl Effector {
             | Body::PromotionProposed(_)
             | Body::DrillStagePassed(_)
             | Body::ScheduleRefused(_)
+            | Body::OfflineReturned(_)
+            | Body::OfflineExpired(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)
@@ -293,6 +301,7 @@ impl Effector {
         self.stops.stop(order);
         self.keep(Value::StopOrders, &self.stops)?;
         self.end_all_injections()?;
+        self.tend_budget().await?;
         // A run that has been told so already is told once more, which changes nothing.
         match self.active.as_ref().and_then(|active| self.stop_of(&active.permit)) {
             Some(why) => self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await,

@@ -32,7 +32,7 @@ impl Effector {
     pub(super) fn injections_after(&mut self, permit: &Permit, ending: Ending) -> Result<(), EffectorError> {
         let over = match &permit.purpose {
             Purpose::InjectFault { drill, .. } => (ending != Ending::Succeeded).then_some(*drill),
-            Purpose::Remediate { .. } | Purpose::Repeat { .. } => permit.drill,
+            Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => permit.drill,
         };
         match over {
             Some(drill) => self.end_injections(|now, injections| injections.end_of(drill, now)),

@@ -21,6 +21,7 @@ mod hold_point;
 mod injections;
 pub mod keys;
 pub mod library;
+mod offline;
 mod outbox;
 mod plan;
 pub mod recorder;

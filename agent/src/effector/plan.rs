@@ -101,7 +101,7 @@ impl Effector {
     fn trigger_of(&self, request: &PermitRequest, parameters: &Parameters) -> Trigger {
         let fired = match &request.purpose {
             Purpose::Remediate { check, .. } => self.heads.get(check).map(|head| head.at),
-            Purpose::InjectFault { .. } | Purpose::Repeat { .. } => None,
+            Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => None,
         };
         let fired = fired.unwrap_or(self.clocks.now().wall);
         trigger(request.run, &request.purpose, parameters, fired, self.capabilities.config())

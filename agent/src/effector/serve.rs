@@ -17,6 +17,7 @@ use super::climb::Climbs;
 use super::clock::Clocks;
 use super::keys::{Enrolment, Keys, KeysError};
 use super::library::Library;
+use super::offline::Offline;
 use super::outbox::Window;
 use super::plan::Planning;
 use super::recorder::{RecordError, Recorder};
@@ -257,6 +258,8 @@ pub(super) struct Effector {
     /// Refused requests for which a plan is wanted, oldest first.
     pub(super) plans_wanted: VecDeque<PermitRequest>,
     pub(super) planning: Option<Planning>,
+    /// What may be done while the control plane is not reached.
+    pub(super) offline: Offline,
     pub(super) holds: Holds,
     pub(super) injections: Injections,
     pub(super) active: Option<Active>,
@@ -405,6 +408,7 @@ impl Effector {
             next_worker: 0,
             next_ask: 0,
             link: LinkState::Down,
+            offline: Offline::new(clocks.now().on_boot),
             window: Window::default(),
             supply_at: None,
             daemon: None,
@@ -423,6 +427,7 @@ impl Effector {
         };
         effector.assign();
         effector.forget_other_boots()?;
+        effector.load_budget()?;
         Ok(effector)
     }
 
@@ -477,7 +482,7 @@ impl Effector {
             },
         ];
         let waits = on_boot.into_iter().flatten().map(|at| at.since(now.on_boot));
-        let waits = waits.chain(on_wall.into_iter().flatten().map(|at| at.since(now.wall)));
+        let waits = waits.chain(on_wall.into_iter().flatten().map(|at| at.since(now.wall))).chain(self.budget_waits());
         // A millisecond more: both clocks were rounded down to whole ones.
         let wait = waits.min().map(|wait| wait + std::time::Duration::from_millis(1));
         async move {

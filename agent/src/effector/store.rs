@@ -106,6 +106,8 @@ pub enum Value {
     Withheld,
     /// What was said last of a configuration that this host cannot hold, as JSON.
     Rejected,
+    /// The published permit of the budget that is held in advance; empty once it was given back.
+    Offline,
 }
 
 impl Value {
@@ -124,6 +126,7 @@ impl Value {
             Self::Drill => "drill",
             Self::Withheld => "withheld",
             Self::Rejected => "rejected",
+            Self::Offline => "offline",
         }
     }
 }

@@ -81,7 +81,10 @@ fn same_subject(one: &Purpose, other: &Purpose) -> bool {
         | (Purpose::Repeat { .. }, Purpose::Repeat { .. }) => true,
         (Purpose::Remediate { .. }, Purpose::InjectFault { .. } | Purpose::Repeat { .. })
         | (Purpose::InjectFault { .. }, Purpose::Remediate { .. } | Purpose::Repeat { .. })
-        | (Purpose::Repeat { .. }, Purpose::Remediate { .. } | Purpose::InjectFault { .. }) => false,
+        | (Purpose::Repeat { .. }, Purpose::Remediate { .. } | Purpose::InjectFault { .. })
+        // Nothing is said of a budget that is not asked for.
+        | (Purpose::Offline { .. }, _)
+        | (_, Purpose::Offline { .. }) => false,
     }
 }
 

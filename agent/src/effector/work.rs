@@ -234,7 +234,7 @@ pub(super) fn trigger(
 ) -> Trigger {
     let (alert, service) = match purpose {
         // Whether it is a drill is nothing that a playbook can find out.
-        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
             (check.to_string(), check.service.to_string())
         }
         Purpose::InjectFault { drill, .. } => (format!("drill {drill}"), String::new()),

@@ -20,7 +20,9 @@ fn second() -> Rung {
 fn rung(purpose: &Purpose) -> Rung {
     match purpose {
         Purpose::Remediate { rung, .. } => *rung,
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => unreachable!("no drill runs: {purpose:?}"),
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {
+            unreachable!("no drill runs, and nothing is given in advance: {purpose:?}")
+        }
     }
 }
 

@@ -81,11 +81,20 @@ pub(crate) struct Shared {
     pub(crate) refused: watch::Sender<u32>,
     /// The join token that enrols.
     pub(crate) token: Option<TokenVerifier>,
+    pub(crate) door: Door,
     sequence: u64,
     /// The agent's records by sequence.
     taken: BTreeMap<u64, fettle_audit::published::Published>,
     session: Option<mpsc::Sender<Result<ToAgent, Status>>>,
     serials: u8,
+}
+
+/// Whether sessions are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Open,
+    /// An agent finds nobody there.
+    Shut,
 }
 
 /// Whether an agent hears that its records are in the log.
@@ -152,6 +161,7 @@ impl ControlPlane {
             taken: BTreeMap::new(),
             refused: watch::Sender::new(0),
             token: None,
+            door: Door::Open,
             sequence: 0,
             session: None,
             serials: 10,
@@ -273,6 +283,10 @@ impl Agents for Service {
 
     async fn session(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::SessionStream>, Status> {
         let serial = request.extensions().get::<Serial>().copied().ok_or_else(|| Status::internal("no peer"))?;
+        match self.shared.lock().expect("nobody panicked").door {
+            Door::Open => {}
+            Door::Shut => return Err(Status::unavailable("nobody is there")),
+        }
         let (out, stream) = mpsc::channel(TO_SAY);
         let player = Player { shared: Arc::clone(&self.shared), tell: self.tell.clone(), host: self.host, serial };
         // Held by the shared state alone, so that taking it away ends the session.

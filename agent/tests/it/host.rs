@@ -6,7 +6,7 @@ use fettle_agent::effector::store::Store;
 use fettle_audit::key::{PublicKey, SigningKey};
 use fettle_certs::authority::Subject;
 use fettle_certs::store::{IdentityStore, write_private};
-use fettle_model::id::HostId;
+use fettle_model::id::{HostId, RunId};
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,6 +18,17 @@ use std::time::Duration;
 pub(crate) struct Host {
     folder: tempfile::TempDir,
     agent: tokio::process::Child,
+}
+
+/// What the agent has written to its error stream.
+const LOG: &str = "agent.log";
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.path(LOG)).unwrap_or_default());
+        }
+    }
 }
 
 const FIRST_SERIAL: u8 = 7;
@@ -122,6 +133,18 @@ impl Host {
         Store::open(&self.path("state/effector/state.db")).expect("its state")
     }
 
+    /// Waits until the agent says that it has begun this run. Nothing else shows it while nobody listens: the agent
+    /// alone opens its state.
+    pub(crate) async fn has_begun(&self, run: RunId) {
+        let said = format!("a run begins run={run}");
+        let begun = async {
+            while !fs::read_to_string(self.path(LOG)).expect("it is there").contains(&said) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("it is used in time");
+    }
+
     /// Waits until the agent has ended by itself.
     pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
         tokio::time::timeout(PATIENCE, self.agent.wait()).await.expect("it ends in time").expect("it can be asked")
@@ -134,11 +157,13 @@ impl Host {
 }
 
 fn spawn(config: &Path, environment: &[(&str, &str)]) -> tokio::process::Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(config.with_file_name(LOG)).expect("a file");
     tokio::process::Command::new(env!("CARGO_BIN_EXE_fettle-agent"))
         .args(["run", "--same-user", "--config"])
         .arg(config)
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
+        .stderr(Stdio::from(log))
         .kill_on_drop(true)
         .spawn()
         .expect("the agent starts")

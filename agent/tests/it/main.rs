@@ -9,6 +9,7 @@ mod enrolment;
 mod host;
 mod injections;
 mod log;
+mod offline;
 mod outbox;
 mod permits;
 mod rotation;

@@ -12,6 +12,7 @@ use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::{Fault, FaultKind};
 use fettle_model::id::DrillId;
+use fettle_model::offline::Units;
 use fettle_model::permit::{KillPoint, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::record::Body;
@@ -88,6 +89,7 @@ fn wrong_in_one_respect() -> Vec<Case> {
         (|permit| permit.boot = id(99), PermitRejection::OtherRequest),
         (|permit| permit.run = id(99), PermitRejection::OtherRequest),
         (|permit| permit.kill = Some(KillPoint::FirstDeed), PermitRejection::DrillsRefused),
+        (|permit| permit.units = Units::new(2).expect("units"), PermitRejection::NotForOffline),
         (|permit| permit.fence = Fence(0), PermitRejection::StaleFence { fence: Fence(0), seen: Fence(0) }),
         (
             |permit| {
@@ -281,6 +283,8 @@ fn injecting() -> Permit {
         parameters: Parameters::default(),
         targets: Vec::new(),
         actions: 1,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: None,
         kill: None,
         approved: None,

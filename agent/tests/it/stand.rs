@@ -13,8 +13,9 @@ use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch, TreeSize};
 use fettle_model::escalation::{Escalation, Further};
 use fettle_model::evidence::{Drill, Fault, FaultKind};
-use fettle_model::guard::Guard;
+use fettle_model::guard::{Amount, Guard};
 use fettle_model::id::{HostId, PermitId};
+use fettle_model::offline::{Offline, Units};
 use fettle_model::permit::{Permit, PermitRequest, PermittedTarget, Purpose};
 use fettle_model::playbook::{Action, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{Body, ConfigurationSet, PlaybookAdmitted};
@@ -203,6 +204,20 @@ impl Stand {
         .await;
     }
 
+    /// Sets a configuration that gives so many runs in advance, one right after the other.
+    pub(crate) async fn set_offline(&mut self, generation: u64, units: Units) {
+        let probe = Probe::Command { command: parsed("probe") };
+        let generation = ConfigurationGeneration(generation);
+        let mut declared = configuration(&self.version(), generation, probe).declared();
+        for remediation in &mut declared.remediations {
+            remediation.offline = Some(Offline { hosts: Amount::Count(1), units, lasts: DAY });
+            remediation.guard.cooldown = Duration::ZERO;
+        }
+        let configuration = Configuration::new(generation, declared).expect("it holds together");
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Everywhere };
+        self.say(Body::ConfigurationSet(Box::new(set))).await;
+    }
+
     pub(crate) fn version(&self) -> PlaybookVersion {
         PlaybookVersion { name: parsed("by-hand"), digest: self.package.digest() }
     }
@@ -256,10 +271,16 @@ impl Stand {
         self.fence += 1;
         let targets = request.targets.iter().map(|bound| {
             let actions = match (&request.purpose, bound.label.as_str()) {
-                (Purpose::Remediate { .. } | Purpose::Repeat { .. }, "flag") => BTreeSet::from([Action::Set]),
-                (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => {
-                    BTreeSet::new()
+                (Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. }, "flag") => {
+                    BTreeSet::from([Action::Set])
                 }
+                (
+                    Purpose::Remediate { .. }
+                    | Purpose::InjectFault { .. }
+                    | Purpose::Repeat { .. }
+                    | Purpose::Offline { .. },
+                    _,
+                ) => BTreeSet::new(),
             };
             PermittedTarget { label: bound.label.clone(), target: bound.target.clone(), actions }
         });
@@ -281,6 +302,8 @@ impl Stand {
             parameters: Parameters::default(),
             targets: targets.collect(),
             actions: 1,
+            units: Units::ONE,
+            unit: None,
             drill: None,
             kill: None,
             approved: None,
@@ -393,6 +416,7 @@ fn configuration(playbook: &PlaybookVersion, generation: ConfigurationGeneration
         modes: BTreeMap::from([(staging, Mode::Auto)]),
         guard: Guard::default(),
         escalation: Escalation::default(),
+        offline: None,
     };
     Configuration::new(
         generation,

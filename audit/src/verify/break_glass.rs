@@ -13,7 +13,7 @@ use fettle_model::id::BreakGlassId;
 use fettle_model::identity::{HeldRole, Reach, Role};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::name::{PersonName, TeamName};
-use fettle_model::record::{Body, Record};
+use fettle_model::record::{Author, Body, Record};
 use fettle_model::time::UnixMillis;
 use std::collections::BTreeMap;
 
@@ -75,7 +75,17 @@ impl Glasses {
         self.known.values().find(of).map(|known| known.asked.held())
     }
 
-    pub(super) fn ask(
+    /// What a person said of it. By anybody else it is flagged as such, and has no effect.
+    pub(super) fn said(&mut self, record: &Record, envelope: EnvelopeDigest, people: &People, at: &mut At<'_>) {
+        let Author::Person { person } = &record.author else { return };
+        if let Body::BreakGlassAsked(asked) = &record.body {
+            self.ask(person, asked, envelope, people, at);
+        } else if let Body::BreakGlassOpened(opened) = &record.body {
+            self.open(person, opened, people, at);
+        }
+    }
+
+    fn ask(
         &mut self,
         person: &PersonName,
         asked: &BreakGlassAsked,
@@ -105,7 +115,7 @@ impl Glasses {
         }
     }
 
-    pub(super) fn open(&mut self, person: &PersonName, opened: &BreakGlassOpened, people: &People, at: &mut At<'_>) {
+    fn open(&mut self, person: &PersonName, opened: &BreakGlassOpened, people: &People, at: &mut At<'_>) {
         let position = at.position;
         let mut wrong = |what: &str| at.flag(Rule::BreakGlass, format!("{person} confirmed {}, {what}", opened.ask));
         let Some(known) = self.known.get_mut(&opened.ask) else { return wrong("which nobody asked") };

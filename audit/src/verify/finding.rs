@@ -115,6 +115,8 @@ rules! {
     Permit = "permit", Invalid;
     /// A run took a step that its permit does not allow.
     Step = "step", Invalid;
+    /// A budget in advance was given for more than its remediation says, or more was run under it.
+    Offline = "offline", Invalid;
     /// A run ended twice, or after its permit was refused by the agent.
     Ending = "ending", Invalid;
     /// Two contradicting checkpoints, both signed by the log's key.

@@ -2,6 +2,7 @@
 
 use super::finding::{At, Rule};
 use super::hosts::{Host, Hosts};
+use super::offline;
 use super::runs::Runs;
 use super::standing::{Coverage, Passage, Progress, RunningDrill, Standing};
 use fettle_model::breaker::Scope;
@@ -79,7 +80,7 @@ impl Grants {
         }
         let drill = match &permit.purpose {
             Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => Some(*drill),
-            Purpose::Remediate { .. } => permit.drill,
+            Purpose::Remediate { .. } | Purpose::Offline { .. } => permit.drill,
         };
         let mut group = None;
         match hosts.get(permit.host) {
@@ -98,11 +99,21 @@ impl Grants {
                         repeat(permit, *drill, (check, remediation), host, standing, at);
                         Some(check.clone())
                     }
+                    Purpose::Offline { check, remediation } => {
+                        offline::check(permit, &offline::Asked { check, remediation, host }, now, standing, at);
+                        Some(check.clone())
+                    }
                 };
                 check_switches(permit, now, &environment, standing, runs, at);
                 if let Some(check) = check {
                     check_room(&check, &environment, hosts, standing, runs, at);
-                    group = Some((check.service, environment));
+                    let of = (check.service.clone(), environment);
+                    if permit.is_offline() {
+                        offline::check_room(&check, &of, hosts, standing, runs, at);
+                    } else if !permit.units.is_one() {
+                        at.flag(Rule::Offline, "a permit for more than one run that is no budget in advance");
+                    }
+                    group = Some(of);
                 }
             }
         }
@@ -189,13 +200,13 @@ fn check_remediation(
         Some(drill) => heal(permit, purpose, drill, standing, at),
         None => {
             not_killed(permit, at);
-            check_evidence(permit, purpose, now, host, standing, at);
+            check_evidence(permit, purpose.check, now, host, standing, at);
         }
     }
 }
 
 /// Only what heals a drill's second fault is killed.
-fn not_killed(permit: &Permit, at: &mut At<'_>) {
+pub(super) fn not_killed(permit: &Permit, at: &mut At<'_>) {
     match permit.kill {
         None => {}
         Some(KillPoint::FirstDeed) => at.flag(Rule::Drill, "a run is to be killed that heals no drill's second fault"),
@@ -203,7 +214,7 @@ fn not_killed(permit: &Permit, at: &mut At<'_>) {
 }
 
 /// The playbook was admitted and declares what is permitted; gives whether there is one at all.
-fn check_playbook(permit: &Permit, standing: &Standing, at: &mut At<'_>) -> bool {
+pub(super) fn check_playbook(permit: &Permit, standing: &Standing, at: &mut At<'_>) -> bool {
     let Some(playbook) = &permit.playbook else {
         at.flag(Rule::Playbook, "a permit to run a playbook without one");
         return false;
@@ -230,14 +241,14 @@ fn check_declared(permit: &Permit, manifest: &Manifest, at: &mut At<'_>) {
 }
 
 /// On which rung of its list a remediation answers.
-enum AnswerOn<'a> {
+pub(super) enum AnswerOn<'a> {
     /// This one.
     Rung(Rung),
     /// The first on which this version stands.
     ThatOf(Option<&'a PlaybookVersion>),
 }
 
-fn check_configured(
+pub(super) fn check_configured(
     permit: &Permit,
     (check, remediation, on): (&CheckRef, &RemediationName, AnswerOn<'_>),
     host: &Host,
@@ -278,17 +289,17 @@ fn check_configured(
     }
 }
 
-fn check_evidence(
+pub(super) fn check_evidence(
     permit: &Permit,
-    purpose: &Remediate<'_>,
+    check: &CheckRef,
     now: UnixMillis,
     host: &Host,
     standing: &Standing,
     at: &mut At<'_>,
 ) {
     let described = host.description.as_ref();
-    let Some(class) = described.and_then(|described| HostClass::of(described, &purpose.check.service)) else {
-        let words = format!("{} does not describe itself as carrying {}", permit.host, purpose.check.service);
+    let Some(class) = described.and_then(|described| HostClass::of(described, &check.service)) else {
+        let words = format!("{} does not describe itself as carrying {}", permit.host, check.service);
         return at.flag(Rule::Evidence, words);
     };
     let Some(playbook) = &permit.playbook else { return };
@@ -418,7 +429,8 @@ fn check_switches(
         }
         let Some(breaker) = standing.breaker_mut(&scope) else { continue };
         match (breaker.passage(now), &permit.purpose) {
-            (Passage::Shut, _) | (Passage::Probe, Purpose::InjectFault { .. } | Purpose::Repeat { .. }) => {
+            (Passage::Shut, _)
+            | (Passage::Probe, Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. }) => {
                 at.flag(Rule::Breaker, format!("the breaker {scope} is open"));
             }
             (Passage::Probe, Purpose::Remediate { .. }) => {
@@ -433,7 +445,7 @@ fn check_switches(
 fn scopes(permit: &Permit, environment: &EnvironmentName, standing: &Standing) -> Vec<Scope> {
     let mut scopes = vec![Scope::Global, Scope::Environment(environment.clone())];
     match &permit.purpose {
-        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+        Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
             scopes.push(Scope::Service(check.service.clone()));
             scopes.extend(permit.playbook.as_ref().map(|version| Scope::Playbook(version.name.clone())));
         }

@@ -133,15 +133,8 @@ impl Records {
                 glasses.revoke(&revoked.person);
             }
             (Body::IdentityRegistered(registered), _) => people.register(registered),
-            (Body::BreakGlassAsked(asked), _) => {
-                if let Author::Person { person } = &record.author {
-                    glasses.ask(person, asked, leaf.envelope, people, at);
-                }
-            }
-            (Body::BreakGlassOpened(opened), _) => {
-                if let Author::Person { person } = &record.author {
-                    glasses.open(person, opened, people, at);
-                }
+            (Body::BreakGlassAsked(_) | Body::BreakGlassOpened(_), _) => {
+                glasses.said(record, leaf.envelope, people, at);
             }
             (Body::BreakGlassClosed(closed), _) => glasses.close(closed, at),
             (Body::IncidentOpened(incident), _) => glasses.called(incident, at),
@@ -198,6 +191,8 @@ impl Records {
             (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
             (Body::RunEnded(run), Some(host)) => runs.end(host, run, hosts, at),
             (Body::RunUnresolved(unresolved), _) => runs.give_up(unresolved, hosts, at),
+            (Body::OfflineReturned(returned), Some(host)) => runs.give_back(host, returned, hosts, at),
+            (Body::OfflineExpired(expired), _) => runs.expire(expired, hosts, at),
             (Body::RequestWithheld(withheld), Some(host)) => check_withheld(host, withheld, hosts, standing, at),
             (Body::ForkSeen(fork), Some(host)) => check_fork(log, host, fork, at),
             // Agents' records by somebody else are flagged by `check_entitlement` and have no effect.
@@ -207,6 +202,7 @@ impl Records {
                 | Body::PermitRequested(_)
                 | Body::PermitRejected(_)
                 | Body::RunEnded(_)
+                | Body::OfflineReturned(_)
                 | Body::PlanMade(_)
                 | Body::RequestWithheld(_)
                 | Body::ForkSeen(_),
@@ -261,6 +257,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PermitRequested
         | Kind::PermitRejected
         | Kind::RunEnded
+        | Kind::OfflineReturned
         | Kind::PlanMade
         | Kind::RequestWithheld
         | Kind::ConfigurationRejected
@@ -289,6 +286,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PermitGranted
         | Kind::PermitRefused
         | Kind::RunUnresolved
+        | Kind::OfflineExpired
         | Kind::BreakerOpened
         | Kind::BreakerClosed
         | Kind::BreakerEased
@@ -341,6 +339,10 @@ fn check_withheld(host: HostId, withheld: &RequestWithheld, hosts: &Hosts, stand
                 let words = format!("does not ask about transition {epoch} of {check}, which is not its newest");
                 at.flag(Rule::Transition, format!("the agent of {host} {words}, or not critical"));
             }
+        }
+        // There is no fault to answer, so there is nothing to say of one.
+        Purpose::Offline { check, .. } => {
+            at.flag(Rule::Request, format!("the agent of {host} withholds a budget in advance for {check}"));
         }
         Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => {
             if standing.drill(*drill).is_none_or(|running| running.drill.host != host) {

@@ -14,33 +14,39 @@ use std::collections::BTreeMap;
 /// All permits that were granted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Runs {
-    permits: BTreeMap<PermitId, Granted>,
+    pub(super) permits: BTreeMap<PermitId, Granted>,
     by_run: BTreeMap<RunId, PermitId>,
-    in_flight: BTreeMap<Group, u32>,
+    pub(super) in_flight: BTreeMap<Group, u32>,
+    /// Of which budget given in advance a permit is a unit.
+    pub(super) offline: BTreeMap<PermitId, PermitId>,
     ended: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Granted {
+pub(super) struct Granted {
     position: LogPosition,
-    host: HostId,
+    pub(super) host: HostId,
     run: RunId,
     drill: Option<DrillId>,
     parameters: DocumentDigest,
     /// What a drill's permit was for; empty for every other.
     grants: Vec<ProvedGrant>,
     group: Option<Group>,
-    state: State,
+    pub(super) state: State,
 }
 
 #[derive(Debug, Clone)]
-enum State {
+pub(super) enum State {
     /// Effects may be in progress. The permit is kept for comparison.
     InFlight(Box<Permit>),
     /// Given up by the control plane; the agent may still report.
     Unresolved(Box<Permit>),
     /// The agent refused it.
     Rejected,
+    /// One run of a budget given in advance, which has not been reported.
+    Unit(Box<Permit>),
+    /// A budget given in advance that its agent gave back; so many runs were begun under it.
+    Returned(u32),
     Ended {
         ending: Ending,
         /// Steps that changed something, or may have.
@@ -92,8 +98,17 @@ impl Runs {
                 changes: *changes,
                 resumed_at: *resumed_at,
             }),
-            State::InFlight(_) | State::Unresolved(_) | State::Rejected => None,
+            State::InFlight(_) | State::Unresolved(_) | State::Rejected | State::Unit(_) | State::Returned(_) => None,
         }
+    }
+
+    /// Permits of a group given in advance whose runs may be in progress.
+    pub(super) fn offline_in_flight(&self, group: &Group) -> u32 {
+        let held = |granted: &&Granted| {
+            granted.group.as_ref() == Some(group)
+                && matches!(&granted.state, State::InFlight(permit) if permit.is_offline())
+        };
+        u32::try_from(self.permits.values().filter(held).count()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn start(
@@ -131,6 +146,14 @@ impl Runs {
             group,
             state,
         };
+        for unit in permit.all_units() {
+            self.by_run.insert(unit.run, unit.permit);
+            self.offline.insert(unit.permit, permit.permit);
+            let (id, run) = (unit.permit, unit.run);
+            // Its budget holds the slot.
+            let unit = Granted { run, group: None, state: State::Unit(Box::new(unit)), ..granted.clone() };
+            self.permits.insert(id, unit);
+        }
         self.permits.insert(permit.permit, granted);
     }
 
@@ -150,7 +173,7 @@ impl Runs {
             }
             State::Unresolved(_) => granted.state = State::Rejected,
             State::Rejected => {}
-            State::Ended { .. } => {
+            State::Ended { .. } | State::Unit(_) | State::Returned(_) => {
                 at.flag(Rule::Ending, format!("the run {} ended before its permit was refused", granted.run));
             }
         }
@@ -170,7 +193,7 @@ impl Runs {
                 granted.state = State::Unresolved(permit);
             }
             State::Unresolved(_) => at.flag(Rule::Ending, format!("the run {} was given up before", unresolved.run)),
-            State::Rejected | State::Ended { .. } => {
+            State::Rejected | State::Ended { .. } | State::Unit(_) | State::Returned(_) => {
                 at.flag(Rule::Ending, format!("the run {} had ended when it was given up", unresolved.run));
             }
         }
@@ -185,12 +208,18 @@ impl Runs {
             return at.flag(Rule::Permit, format!("the run {} had no permit", run.run));
         };
         let permit = match &granted.state {
+            State::InFlight(permit) | State::Unresolved(permit) if permit.is_offline() => {
+                return at.flag(Rule::Permit, format!("the run {} names a budget, not one of its units", run.run));
+            }
             State::InFlight(permit) => {
                 let permit = permit.clone();
                 free(granted, &mut self.in_flight, hosts);
                 permit
             }
-            State::Unresolved(permit) => permit.clone(),
+            State::Unresolved(permit) | State::Unit(permit) => permit.clone(),
+            State::Returned(_) => {
+                return at.flag(Rule::Permit, format!("the run {} names a budget, not one of its units", run.run));
+            }
             State::Rejected => {
                 return at.flag(Rule::Ending, format!("the run {} ended under a permit that was refused", run.run));
             }
@@ -200,6 +229,7 @@ impl Runs {
         let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         granted.state = State::Ended { ending: run.ending, changes, resumed_at: run.resumed_at() };
         check_run(run, &permit, at);
+        self.check_units(run.permit, at);
     }
 
     /// Runs that the end of the log cuts off.
@@ -232,12 +262,13 @@ const fn ends_permit(because: &PermitRejection) -> bool {
         | PermitRejection::AboveCeiling { .. }
         | PermitRejection::DrillsRefused
         | PermitRejection::Busy
-        | PermitRejection::LogForked => true,
+        | PermitRejection::LogForked
+        | PermitRejection::NotForOffline => true,
     }
 }
 
 /// Gives back the slot of a permit in flight.
-fn free(granted: &Granted, in_flight: &mut BTreeMap<Group, u32>, hosts: &mut Hosts) {
+pub(super) fn free(granted: &Granted, in_flight: &mut BTreeMap<Group, u32>, hosts: &mut Hosts) {
     if let Some(count) = granted.group.as_ref().and_then(|group| in_flight.get_mut(group)) {
         *count = count.saturating_sub(1);
     }
@@ -285,7 +316,7 @@ fn check_run(run: &RunRecord, permit: &Permit, at: &mut At<'_>) {
 fn check_step(run: &RunRecord, step: &Step, permit: &Permit, at: &mut At<'_>) {
     let target = permit.targets.iter().find(|target| target.label == step.label);
     let permitted = match &permit.purpose {
-        Purpose::Remediate { .. } | Purpose::Repeat { .. } => {
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => {
             target.is_some_and(|target| target.actions.contains(&step.action))
         }
         // Injecting a fault is the permitted act itself; its target is what counts.

@@ -10,6 +10,7 @@ mod foundations;
 mod framing;
 mod grants;
 mod log;
+mod offline;
 mod people;
 mod runs;
 mod scale;

@@ -463,6 +463,7 @@ pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
         modes: BTreeMap::from([(parsed("staging"), Mode::Auto), (parsed("production"), Mode::Auto)]),
         guard: Guard { max_in_flight: fettle_model::guard::Amount::Count(in_flight), ..Guard::default() },
         escalation: Escalation::default(),
+        offline: None,
     };
     let declared = Declared { services: vec![service], remediations: vec![remediation], ..Declared::default() };
     Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent")
@@ -533,6 +534,8 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         parameters: parameters(),
         targets: targets.collect(),
         actions: 2,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: None,
         kill: None,
         approved: None,

@@ -133,7 +133,7 @@ fn changed_service(old: &Service, new: &Service) -> String {
 }
 
 fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
-    let Remediation { name: _, service, check, playbook, parameters, modes, guard, escalation } = new;
+    let Remediation { name: _, service, check, playbook, parameters, modes, guard, escalation, offline } = new;
     let parts = [
         ("service", *service != old.service),
         ("check", *check != old.check),
@@ -142,6 +142,7 @@ fn changed_remediation(old: &Remediation, new: &Remediation) -> String {
         ("modes", *modes != old.modes),
         ("guard", *guard != old.guard),
         ("then", *escalation != old.escalation),
+        ("offline", *offline != old.offline),
     ];
     listed(&parts)
 }

@@ -101,6 +101,7 @@ mod tests {
             parameters: Parameters::default(),
             modes: [(parsed("production"), mode)].into(),
             guard: Guard::default(),
+            offline: None,
             escalation: Escalation::default(),
         };
         Declared { remediations: vec![remediation], ..Declared::default() }

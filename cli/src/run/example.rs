@@ -64,6 +64,8 @@ fn permit() -> Permit {
             target("health", Target::Health { check: check() }, &[]),
         ],
         actions: 2,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: None,
         kill: None,
         approved: None,

@@ -29,6 +29,8 @@ const fn short(state: &RunState) -> &'static str {
         RunState::Ended { ending, .. } => ending.as_str(),
         RunState::Rejected { .. } => "rejected",
         RunState::Unresolved => "unresolved",
+        RunState::Returned { .. } => "returned",
+        RunState::Expired { .. } => "expired",
     }
 }
 
@@ -51,6 +53,14 @@ pub(crate) fn state(state: &RunState, now: UnixMillis) -> String {
         }
         RunState::Rejected { .. } => "never began: the agent refused the permit".to_owned(),
         RunState::Unresolved => "is unresolved".to_owned(),
+        RunState::Returned { used, at } => {
+            let at = instant_with_distance(*at, now);
+            format!("was a budget given in advance: {used} of its units were used when it was given back at {at}")
+        }
+        RunState::Expired { at } => {
+            let at = instant_with_distance(*at, now);
+            format!("was a budget given in advance, which was not given back in time: its slot was taken back at {at}")
+        }
     }
 }
 
@@ -62,6 +72,17 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
             format!("{remediation}{rung}, for {check} critical with transition {epoch}")
         }
         Purpose::Repeat { drill, check, .. } => format!("once more while {check} passes, for drill {drill}"),
+        Purpose::Offline { check, remediation } => match &row.state {
+            // A budget never ends as a run does; what ended is a run under one.
+            RunState::Ended { .. } => format!("{remediation}, for {check}, by a budget given in advance"),
+            RunState::InFlight
+            | RunState::Rejected { .. }
+            | RunState::Unresolved
+            | RunState::Returned { .. }
+            | RunState::Expired { .. } => {
+                format!("{remediation}, {} runs for {check} while the control plane cannot be reached", permit.units)
+            }
+        },
         Purpose::InjectFault { drill, fault } => {
             format!("the fault {} on {}, for drill {drill}", fault.kind.as_str(), fault.on)
         }

@@ -15,7 +15,7 @@ use fettle_model::refusal::Refusal;
 use fettle_model::remediation::Mode;
 use fettle_model::run::{Certainty, Plan};
 use fettle_model::time::UnixMillis;
-use fettle_proto::operator::{WhyCheck, WhyDecision};
+use fettle_proto::operator::{BudgetRow, WhyCheck, WhyDecision};
 
 pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
     let mut text = paragraph(0, &standing(of, why, now));
@@ -51,6 +51,9 @@ pub(super) fn check(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
     if let Some(plan) = &why.plan {
         text.push_str(&planned(plan, now));
     }
+    if let Some(budget) = &why.budget {
+        text.push_str(&paragraph(0, &held(budget, now)));
+    }
     for broken in &why.broken_glass {
         text.push_str(&paragraph(0, &format!("Glass is broken: {}.", holds(broken, now))));
     }
@@ -69,6 +72,17 @@ fn standing(of: &CheckRef, why: &WhyCheck, now: UnixMillis) -> String {
             format!("{place} is {}{since}, its transition {}{reason}.", status(row), row.epoch)
         }
     }
+}
+
+/// A budget in advance, and what follows from it.
+fn held(budget: &BudgetRow, now: UnixMillis) -> String {
+    let BudgetRow { check, units, used, until } = budget;
+    let left = count(u64::from(units.saturating_sub(*used)), "run");
+    format!(
+        "The host holds a budget in advance for {check}: {left} of {units} are left, to begin before {} while it cannot \
+         reach the control plane. It gives it back before it asks for anything else.",
+        instant_with_distance(*until, now)
+    )
 }
 
 fn refused(refusal: &Refusal, position: LogPosition, at: UnixMillis, now: UnixMillis) -> String {
@@ -178,6 +192,7 @@ mod tests {
             decision,
             plan: None,
             running: None,
+            budget: None,
             broken_glass: Vec::new(),
         }
     }
@@ -301,6 +316,10 @@ mod tests {
         assert!(text.ends_with("only a critical check is acted upon.\n"), "{text}");
         let text = check(&of(), &why(Some(Status::Critical), None), NOW);
         assert!(text.contains("the agent has not asked yet"), "{text}");
+        let budget = Some(BudgetRow { check: of(), units: 3, used: 1, until: UnixMillis(NOW.0 + 3_600_000) });
+        let text = check(&of(), &WhyCheck { budget, ..why(Some(Status::Passing), None) }, NOW);
+        let told = text.replace('\n', " ");
+        assert!(told.contains("The host holds a budget in advance for web/http: 2 runs of 3 are left"), "{text}");
         let running = Some(RunId::from_uuid(Uuid::from_u128(2)));
         let text = check(&of(), &WhyCheck { running, ..why(Some(Status::Critical), None) }, NOW);
         assert!(text.contains("the agent asks when the run in progress there,"), "{text}");

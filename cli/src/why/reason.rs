@@ -107,6 +107,11 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
         Reason::Unbound { label: Some(label) } => format!("the label {label} is not bound on this host."),
         Reason::Unbound { label: None } => "nothing is bound on this host, so there is nothing to act on.".to_owned(),
         Reason::NoSuchDrill => "the drill does not run on this host, or does not wait for this run of it.".to_owned(),
+        Reason::NoOffline => "the remediation gives no budget in advance.".to_owned(),
+        Reason::OfflineIrreversible => "what no inverse undoes is never given in advance.".to_owned(),
+        Reason::OfflineHosts { limit, value } => {
+            format!("{value} hosts of the group hold a budget given in advance; the limit is {limit}.")
+        }
     }
 }
 
@@ -147,6 +152,9 @@ fn cleared_by(reason: &Reason) -> String {
         Reason::HostNotActive => "Cleared by `fettle host reinstate`, or by enrolling the host anew.".to_owned(),
         Reason::Unbound { .. } => "Cleared by the host's owner, in the agent's configuration.".to_owned(),
         Reason::NoSuchDrill => "Cleared by a new drill: `fettle playbook drill`.".to_owned(),
+        Reason::NoOffline => "Cleared by [remediation.offline] in the file: `fettle apply`.".to_owned(),
+        Reason::OfflineIrreversible => "Cleared by a playbook that only does what can be undone.".to_owned(),
+        Reason::OfflineHosts { .. } => "Cleared when one of them gives it back, or by a higher `hosts`.".to_owned(),
         // These always carry their time.
         Reason::Cooldown { .. } | Reason::HostBusy { .. } => String::new(),
     }
@@ -215,6 +223,9 @@ mod tests {
             Reason::Unbound { label: Some(parsed("worker")) },
             Reason::Unbound { label: None },
             Reason::NoSuchDrill,
+            Reason::NoOffline,
+            Reason::OfflineIrreversible,
+            Reason::OfflineHosts { limit: 2, value: 2 },
         ];
         let sentences: Vec<String> = reasons.iter().map(|each| reason(each, UnixMillis(100_000))).collect();
         insta::assert_snapshot!(sentences.join("\n"));

@@ -61,7 +61,11 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
             "The agent never reported. Its slot was given back when no effect could be in progress any more; \
              its budget was not. A person must look at the host.",
         )),
-        (None, RunState::InFlight | RunState::Ended { .. }) => {}
+        (None, RunState::Expired { .. }) => text.push_str(&paragraph(
+            0,
+            "What was done under it is not known until the host comes back and reports. Its units are spent until then.",
+        )),
+        (None, RunState::InFlight | RunState::Ended { .. } | RunState::Returned { .. }) => {}
     }
     text
 }
@@ -80,6 +84,26 @@ fn purpose(detail: &RunDetail) -> String {
             "Run {} on {} ran the playbook once more while {check} passed, for drill {drill}: it has to change nothing.",
             row.run, row.host
         ),
+        Purpose::Offline { check, remediation } => match &row.state {
+            // A budget never ends as a run does; what ended is a run under one.
+            RunState::Ended { .. } => format!(
+                "Run {} on {} answered {check} by remediation {remediation} while the control plane could not be \
+                 reached, under a budget given in advance.",
+                row.run, row.host
+            ),
+            RunState::InFlight
+            | RunState::Rejected { .. }
+            | RunState::Unresolved
+            | RunState::Returned { .. }
+            | RunState::Expired { .. } => format!(
+                "{} is no run but a budget given to {} in advance: for {} by remediation {remediation}, {} while the \
+                 control plane cannot be reached.",
+                row.run,
+                row.host,
+                check,
+                count(u64::from(permit.units.get()), "run")
+            ),
+        },
         Purpose::InjectFault { drill, fault } => format!(
             "Run {} on {} injected the fault {} on {} for drill {drill}.",
             row.run,
@@ -157,6 +181,9 @@ pub(crate) fn rejection(because: &PermitRejection) -> String {
         }
         PermitRejection::DrillsRefused => "The host's owner does not allow drills, or not this fault.".to_owned(),
         PermitRejection::Busy => "Another run was in progress on the host.".to_owned(),
+        PermitRejection::NotForOffline => {
+            "The permit is for several runs, or in advance for what cannot be undone.".to_owned()
+        }
         PermitRejection::LogForked => {
             "The agent saw two logs that contradict each other, and only observes.".to_owned()
         }

@@ -10,6 +10,7 @@ use fettle_model::withheld::{Hindrance, Lack, RequestWithheld, Unbound};
 pub(super) fn withheld(said: &RequestWithheld, position: LogPosition, at: UnixMillis, now: UnixMillis) -> String {
     let about = match &said.purpose {
         Purpose::Remediate { epoch, .. } => format!("transition {epoch}"),
+        Purpose::Offline { check, .. } => format!("a budget in advance for {check}"),
         Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => format!("drill {drill}"),
     };
     let mut text = paragraph(

@@ -164,11 +164,13 @@ impl Authority {
             ("approvals".to_owned(), number(facts.approvals)),
             ("approvalsRequired".to_owned(), number(facts.approvals_required)),
         ];
-        let action = match facts.purpose {
-            PurposeKind::Remediate => "remediate",
-            PurposeKind::InjectFault => "inject-fault",
+        let (action, offline) = match facts.purpose {
+            PurposeKind::Remediate => ("remediate", false),
+            PurposeKind::Offline => ("remediate", true),
+            PurposeKind::InjectFault => ("inject-fault", false),
         };
-        self.ask(principal, action, resource, context)
+        let context = context.into_iter().chain([("offline".to_owned(), RestrictedExpression::new_bool(offline))]);
+        self.ask(principal, action, resource, context.collect())
     }
 
     fn person_action(&self, by: &PersonName, holding: &Holding, action: &str, on: &Resource) -> Authorisation {

@@ -57,6 +57,12 @@ fn facts() -> AuthorisationFacts {
     }
 }
 
+/// A budget given in advance, for what does this.
+fn offline(action: Action, mode: Mode) -> AuthorisationFacts {
+    let playbook = facts().playbook.map(|playbook| PlaybookFacts { actions: BTreeSet::from([action]), ..playbook });
+    AuthorisationFacts { purpose: PurposeKind::Offline, mode: Some(mode), playbook, ..facts() }
+}
+
 #[test]
 fn a_permit_is_allowed_until_a_floor_forbids_it() {
     let authority = authority();
@@ -75,6 +81,10 @@ fn a_permit_is_allowed_until_a_floor_forbids_it() {
             AuthorisationFacts { mode: Some(Mode::Approve), approvals: 1, approvals_required: 2, ..facts() },
             Some(FLOOR_APPROVED),
         ),
+        (offline(Action::Activate, Mode::Auto), None),
+        (offline(Action::Restart, Mode::Auto), Some("floor-offline-only-what-can-be-undone")),
+        (offline(Action::Reload, Mode::Auto), Some("floor-offline-only-what-can-be-undone")),
+        (offline(Action::Activate, Mode::Observe), Some("floor-offline-only-where-nobody-decides")),
         (fault.clone(), Some("floor-faults-only-in-staging")),
         (AuthorisationFacts { environment: staging.clone(), ..fault.clone() }, None),
         (AuthorisationFacts { environment: staging, drill: None, ..fault }, Some("floor-faults-only-in-staging")),

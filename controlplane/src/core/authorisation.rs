@@ -188,6 +188,8 @@ pub enum PurposeKind {
     Remediate,
     /// To inject a drill's fault.
     InjectFault,
+    /// To answer faults while the control plane cannot be reached.
+    Offline,
 }
 
 /// Facts about one permit request. `None` means that the log does not know; policies must read it as a no.
@@ -265,6 +267,7 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
         Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
             (PurposeKind::Remediate, Some(check.clone()))
         }
+        Purpose::Offline { check, .. } => (PurposeKind::Offline, Some(check.clone())),
         Purpose::InjectFault { drill, .. } => {
             (PurposeKind::InjectFault, running.filter(|running| running.drill.drill == *drill).map(RunningDrill::check))
         }
@@ -306,6 +309,8 @@ pub fn facts_for_authorisation(state: &State, request: &PermitRequest) -> Author
 fn rung_asked_for(answer: &Remediation, request: &PermitRequest, running: Option<&RunningDrill>) -> Rung {
     match &request.purpose {
         Purpose::Remediate { rung, .. } => *rung,
+        // Only a list's first playbook is given in advance.
+        Purpose::Offline { .. } => Rung::FIRST,
         Purpose::InjectFault { .. } | Purpose::Repeat { .. } => {
             running.and_then(|running| answer.rung_of(&running.drill.playbook)).unwrap_or_default()
         }

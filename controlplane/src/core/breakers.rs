@@ -218,7 +218,7 @@ impl Breakers {
     pub(in crate::core) fn on_failure(&mut self, run: &Run, stamp: Stamp) {
         match run.role() {
             Role::Remediation => {}
-            Role::Healing | Role::Injection | Role::Repetition => return,
+            Role::Healing | Role::Injection | Role::Repetition | Role::Budget => return,
         }
         self.failures.push_back(Failure {
             stamp,
@@ -248,9 +248,9 @@ fn limits(state: &State, run: &Run, scope: &Scope) -> Limits {
         }
         Scope::Service(_) | Scope::Playbook(_) => {
             let remediation = match &run.permit.purpose {
-                Purpose::Remediate { remediation, .. } | Purpose::Repeat { remediation, .. } => {
-                    state.configuration().remediation(remediation)
-                }
+                Purpose::Remediate { remediation, .. }
+                | Purpose::Repeat { remediation, .. }
+                | Purpose::Offline { remediation, .. } => state.configuration().remediation(remediation),
                 Purpose::InjectFault { .. } => state.configuration().answer_to(&run.check),
             };
             // A remediation that was taken out of the configuration since is judged by the defaults.

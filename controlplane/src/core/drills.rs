@@ -228,7 +228,7 @@ impl Drills {
             Role::Injection => running.second.injection = ids,
             Role::Healing => running.round_mut().healing = ids,
             Role::Repetition => running.repetition = ids,
-            Role::Remediation => {}
+            Role::Remediation | Role::Budget => {}
         }
     }
 

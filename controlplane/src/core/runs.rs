@@ -7,6 +7,7 @@ use fettle_model::name::{EnvironmentName, PlaybookName, RemediationName, Service
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -67,6 +68,18 @@ pub enum RunState {
         /// Where.
         stamp: Stamp,
     },
+    /// A budget given in advance, which its agent gave back.
+    Returned {
+        /// Where.
+        stamp: Stamp,
+        /// Runs that were begun under it.
+        used: u32,
+    },
+    /// A budget given in advance, which was not given back while it held its slot.
+    Expired {
+        /// Where.
+        stamp: Stamp,
+    },
 }
 
 /// What kind of run it is, as far as counting goes.
@@ -80,6 +93,8 @@ pub(in crate::core) enum Role {
     Injection,
     /// It shows in a drill that nothing is changed where nothing is wrong.
     Repetition,
+    /// It is no run: a budget given in advance, whose units are remediations.
+    Budget,
 }
 
 impl Run {
@@ -89,6 +104,10 @@ impl Run {
             (Purpose::Repeat { .. }, _) => Role::Repetition,
             (Purpose::Remediate { .. }, Some(_)) => Role::Healing,
             (Purpose::Remediate { .. }, None) => Role::Remediation,
+            (Purpose::Offline { .. }, _) => match self.permit.unit {
+                Some(_) => Role::Remediation,
+                None => Role::Budget,
+            },
         }
     }
 
@@ -96,7 +115,14 @@ impl Run {
     pub(in crate::core) fn remediation(&self) -> Option<&RemediationName> {
         match (&self.permit.purpose, self.role()) {
             (Purpose::Remediate { remediation, .. }, Role::Remediation) => Some(remediation),
-            (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => None,
+            // What is given in advance is split beforehand, and no ramp counts it.
+            (
+                Purpose::Remediate { .. }
+                | Purpose::InjectFault { .. }
+                | Purpose::Repeat { .. }
+                | Purpose::Offline { .. },
+                _,
+            ) => None,
         }
     }
 }
@@ -120,7 +146,8 @@ pub(in crate::core) const fn ends_permit(because: &PermitRejection) -> bool {
         | PermitRejection::AboveCeiling { .. }
         | PermitRejection::DrillsRefused
         | PermitRejection::Busy
-        | PermitRejection::LogForked => true,
+        | PermitRejection::LogForked
+        | PermitRejection::NotForOffline => true,
     }
 }
 
@@ -134,6 +161,8 @@ pub(in crate::core) struct Runs {
     by_host: BTreeMap<HostId, BTreeSet<PermitId>>,
     /// Finished ones, in the order in which they finished.
     finished: VecDeque<PermitId>,
+    /// Of which budget given in advance a permit is a unit.
+    units: BTreeMap<PermitId, PermitId>,
 }
 
 impl Runs {
@@ -162,7 +191,32 @@ impl Runs {
         self.by_run.insert(run.permit.run, permit);
         self.in_flight.insert(permit);
         self.by_host.entry(run.permit.host).or_default().insert(permit);
+        self.units.extend(run.permit.all_units().map(|unit| (unit.permit, permit)));
         self.by_permit.insert(permit, run);
+    }
+
+    /// The run that an agent reports: one that has a permit, or one under a unit of a budget given in advance, which is
+    /// in flight until it is reported. A budget is none.
+    pub(in crate::core) fn reported(&self, permit: PermitId) -> Option<Cow<'_, Run>> {
+        if let Some(run) = self.permit(permit) {
+            return (run.role() != Role::Budget).then_some(Cow::Borrowed(run));
+        }
+        let budget = self.permit(*self.units.get(&permit)?)?;
+        let unit = budget.permit.all_units().find(|unit| unit.permit == permit)?;
+        Some(Cow::Owned(Run { permit: unit, state: RunState::InFlight, ..budget.clone() }))
+    }
+
+    /// The run under a unit of a budget given in advance has ended. The slot is the budget's.
+    pub(in crate::core) fn end_unit(&mut self, run: Run) {
+        self.by_run.insert(run.permit.run, run.permit.permit);
+        self.finished.push_back(run.permit.permit);
+        self.by_permit.insert(run.permit.permit, run);
+        self.forget();
+    }
+
+    /// The budgets given in advance that hold their slots.
+    pub(in crate::core) fn budgets_held(&self) -> impl Iterator<Item = &Run> {
+        self.in_flight().filter(|run| run.role() == Role::Budget)
     }
 
     /// The run under this permit, when it still counts as in flight.
@@ -191,15 +245,21 @@ impl Runs {
                 }
                 self.finished.push_back(permit);
             }
-            RunState::Unresolved { .. } => run.state = end,
-            RunState::Ended { .. } | RunState::Rejected { .. } => {}
+            RunState::Unresolved { .. } | RunState::Expired { .. } => run.state = end,
+            RunState::Ended { .. } | RunState::Rejected { .. } | RunState::Returned { .. } => {}
         }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         while self.finished.len() > MAX_FINISHED_RUNS {
             let Some(oldest) = self.finished.pop_front() else { break };
-            if let Some(run) = self.by_permit.remove(&oldest)
-                && self.by_run.get(&run.permit.run) == Some(&oldest)
-            {
+            let Some(run) = self.by_permit.remove(&oldest) else { continue };
+            if self.by_run.get(&run.permit.run) == Some(&oldest) {
                 self.by_run.remove(&run.permit.run);
+            }
+            for unit in run.permit.all_units() {
+                self.units.remove(&unit.permit);
             }
         }
     }

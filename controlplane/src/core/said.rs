@@ -2,6 +2,7 @@
 
 use fettle_model::check::Transition;
 use fettle_model::host::HostDescription;
+use fettle_model::offline::OfflineReturned;
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::rollout::ConfigurationRejected;
@@ -18,6 +19,7 @@ pub(in crate::core) enum Said<'a> {
     Ended(&'a RunRecord),
     Planned(&'a Plan),
     Withheld(&'a RequestWithheld),
+    GaveBack(&'a OfflineReturned),
     CannotHold(&'a ConfigurationRejected),
     SawFork,
 }
@@ -34,6 +36,7 @@ impl<'a> Said<'a> {
             Body::PlanMade(plan) => Some(Self::Planned(plan)),
             Body::RequestWithheld(withheld) => Some(Self::Withheld(withheld)),
             Body::ConfigurationRejected(rejected) => Some(Self::CannotHold(rejected)),
+            Body::OfflineReturned(returned) => Some(Self::GaveBack(returned)),
             Body::ForkSeen(_) => Some(Self::SawFork),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
@@ -72,6 +75,7 @@ impl<'a> Said<'a> {
             | Body::DrillStarted(_)
             | Body::DrillStagePassed(_)
             | Body::ScheduleRefused(_)
+            | Body::OfflineExpired(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

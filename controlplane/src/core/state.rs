@@ -252,6 +252,7 @@ impl State {
             Body::ScheduleRefused(refused) => refused.host,
             Body::ProposalMade(proposal) => Some(proposal.host),
             Body::RunWished(wished) => Some(wished.host),
+            Body::OfflineExpired(expired) => Some(expired.host),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)
@@ -280,6 +281,7 @@ impl State {
             | Body::PermitRejected(_)
             | Body::RunEnded(_)
             | Body::RunUnresolved(_)
+            | Body::OfflineReturned(_)
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
@@ -344,6 +346,7 @@ impl State {
             Body::PermitGranted(permit) => self.grant(permit, stamp),
             Body::PermitRefused(refusal) => self.answers.refused(refusal, stamp),
             Body::RunUnresolved(unresolved) => self.give_up(unresolved.permit, unresolved.host, stamp),
+            Body::OfflineExpired(expired) => self.expire_budget(expired.permit, expired.host, stamp),
             Body::BreakerOpened(opened) => {
                 self.breakers.on_opened(opened, stamp);
                 self.rollouts.breaker_opened(&opened.scope);
@@ -389,6 +392,7 @@ impl State {
             | Body::PermitRequested(_)
             | Body::PermitRejected(_)
             | Body::RunEnded(_)
+            | Body::OfflineReturned(_)
             | Body::PlanMade(_)
             | Body::RequestWithheld(_)
             | Body::ConfigurationRejected(_)
@@ -427,6 +431,7 @@ impl State {
                 }
             }
             Said::Ended(ended) => self.end_run(host, ended, stamp),
+            Said::GaveBack(returned) => self.give_back(host, returned, stamp),
             Said::Planned(plan) => self.plan(host, plan, stamp),
             Said::Withheld(withheld) => self.withhold(host, withheld, stamp),
             Said::CannotHold(rejected) => {

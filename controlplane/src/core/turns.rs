@@ -208,7 +208,8 @@ impl Turns {
 fn outcome(run: &Run, end: &RunState) -> Option<(TriedHow, TurnAfter)> {
     let id = run.permit.run;
     match end {
-        RunState::InFlight => None,
+        // A budget given in advance has no turn; the runs under it have.
+        RunState::InFlight | RunState::Returned { .. } | RunState::Expired { .. } => None,
         RunState::Ended { ending, .. } => Some((TriedHow::Ended { run: id, ending: *ending }, turn_after(*ending))),
         RunState::Rejected { because, .. } => Some((TriedHow::Rejected { run: id }, turn_after_rejection(because))),
         RunState::Unresolved { .. } => Some((TriedHow::Unresolved { run: id }, TurnAfter::GoesOn)),
@@ -219,14 +220,14 @@ fn outcome(run: &Run, end: &RunState) -> Option<(TriedHow, TurnAfter)> {
 pub(in crate::core) fn rung(run: &Run) -> Rung {
     match &run.permit.purpose {
         Purpose::Remediate { rung, .. } => *rung,
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Rung::FIRST,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Rung::FIRST,
     }
 }
 
 fn withheld_rung(said: &RequestWithheld) -> Option<Rung> {
     match &said.purpose {
         Purpose::Remediate { rung, .. } => Some(*rung),
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => None,
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => None,
     }
 }
 

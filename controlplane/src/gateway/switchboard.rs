@@ -281,6 +281,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::FreezeLifted(_)
             | Body::ScheduleRefused(_)
             | Body::PromotionProposed(_)
+            | Body::OfflineReturned(_)
+            | Body::OfflineExpired(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

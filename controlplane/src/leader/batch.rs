@@ -125,6 +125,8 @@ impl Haste {
                 | Kind::PermitRejected
                 | Kind::RunEnded
                 | Kind::RunUnresolved
+                | Kind::OfflineReturned
+                | Kind::OfflineExpired
                 | Kind::BreakerOpened
                 | Kind::BreakerClosed
                 | Kind::BreakerEased

@@ -14,6 +14,7 @@ use fettle_model::counter::LogPosition;
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, RunId};
 use fettle_model::name::HostName;
+use fettle_model::permit::Purpose;
 use fettle_model::record::{Body, Record};
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
@@ -165,9 +166,11 @@ fn run_detail(view: &View<'_>, run: RunId) -> Result<RunDetail, Status> {
         .ok_or_else(|| not_found(format!("no run {run} is known"), "older ones are in the exported log"))?;
     let ended_position = match &row.standing {
         views::RunStanding::Ended { stamp, .. } => Some(stamp.position),
-        views::RunStanding::InFlight | views::RunStanding::Rejected { .. } | views::RunStanding::Unresolved { .. } => {
-            None
-        }
+        views::RunStanding::InFlight
+        | views::RunStanding::Rejected { .. }
+        | views::RunStanding::Unresolved { .. }
+        | views::RunStanding::Returned { .. }
+        | views::RunStanding::Expired { .. } => None,
     };
     let record = match ended_position.map(|position| record(view, position)).transpose()?.map(|record| record.body) {
         Some(Body::RunEnded(ended)) => Some(*ended),
@@ -186,7 +189,14 @@ fn why(view: &View<'_>, host: HostId, check: &CheckRef, wall: UnixMillis) -> Res
     let remediation =
         state.configuration().answer_to(check).map(|answer| (answer.name.clone(), answer.mode_in(environment)));
     let known = views::why(state, host, Some(check));
-    let newest_run = views::runs(state, usize::MAX).into_iter().find(|run| run.host == host && &run.check == check);
+    // A budget given in advance is no decision about a fault; what ran under it is.
+    let decided = |run: &views::RunRow| match (&run.purpose, &run.standing) {
+        (Purpose::Offline { .. }, views::RunStanding::Ended { .. }) => true,
+        (Purpose::Offline { .. }, _) => false,
+        (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => true,
+    };
+    let runs = views::runs(state, usize::MAX).into_iter();
+    let newest_run = runs.filter(decided).find(|run| run.host == host && &run.check == check);
     let granted = newest_run.and_then(|run| {
         let (permit, position) = (run.permit, run.granted.position);
         rows::run(state, run).map(|run| (position, WhyDecision::Granted { permit, run: Box::new(run), position }))
@@ -204,11 +214,12 @@ fn why(view: &View<'_>, host: HostId, check: &CheckRef, wall: UnixMillis) -> Res
         Some(Body::PlanMade(plan)) => Some(*plan),
         Some(_) | None => None,
     };
-    let running = known.in_flight.map(|run| run.run);
+    let budget = rows::budget(state, host);
+    let running = known.in_flight.filter(|_| budget.is_none()).map(|run| run.run);
     let rungs = views::rungs(state, host, check, wall);
     let owner = state.configuration().service(&check.service).map(|service| &service.owner);
     let broken_glass = broken_glass::open_for(view, owner, wall)?;
-    Ok(WhyCheck { check: row, remediation, rungs, decision, plan, running, broken_glass })
+    Ok(WhyCheck { check: row, remediation, rungs, decision, plan, running, budget, broken_glass })
 }
 
 fn record(view: &View<'_>, position: LogPosition) -> Result<Record, Status> {

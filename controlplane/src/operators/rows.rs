@@ -10,8 +10,9 @@ use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    ApprovalRow, BreakerRow, CheckRow, DrillStageRow, DrillView, DueEnd, FreezeRow, FreezeStanding, IncidentRow,
-    LastDue, MAX_ROWS, PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ScheduleRow, ServiceRow,
+    ApprovalRow, BreakerRow, BudgetRow, CheckRow, DrillStageRow, DrillView, DueEnd, FreezeRow, FreezeStanding,
+    IncidentRow, LastDue, MAX_ROWS, PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ScheduleRow,
+    ServiceRow,
 };
 
 /// Most proposals of one answer, the newest: each carries its plan, 100 steps of a line each at most.
@@ -79,10 +80,22 @@ pub(super) fn playbooks(state: &State) -> Vec<PlaybookRow> {
     .collect()
 }
 
+/// The budget that a host holds in advance.
+pub(super) fn budget(state: &State, host: HostId) -> Option<BudgetRow> {
+    let held = state.in_flight().find(|run| run.permit.host == host && run.permit.is_offline())?;
+    let used = held.permit.all_units().filter(|unit| state.permit(unit.permit).is_some()).count();
+    Some(BudgetRow {
+        check: held.check.clone(),
+        units: held.permit.units.get(),
+        used: u32::try_from(used).unwrap_or(u32::MAX),
+        until: held.granted.at.plus(held.permit.lease),
+    })
+}
+
 /// A run.
 pub(super) fn run(state: &State, row: views::RunRow) -> Option<RunRow> {
     let playbook = match row.purpose {
-        Purpose::Remediate { .. } | Purpose::Repeat { .. } => Some(row.playbook),
+        Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Some(row.playbook),
         Purpose::InjectFault { .. } => None,
     };
     let run_state = match row.standing {
@@ -90,6 +103,8 @@ pub(super) fn run(state: &State, row: views::RunRow) -> Option<RunRow> {
         views::RunStanding::Ended { stamp, ending, .. } => RunState::Ended { ending, at: stamp.at },
         views::RunStanding::Rejected { because, .. } => RunState::Rejected { because },
         views::RunStanding::Unresolved { .. } => RunState::Unresolved,
+        views::RunStanding::Returned { stamp, used } => RunState::Returned { used, at: stamp.at },
+        views::RunStanding::Expired { stamp } => RunState::Expired { at: stamp.at },
     };
     Some(RunRow {
         run: row.run,

@@ -12,7 +12,7 @@ use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::promotion::{PromotionOf, PromotionProposed};
 use fettle_model::proposal::{Approval, Proposal, Verdict};
-use fettle_model::record::{Author, Body, ConfigurationSet, RoleRevoked};
+use fettle_model::record::{Author, Body, ConfigurationSet, RoleGranted, RoleRevoked};
 use fettle_model::refusal::Refusal;
 use fettle_model::rollout::{RolloutHalted, RolloutOrdered};
 
@@ -45,10 +45,7 @@ fn eased_to(eased: &BreakerEased) -> String {
 pub(super) fn of(state: &State, body: &Body) -> String {
     match body {
         Body::LogOpened(opened) => format!("the log {} was opened", opened.origin),
-        Body::RoleGranted(granted) => {
-            let held = HeldRole { role: granted.role, team: granted.team.clone() };
-            format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
-        }
+        Body::RoleGranted(granted) => got(granted),
         Body::PersonRevoked(revoked) => format!("{} was revoked by {}: {}", revoked.person, revoked.by, revoked.why),
         Body::RoleRevoked(revoked) => lost(revoked),
         Body::BreakGlassAsked(asked) => format!("asks to be {} for half an hour: {}", asked.held(), asked.why),
@@ -109,6 +106,8 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("does not ask for a permit: {}: {}", purpose(&withheld.purpose), rules.join(", "))
         }
         Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
+        Body::OfflineReturned(back) => format!("{} runs were begun under a budget given in advance", back.used),
+        Body::OfflineExpired(it) => format!("{} did not give its budget back in time", name(state, it.host)),
         Body::RunUnresolved(unresolved) => format!("a run on {} never reported", name(state, unresolved.host)),
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),
         Body::BreakerOpened(opened) => format!("the breaker {} opened", opened.scope),
@@ -142,6 +141,11 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} wishes a run for {} on {}", wished.by, wished.check, name(state, wished.host))
         }
     }
+}
+
+fn got(granted: &RoleGranted) -> String {
+    let held = HeldRole { role: granted.role, team: granted.team.clone() };
+    format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
 }
 
 fn lost(revoked: &RoleRevoked) -> String {
@@ -228,6 +232,9 @@ fn purpose(purpose: &Purpose) -> String {
         Purpose::Remediate { check, remediation, .. } => format!("{remediation} for {check}"),
         Purpose::InjectFault { fault, .. } => format!("to inject {}", fault.kind.as_str()),
         Purpose::Repeat { check, .. } => format!("to run once more while {check} passes"),
+        Purpose::Offline { check, remediation } => {
+            format!("{remediation} for {check} while the control plane cannot be reached")
+        }
     }
 }
 

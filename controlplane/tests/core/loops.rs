@@ -39,6 +39,7 @@ fn world_with(cooldown: Duration) -> (World, HostId) {
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
         guard: Guard { cooldown, min_healthy: Amount::Count(0), max_failures: 100, ..Guard::default() },
         escalation: Escalation::default(),
+        offline: None,
     };
     let remediations = vec![remediation(web(), "restart-web"), remediation(queue(), "restart-queue")];
     let replaces = world.core.state().configuration().generation();

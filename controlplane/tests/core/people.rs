@@ -306,6 +306,7 @@ fn remediation() -> Remediation {
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
         guard: fettle_model::guard::Guard::default(),
         escalation: fettle_model::escalation::Escalation::default(),
+        offline: None,
     }
 }
 

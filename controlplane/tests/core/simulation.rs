@@ -33,6 +33,7 @@ fn rule(world: &World, change: impl FnOnce(&mut Remediation)) -> Edit {
         modes: BTreeMap::from([("production".parse().expect("a name"), Mode::Auto)]),
         guard: Guard::default(),
         escalation: fettle_model::escalation::Escalation::default(),
+        offline: None,
     });
     change(&mut rule);
     Edit { remediations: vec![rule], ..Edit::default() }

@@ -1,9 +1,11 @@
 //! A control plane in memory with its agents: what the tests play on.
 
 mod drills;
+mod hosts;
 mod playbooks;
 
-pub(crate) use playbooks::{PUBLISHER_KEY, admit, version};
+pub(crate) use hosts::{describe, description};
+pub(crate) use playbooks::{PUBLISHER_KEY, START_SERVICE, admit, version};
 
 use fettle_controlplane::core::{
     AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Host, InForce, Initialise,
@@ -24,6 +26,7 @@ use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
 };
 use fettle_model::id::{BootId, DrillId, HostId, IncidentId, PermitId, ProposalId, RequestId, RunId, TokenId};
+use fettle_model::offline::Offline;
 use fettle_model::permit::{BoundTarget, Permit, PermitRejection, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::promotion::PromotionLimits;
@@ -68,6 +71,9 @@ pub(crate) struct World {
     pub(crate) guard: Guard,
     pub(crate) escalation: Escalation,
     pub(crate) promotion: PromotionLimits,
+    pub(crate) offline: Option<Offline>,
+    /// The name of the playbook that answers the check.
+    pub(crate) answered_by: &'static str,
     pub(crate) limits: BreakerLimits,
     pub(crate) freezes: Vec<Freeze>,
     pub(crate) schedules: Vec<Schedule>,
@@ -84,6 +90,10 @@ pub(crate) struct World {
 impl World {
     /// An open log, a trusted publisher, one admitted playbook and a configuration with one service.
     pub(crate) fn new() -> Self {
+        Self::with_playbook("restart-service")
+    }
+
+    fn with_playbook(answered_by: &'static str) -> Self {
         let now = Now { wall: UnixMillis(1_700_000_000_000), monotonic: Monotonic(Duration::from_secs(1)) };
         let mut world = Self {
             core: Core::on_start(State::default(), now),
@@ -93,6 +103,8 @@ impl World {
             guard: Guard::default(),
             escalation: Escalation::default(),
             promotion: PromotionLimits::default(),
+            offline: None,
+            answered_by,
             // No number of sick hosts is a storm: most rules are tested with many of few.
             limits: BreakerLimits { storm: Amount::Percent(100), ..BreakerLimits::default() },
             freezes: Vec::new(),
@@ -114,20 +126,29 @@ impl World {
         assert_eq!(world.run(&Command::Initialise(Initialise { opened, operator })), Outcome::Done);
         let publisher = "acme".parse().expect("a name");
         world.done(PersonRequest::TrustPublisher { publisher, key: PUBLISHER_KEY.to_owned() });
-        world.done(admit("restart-service", "1.0.0", "acme"));
+        world.done(admit(answered_by, "1.0.0", "acme"));
         world.configure();
         world
     }
 
     /// Two staging hosts on which the playbook was drilled, and `production` hosts; all healthy.
     pub(crate) fn proved(production: usize) -> (Self, Vec<HostId>) {
-        let mut world = Self::new();
+        Self::new().prove(production)
+    }
+
+    /// The same, with a playbook of which everything can be undone.
+    pub(crate) fn reversible(production: usize) -> (Self, Vec<HostId>) {
+        Self::with_playbook(START_SERVICE).prove(production)
+    }
+
+    fn prove(mut self, production: usize) -> (Self, Vec<HostId>) {
+        let world = &mut self;
         let staging: Vec<HostId> = (0..2).map(|n| world.host(&format!("s{n}"), "staging")).collect();
         let hosts = (0..production).map(|n| world.host(&format!("p{n}"), "production")).collect();
         let target = *staging.first().expect("a staging host");
         world.drill_through(target);
         assert_eq!(world.count(|body| matches!(body, Body::EvidenceEarned(_))), 1, "the fixture's drill proves");
-        (world, hosts)
+        (self, hosts)
     }
 
     /// The same with `hosts[0]` critical, ready to ask.
@@ -216,11 +237,12 @@ impl World {
             name: "restart-web".parse().expect("a name"),
             service: web().service,
             check: web().check,
-            playbook: version("restart-service", self.playbook.0),
+            playbook: version(self.answered_by, self.playbook.0),
             parameters: self.playbook.1.clone(),
             modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
             guard: self.guard.clone(),
             escalation: self.escalation.clone(),
+            offline: self.offline.clone(),
         };
         let replaces = self.core.state().configuration().generation();
         let declared = Box::new(Declared {
@@ -379,7 +401,7 @@ impl World {
                 remediation: "restart-web".parse().expect("a name"),
                 rung: Rung::FIRST,
             },
-            playbook: Some(version("restart-service", self.playbook.0).digest),
+            playbook: Some(version(self.answered_by, self.playbook.0).digest),
             targets: targets(),
             configuration: self.holds(host),
         }
@@ -553,32 +575,4 @@ pub(crate) fn service() -> Service {
             recover_after: 3,
         }],
     }
-}
-
-pub(crate) fn description(name: &str, environment: &str) -> HostDescription {
-    HostDescription {
-        name: name.parse().expect("a name"),
-        environment: environment.parse().expect("a name"),
-        agent_version: "0.1.0".to_owned(),
-        os: OperatingSystem { id: "debian".to_owned(), version: "12".to_owned() },
-        architecture: "x86_64".to_owned(),
-        services: [CarriedService {
-            name: web().service,
-            manager: ManagerKind::Systemd,
-            faults: std::collections::BTreeSet::new(),
-        }]
-        .into(),
-        drills: DrillConsent::Allowed,
-        isolation: Isolation::Full,
-        bindings: [Binding {
-            playbook: "restart-service".parse().expect("a name"),
-            service: web().service,
-            targets: targets(),
-        }]
-        .into(),
-    }
-}
-
-pub(crate) fn describe(name: &str, environment: &str) -> Body {
-    Body::HostDescribed(Box::new(description(name, environment)))
 }

@@ -84,6 +84,7 @@ fn configuration(playbook: &Playbook, mode: Mode, replaces: u64) -> Command {
         // A group of one: every minimum above 0 would refuse its only host.
         guard: Guard { min_healthy: Amount::Count(0), ..Guard::default() },
         escalation: Escalation::default(),
+        offline: None,
     };
     Command::SetConfiguration {
         declared: Box::new(Declared {

@@ -7,6 +7,7 @@
 mod check;
 mod escalation;
 mod freezes;
+mod offline;
 mod raw;
 mod schedules;
 #[cfg(test)]
@@ -302,6 +303,7 @@ fn add_remediation(
     }
     raw.guard.complain(complaints);
     escalation::complain(&raw, complaints);
+    offline::complain(&raw, complaints);
     let answered = remediations.iter().find(|other| {
         other.raw.service.get_ref() == raw.service.get_ref() && other.raw.check.get_ref() == raw.check.get_ref()
     });
@@ -400,6 +402,7 @@ impl PendingRemediation {
                 playbook,
                 parameters,
                 escalation: escalation::escalation(&raw, resolved.collect()),
+                offline: raw.offline.as_ref().and_then(|offline| offline.get_ref().parsed()),
                 service: raw.service.into_inner(),
                 check: raw.check.into_inner(),
                 modes: raw.modes,

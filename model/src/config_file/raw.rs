@@ -3,6 +3,7 @@
 
 use super::escalation::RawFurther;
 use super::freezes::RawFreeze;
+use super::offline::RawOffline;
 use super::schedules::RawSchedule;
 use crate::breaker_limits::BreakerLimits;
 use crate::check::{HostValue, NoAnswer, Presence};
@@ -149,14 +150,15 @@ pub(super) struct RawRemediation {
     pub(super) timeout: Option<Spanned<HumanDuration>>,
     #[serde(default)]
     pub(super) then: Vec<RawFurther>,
+    pub(super) offline: Option<Spanned<RawOffline>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct RawGuard {
-    max_in_flight: Option<Amount>,
+    pub(super) max_in_flight: Option<Amount>,
     min_healthy: Option<Amount>,
-    max_attempts: Option<u32>,
+    pub(super) max_attempts: Option<u32>,
     cooldown: Option<HumanDuration>,
     healthy_for: Option<HumanDuration>,
     max_failures: Option<u32>,

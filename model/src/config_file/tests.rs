@@ -5,6 +5,7 @@ use crate::breaker_limits::BreakerLimits;
 use crate::check::{NoAnswer, Probe};
 use crate::configuration::Declared;
 use crate::guard::Amount;
+use crate::offline::{DEFAULT_LASTS, Units};
 use crate::remediation::Mode;
 
 const SERVICE: &str = r#"[[service]]
@@ -252,7 +253,8 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
     const EXAMPLE: &str = include_str!("../../../deploy/services.toml.example");
     let parsed = parse(&[Source { file: "services.toml.example", text: EXAMPLE }]).expect("a sound file");
     let manifest = KnownPlaybook { digest: PlaybookDigest::of(b"x"), manifest: manifest().manifest };
-    let known = ["restart-service", "rollback-release"].map(|name| (name.parse().expect("a name"), manifest.clone()));
+    let known = ["restart-service", "rollback-release", "disable-flag"]
+        .map(|name| (name.parse().expect("a name"), manifest.clone()));
     let known = BTreeMap::from(known);
     let Declared { services, remediations, breakers, freezes, schedules, rollout, promotion } =
         parsed.resolve(&known).expect("sound remediations");
@@ -266,14 +268,15 @@ fn the_annotated_example_is_sound_and_shows_every_kind_of_check_and_every_key() 
         .map(|check| serde_json::to_value(&check.probe).expect("JSON")["kind"].to_string())
         .collect();
     assert_eq!(kinds.len(), 7, "{kinds:?}");
-    assert_eq!(remediations.len(), 1);
+    assert_eq!(remediations.len(), 2);
     // The keys that exist are those that the complaint about another one lists.
     for (table, keys) in [
         ("[[service]]", 5),
         ("[[service.check]]", 20),
-        ("[[remediation]]", 9),
+        ("[[remediation]]", 10),
         ("[[remediation.then]]", 4),
         ("[remediation.guard]", 11),
+        ("[remediation.offline]", 3),
         ("[breakers]", 10),
         ("[rollout]", 2),
         ("[promotion]", 1),
@@ -399,4 +402,43 @@ fn promotions_are_proposed_after_a_number_that_is_remembered() {
         check(&text(after), &format!("web.toml:22: after is {after}, not 1 to 100\n  remedy: {remedy}"));
     }
     check(&text(100), "sound");
+}
+
+#[test]
+fn a_budget_in_advance_has_defaults_and_leaves_a_slot_for_hosts_that_are_connected() {
+    let text = |guard: &str, offline: &str| {
+        format!(
+            "{SERVICE}{}[remediation.offline]\n{offline}",
+            REMEDIATION.replace("max-in-flight = \"50%\", cooldown = \"1m\"", guard)
+        )
+    };
+    let known = BTreeMap::from([("restart-service".parse().expect("a name"), manifest())]);
+    let sound = text("max-in-flight = 3", "hosts = 2\n");
+    let declared = parse(&[Source { file: "web.toml", text: &sound }]).and_then(|parsed| parsed.resolve(&known));
+    let offline = declared.expect("it is sound").remediations[0].offline.clone().expect("it is there");
+    assert_eq!((offline.hosts, offline.units, offline.lasts), (Amount::Count(2), Units::ONE, DEFAULT_LASTS));
+    check(
+        &text("max-in-flight = 2", "hosts = 2\n"),
+        "web.toml:22: remediation restart-web gives a budget in advance to 2 hosts, and 2 may be in flight: nothing is \
+         left for hosts that are connected\n  remedy: raise max-in-flight above hosts in [remediation.guard]",
+    );
+    check(
+        &text("max-in-flight = 3", "hosts = 0\n"),
+        "web.toml:22: remediation restart-web gives a budget in advance to no host\n  \
+         remedy: write for example hosts = 1, or remove the table",
+    );
+    check(
+        &text("max-in-flight = 3, max-attempts = 2", "hosts = 1\nunits = 3\n"),
+        "web.toml:23: remediation restart-web gives 3 units in advance, and max-attempts is 2\n  \
+         remedy: give at most as many as there are attempts",
+    );
+    check(
+        &text("max-in-flight = 3", "hosts = 1\nunits = 17\n"),
+        "web.toml:23: remediation restart-web: units = 17 is not from 1 to 16\n  remedy: write for example units = 2",
+    );
+    check(
+        &text("max-in-flight = 3", "hosts = 1\nlasts = \"25h\"\n"),
+        "web.toml:23: remediation restart-web: lasts = \"25h\" is not from 10m to 24h\n  \
+         remedy: write for example lasts = \"4h\"",
+    );
 }

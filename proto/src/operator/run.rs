@@ -47,6 +47,18 @@ pub enum RunState {
     },
     /// It never reported.
     Unresolved,
+    /// It was no run but a budget given in advance, which its agent gave back.
+    Returned {
+        /// Runs that were begun under it.
+        used: u32,
+        /// When.
+        at: UnixMillis,
+    },
+    /// It was no run but a budget given in advance, which was not given back in time.
+    Expired {
+        /// When its slot was taken back.
+        at: UnixMillis,
+    },
 }
 
 /// Everything known of a run.

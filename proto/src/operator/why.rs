@@ -1,6 +1,7 @@
 //! Why automation did or did not act on a check of a host. Answers [`Query::WhyCheck`](super::Query::WhyCheck).
 
 use super::{BreakGlassRow, CheckRow, RunRow};
+use fettle_model::check::CheckRef;
 use fettle_model::counter::LogPosition;
 use fettle_model::escalation::RungRow;
 use fettle_model::id::{PermitId, RunId};
@@ -29,9 +30,26 @@ pub struct WhyCheck {
     pub plan: Option<Plan>,
     /// The run in progress on the host, before whose end its agent asks for nothing.
     pub running: Option<RunId>,
+    /// A budget that the host holds in advance, before whose end it gets no other permit.
+    #[serde(default)]
+    pub budget: Option<BudgetRow>,
     /// Glass that is broken, for the whole installation or for the team that owns the service.
     #[serde(default)]
     pub broken_glass: Vec<BreakGlassRow>,
+}
+
+/// A budget that a host holds in advance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetRow {
+    /// For which check.
+    pub check: CheckRef,
+    /// Runs that it allows.
+    pub units: u32,
+    /// Runs under it that were reported.
+    pub used: u32,
+    /// No run begins under it later.
+    pub until: UnixMillis,
 }
 
 /// A decision.

@@ -59,7 +59,7 @@ pub(super) enum Premise {
 impl Premise {
     const fn of(purpose: &Purpose) -> Self {
         match purpose {
-            Purpose::Remediate { .. } | Purpose::InjectFault { .. } => Self::Critical,
+            Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Offline { .. } => Self::Critical,
             Purpose::Repeat { .. } => Self::Any,
         }
     }
@@ -87,7 +87,7 @@ impl Charter {
     pub fn new(permit: Permit, manifest: Option<&Manifest>) -> Result<Self, InvalidCharter> {
         let work = match &permit.purpose {
             Purpose::InjectFault { fault, .. } => Work::Inject(fault.clone()),
-            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
                 let manifest = manifest.ok_or(InvalidCharter::ManifestMissing)?;
                 Work::Remedy(Box::new(Remedy {
                     fault: check.clone(),

@@ -429,6 +429,8 @@ fn permit(scenario: &Scenario, manifest: &Manifest) -> Result<Permit, InvalidNam
         parameters: scenario.parameters.clone(),
         targets,
         actions: manifest.limits.actions,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: None,
         kill: None,
         approved: None,

@@ -185,6 +185,7 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
         modes: BTreeMap::from([(name(ENVIRONMENT)?, Mode::Auto)]),
         guard,
         escalation: Escalation::default(),
+        offline: None,
     };
     let none = Amount::Percent(100);
     let breakers = BreakerLimits {

@@ -136,7 +136,9 @@ fn crash(site: &mut Site, victim: Part, remedy: Remedy, at: u32) -> anyhow::Resu
             RunState::Ended { .. } => {}
             // The fault was gone before the permit came, so nobody asks for it any more.
             RunState::Rejected { .. } => continue,
-            RunState::InFlight | RunState::Unresolved => bail!("the run has no end: {row:?}"),
+            RunState::InFlight | RunState::Unresolved | RunState::Returned { .. } | RunState::Expired { .. } => {
+                bail!("the run has no end: {row:?}")
+            }
         }
         let record = site.operator.run_detail(row.run)?.record.context("an ended run has an account")?;
         let one = effects(&record);

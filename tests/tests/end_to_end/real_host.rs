@@ -208,7 +208,12 @@ impl Fleet {
                 match row.state {
                     RunState::Ended { ending: Ending::Succeeded, .. } if here => return Ok(true),
                     RunState::Ended { ending, .. } if here => bail!("the run ended {}", ending.as_str()),
-                    RunState::Ended { .. } | RunState::InFlight | RunState::Rejected { .. } | RunState::Unresolved => {}
+                    RunState::Ended { .. }
+                    | RunState::InFlight
+                    | RunState::Rejected { .. }
+                    | RunState::Unresolved
+                    | RunState::Returned { .. }
+                    | RunState::Expired { .. } => {}
                 }
             }
             Ok(false)

@@ -137,6 +137,7 @@ pub(crate) fn declared(services: u32) -> anyhow::Result<Declared> {
             modes: BTreeMap::from([(name(ENVIRONMENT)?, Mode::Auto)]),
             guard: guard.clone(),
             escalation: Escalation::default(),
+            offline: None,
         });
     }
     Ok(declared)

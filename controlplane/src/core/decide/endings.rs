@@ -14,6 +14,7 @@ use fettle_model::counter::LogPosition;
 use fettle_model::escalation::{Tried, TriedHow, TurnAfter, turn_after, turn_after_rejection};
 use fettle_model::id::{HostId, IncidentId};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
+use fettle_model::offline::OfflineExpired;
 use fettle_model::record::{Body, PermitRejected, RunUnresolved};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::run::{Claim, Ending, RunRecord};
@@ -28,15 +29,19 @@ pub(super) fn of_report(
     incident: IncidentId,
 ) -> Vec<Body> {
     let known =
-        state.runs.permit(ended.permit).filter(|run| run.permit.host == ended.host && run.permit.run == ended.run);
-    let Some(run) = known else {
+        state.runs.reported(ended.permit).filter(|run| run.permit.host == ended.host && run.permit.run == ended.run);
+    let Some(run) = known.as_deref() else {
         // An agent that ran without a permit of ours is the one thing that must not pass in silence.
         return vec![call(incident, ended.host, None, IncidentCause::InDoubt { run: ended.run })];
     };
     match run.state {
         RunState::InFlight => {}
         // Counted already.
-        RunState::Ended { .. } | RunState::Rejected { .. } | RunState::Unresolved { .. } => return Vec::new(),
+        RunState::Ended { .. }
+        | RunState::Rejected { .. }
+        | RunState::Unresolved { .. }
+        | RunState::Returned { .. }
+        | RunState::Expired { .. } => return Vec::new(),
     }
     let mut follows = counted(state, run, ended.ending, now);
     follows.extend(drills::after_run(state, run, ended, position, now.wall));
@@ -66,6 +71,11 @@ pub(super) fn of_rejection(state: &State, host: HostId, rejected: &PermitRejecte
 /// A run never reported: its slot is given back, its attempt is not, and people are called.
 pub(super) fn of_loss(state: &State, now: Now, run: &Run, incident: IncidentId) -> Vec<Body> {
     let (id, host) = (run.permit.run, run.permit.host);
+    if run.role() == Role::Budget {
+        // Nothing is lost: what was done under it is reported when the host comes back, and counted then.
+        let permit = run.permit.permit;
+        return vec![Body::OfflineExpired(Box::new(OfflineExpired { permit, host }))];
+    }
     let unresolved = RunUnresolved { run: id, permit: run.permit.permit, host };
     let mut follows = vec![Body::RunUnresolved(Box::new(unresolved))];
     follows.extend(counted(state, run, Ending::InDoubt, now));
@@ -134,7 +144,7 @@ fn escalated(run: &Run, ended: &RunRecord) -> Option<IncidentCause> {
         (Role::Remediation, Some(Claim::Escalate { summary })) => {
             Some(IncidentCause::Escalated { run: run.permit.run, summary: summary.clone() })
         }
-        (Role::Remediation | Role::Healing | Role::Injection | Role::Repetition, _) => None,
+        (Role::Remediation | Role::Healing | Role::Injection | Role::Repetition | Role::Budget, _) => None,
     }
 }
 
@@ -147,11 +157,16 @@ fn exhausted_by(state: &State, run: &Run, ending: Ending, how: TriedHow) -> Opti
     };
     let remediation = state.answer_on(run.permit.host, &run.check)?;
     let attempts = state.attempts(run.permit.host, &run.check);
-    let last = run.role() == Role::Remediation && attempts.count >= remediation.guard.max_attempts;
+    let count = match run.permit.unit {
+        None => attempts.count,
+        // One under a budget given in advance is counted when it is reported.
+        Some(_) => attempts.count.saturating_add(1),
+    };
+    let last = run.role() == Role::Remediation && count >= remediation.guard.max_attempts;
     let called = attempts.called == Called::Yes;
     (last && !helped && !called).then(|| {
         let tried = state.tried_with(run, remediation, how);
-        IncidentCause::AttemptsExhausted { attempts: attempts.count, tried }
+        IncidentCause::AttemptsExhausted { attempts: count, tried }
     })
 }
 

@@ -233,6 +233,8 @@ impl Core {
             Body::PermitRejected(rejected) => rejected.permit,
             Body::RunEnded(ended) => Some(ended.permit),
             Body::RunUnresolved(unresolved) => Some(unresolved.permit),
+            Body::OfflineReturned(returned) => Some(returned.permit),
+            Body::OfflineExpired(expired) => Some(expired.permit),
             Body::LogOpened(_)
             | Body::RoleGranted(_)
             | Body::PersonRevoked(_)

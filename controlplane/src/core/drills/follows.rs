@@ -38,7 +38,7 @@ pub(in crate::core) fn after_run(
     let failed =
         |what: &str| vec![not_proved(running.drill.drill, format!("the {what} run ended {}", ended.ending.as_str()))];
     match (run.role(), ended.ending) {
-        (Role::Remediation, _) | (Role::Injection, Ending::Succeeded) => Vec::new(),
+        (Role::Remediation | Role::Budget, _) | (Role::Injection, Ending::Succeeded) => Vec::new(),
         (Role::Healing, Ending::Succeeded) if run.permit.kill.is_some() && ended.resumed_at().is_none() => {
             let reason = "the run that was to be killed did nothing to the host, or was never resumed";
             vec![not_proved(running.drill.drill, reason)]
@@ -82,7 +82,7 @@ pub(in crate::core) fn after_loss(state: &State, run: &Run, reason: &str) -> Vec
 pub(in crate::core) fn after_withheld(state: &State, host: HostId, withheld: &RequestWithheld) -> Vec<Body> {
     let drill = match &withheld.purpose {
         Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => drill,
-        Purpose::Remediate { .. } => return Vec::new(),
+        Purpose::Remediate { .. } | Purpose::Offline { .. } => return Vec::new(),
     };
     let lasting: Vec<&str> =
         withheld.because.iter().filter(|hindrance| !hindrance.passes()).map(Hindrance::rule).collect();

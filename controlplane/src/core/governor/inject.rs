@@ -130,6 +130,8 @@ fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Perm
             actions: BTreeSet::new(),
         }],
         actions: 1,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill: Some(running.drill.drill),
         kill: None,
         approved: None,

@@ -6,6 +6,7 @@
 mod approvals;
 mod checks;
 mod inject;
+mod offline;
 mod remediate;
 mod repeat;
 mod switches;
@@ -72,6 +73,7 @@ pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
         }
         Purpose::InjectFault { drill, fault } => inject::judge(case, *drill, fault),
         Purpose::Repeat { drill, check, remediation } => repeat::judge(case, *drill, check, remediation),
+        Purpose::Offline { check, remediation } => offline::judge(case, check, remediation),
     };
     match judged {
         Ok(permit) => Verdict::Granted(Box::new(permit)),
@@ -82,7 +84,8 @@ pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
 fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
     let (check, epoch) = match &case.request.purpose {
         Purpose::Remediate { check, epoch, .. } => (Some(check.clone()), Some(*epoch)),
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => (None, None),
+        // As a drill's: what is shown for the check is why its faults are not answered.
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => (None, None),
     };
     let earlier = case.state.answers.refusals(case.host.id, check.as_ref());
     let earlier = earlier.filter(|known| known.refusal.epoch == epoch).count();
@@ -138,6 +141,7 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             | Reason::MaxInFlight { .. }
             | Reason::Ramp { .. }
             | Reason::MinHealthy { .. }
+            | Reason::OfflineHosts { .. }
             | Reason::HostBusy { .. } => Some(wall.plus(patience)),
             Reason::NoRemediation
             | Reason::ConfigurationStale { .. }
@@ -153,7 +157,9 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             | Reason::RungsExhausted { .. }
             | Reason::HostNotActive
             | Reason::Unbound { .. }
-            | Reason::NoSuchDrill => None,
+            | Reason::NoSuchDrill
+            | Reason::NoOffline
+            | Reason::OfflineIrreversible => None,
         })
         .try_fold(wall, |latest, at| at.map(|at| latest.max(at)))
 }

@@ -129,7 +129,7 @@ pub(super) fn held_playbook<'a>(case: &Case<'a>, remediation: &Remediation) -> O
         .filter(|admitted| case.request.playbook == Some(admitted.admission.digest))
 }
 
-fn warrant<'a>(
+pub(super) fn warrant<'a>(
     case: &Case<'a>,
     remediation: &Remediation,
     playbook: &Admitted,
@@ -168,7 +168,7 @@ pub(super) fn permit(
         Warrant::Drill(running) => {
             let kill = match &request.purpose {
                 Purpose::Remediate { .. } => running.kill_point(),
-                Purpose::InjectFault { .. } | Purpose::Repeat { .. } => None,
+                Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => None,
             };
             (running.started.position, Some(running.drill.drill), kill)
         }
@@ -200,6 +200,8 @@ pub(super) fn permit(
         parameters: remediation.parameters.clone(),
         targets,
         actions: limits.actions,
+        units: fettle_model::offline::Units::ONE,
+        unit: None,
         drill,
         kill,
         approved: None,

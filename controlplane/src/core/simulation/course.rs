@@ -32,7 +32,8 @@ pub(super) enum Course<'a> {
 fn of_purpose(host: HostId, purpose: &Purpose) -> Course<'_> {
     match purpose {
         Purpose::Remediate { check, .. } => Course::OfFault(host, check),
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Course::Stands,
+        // What was given in advance, and what was done under it, is not decided anew.
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Course::Stands,
     }
 }
 
@@ -51,11 +52,11 @@ impl<'a> Course<'a> {
             Body::TransitionSeen(transition) => Self::Transition(transition),
             Body::PermitRequested(request) => match &request.purpose {
                 Purpose::Remediate { check, .. } => Self::Request(request, check),
-                Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Self::Stands,
+                Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Self::Stands,
             },
             Body::RequestWithheld(withheld) => match &withheld.purpose {
                 Purpose::Remediate { check, .. } => Self::Withheld(check),
-                Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Self::Stands,
+                Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Self::Stands,
             },
             Body::PermitGranted(permit) if permit.drill.is_some() => Self::Stands,
             Body::PermitGranted(permit) => of_purpose(permit.host, &permit.purpose),
@@ -66,6 +67,7 @@ impl<'a> Course<'a> {
             Body::ProposalMade(proposal) => Self::OfFault(proposal.host, &proposal.check),
             Body::RunWished(wished) => Self::OfFault(wished.host, &wished.check),
             Body::PermitRejected(rejected) => rejected.permit.map_or(Self::Stands, |permit| Self::RunEnd(permit, None)),
+            Body::RunEnded(ended) if matches!(ended.purpose, Purpose::Offline { .. }) => Self::Stands,
             Body::RunEnded(ended) => Self::RunEnd(ended.permit, Some(ended.ending)),
             Body::RunUnresolved(lost) => Self::RunEnd(lost.permit, Some(Ending::InDoubt)),
             Body::BreakerOpened(opened) => of_breaker(opened.because.kind()),
@@ -106,6 +108,8 @@ impl<'a> Course<'a> {
             | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)
             | Body::ScheduleRefused(_)
+            | Body::OfflineReturned(_)
+            | Body::OfflineExpired(_)
             | Body::EvidenceEarned(_)
             | Body::ActionRefused(_)
             | Body::ForkSeen(_) => Self::Stands,

@@ -130,7 +130,7 @@ impl Past {
     fn of_purpose(&mut self, host: HostId, purpose: &Purpose) -> Result<Option<&mut PastFault>, TooManyFaults> {
         match purpose {
             Purpose::Remediate { check, epoch, .. } => self.fault(host, check, *epoch),
-            Purpose::InjectFault { .. } | Purpose::Repeat { .. } => Ok(None),
+            Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => Ok(None),
         }
     }
 

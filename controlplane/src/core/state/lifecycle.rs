@@ -4,11 +4,13 @@ use super::State;
 use crate::core::attempts::Fingerprint;
 use crate::core::entry::Stamp;
 use crate::core::reclaim;
-use crate::core::runs::{Run, RunState, Runs, ends_permit};
+use crate::core::runs::{Role, Run, RunState, Runs, ends_permit};
 use fettle_model::id::{HostId, PermitId};
+use fettle_model::offline::OfflineReturned;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::{Manifest, Reversibility};
 use fettle_model::run::{Ending, Plan, RunRecord};
+use std::borrow::Cow;
 
 impl State {
     pub(super) fn plan(&mut self, host: HostId, plan: &Plan, stamp: Stamp) {
@@ -30,7 +32,7 @@ impl State {
         host.fence = host.fence.max(permit.fence);
         let environment = host.environment.clone();
         let (check, version) = match &permit.purpose {
-            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } => {
+            Purpose::Remediate { check, .. } | Purpose::Repeat { check, .. } | Purpose::Offline { check, .. } => {
                 (check.clone(), permit.playbook.clone())
             }
             Purpose::InjectFault { drill, .. } => match self.drills.get(*drill) {
@@ -44,6 +46,7 @@ impl State {
             .as_ref()
             .and_then(|version| self.playbooks.get(&version.digest))
             .map(|admitted| &admitted.admission.manifest);
+        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
         let run = Run {
             granted: stamp,
             environment,
@@ -67,16 +70,14 @@ impl State {
             if permit.drill.is_none() {
                 self.attempts.fixes(&of, None);
                 self.promotions.granted(&of, stamp.position);
-                let known = self.hosts.get(&permit.host);
-                let newest = &self.configuration;
-                let judged_by = known.map_or(newest, |host| self.rollouts.configuration_of(host, newest));
-                if let Some(answer) = judged_by.answer_to(check) {
-                    self.turns.granted(&of, answer, permit.run, stamp.at);
-                }
+                self.take_turn(&of, permit, stamp);
             }
         }
-        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
-        self.budgets.spend(&run, reversibility, stamp);
+        if run.role() == Role::Budget {
+            self.budgets.hold(&run);
+        } else {
+            self.budgets.spend(&run, reversibility, stamp);
+        }
         if let Some(remediation) = run.remediation() {
             // One that was taken out of the configuration since is not granted.
             let quiet = self.configuration.remediation(remediation).map(|known| known.guard.healthy_for);
@@ -84,6 +85,15 @@ impl State {
         }
         self.tallies.granted(&run);
         self.change_hands(permit.host, |runs| runs.grant(run));
+    }
+
+    fn take_turn(&mut self, of: &Fingerprint, permit: &Permit, stamp: Stamp) {
+        let known = self.hosts.get(&permit.host);
+        let newest = &self.configuration;
+        let judged_by = known.map_or(newest, |host| self.rollouts.configuration_of(host, newest));
+        if let Some(answer) = judged_by.answer_to(&of.check) {
+            self.turns.granted(of, answer, permit.run, stamp.at);
+        }
     }
 
     /// Changes which permits are in flight on a host, and what its groups add up to with it.
@@ -112,7 +122,9 @@ impl State {
         let came_to = match &end {
             RunState::Ended { ending, .. } => Some(*ending),
             RunState::Unresolved { .. } => Some(Ending::InDoubt),
-            RunState::Rejected { .. } | RunState::InFlight => None,
+            RunState::Rejected { .. } | RunState::InFlight | RunState::Returned { .. } | RunState::Expired { .. } => {
+                None
+            }
         };
         if let Some(ending) = came_to {
             self.promotions.ended(run, ending, stamp, &self.configuration);
@@ -127,7 +139,7 @@ impl State {
     }
 
     pub(super) fn end_run(&mut self, host: HostId, ended: &RunRecord, stamp: Stamp) {
-        let Some(run) = self.runs.permit(ended.permit).filter(|run| run.permit.host == host) else { return };
+        let Some(run) = self.runs.reported(ended.permit).filter(|run| run.permit.host == host) else { return };
         let end = RunState::Ended {
             stamp,
             ending: ended.ending,
@@ -136,19 +148,72 @@ impl State {
             started_at: ended.started_at,
             ended_at: ended.ended_at,
         };
+        if let (Cow::Owned(run), Some(_)) = (&run, run.permit.unit) {
+            let run = Run { state: end, ..run.clone() };
+            return self.end_unit(run, ended.ending, stamp);
+        }
         match run.state {
             RunState::InFlight => {
                 if ended.ending.counts_as_failure() {
-                    self.breakers.on_failure(run, stamp);
+                    self.breakers.on_failure(&run, stamp);
                 }
-                self.rollouts.ended(run, ended.ending, self.configuration.generation());
+                self.rollouts.ended(&run, ended.ending, self.configuration.generation());
                 self.drills.on_run_ended(ended, stamp);
                 self.finish(ended.permit, end, stamp);
             }
             // Late, after it was given up: the failure has been counted and the slot is free.
             RunState::Unresolved { .. } => self.runs.finish(ended.permit, end),
-            RunState::Ended { .. } | RunState::Rejected { .. } => {}
+            RunState::Ended { .. }
+            | RunState::Rejected { .. }
+            | RunState::Returned { .. }
+            | RunState::Expired { .. } => {}
         }
+    }
+
+    /// A run under a unit of a budget given in advance is over: it counts as every other, but for what the budget holds,
+    /// its slot and its units.
+    fn end_unit(&mut self, run: Run, ending: Ending, stamp: Stamp) {
+        if ending.counts_as_failure() {
+            self.breakers.on_failure(&run, stamp);
+        }
+        self.rollouts.ended(&run, ending, self.configuration.generation());
+        let of = Fingerprint { host: run.permit.host, check: run.check.clone() };
+        self.attempts.reserve(&of);
+        self.attempts.ended(&of, stamp.at);
+        self.attempts.fixes(&of, Some(stamp.at));
+        self.take_turn(&of, &run.permit, stamp);
+        self.turns.ended(&run, &run.state);
+        self.runs.end_unit(run);
+    }
+
+    /// What is left of a budget given in advance is the group's again.
+    pub(super) fn give_back(&mut self, host: HostId, returned: &OfflineReturned, stamp: Stamp) {
+        let known = self.runs.permit(returned.permit);
+        let Some(run) = known.filter(|run| run.permit.host == host && run.role() == Role::Budget).cloned() else {
+            return;
+        };
+        let end = RunState::Returned { stamp, used: returned.used };
+        match run.state {
+            RunState::InFlight => {
+                self.budgets.settle(&run, Some(returned.used), stamp.at);
+                self.finish(returned.permit, end, stamp);
+            }
+            RunState::Expired { .. } => {
+                self.budgets.correct(&run, returned.used);
+                self.runs.finish(returned.permit, end);
+            }
+            RunState::Ended { .. }
+            | RunState::Rejected { .. }
+            | RunState::Unresolved { .. }
+            | RunState::Returned { .. } => {}
+        }
+    }
+
+    /// A budget given in advance is over, and nobody knows what became of its units.
+    pub(super) fn expire_budget(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
+        let Some(run) = self.runs.open(permit, host).filter(|run| run.role() == Role::Budget).cloned() else { return };
+        self.budgets.settle(&run, None, stamp.at);
+        self.finish(permit, RunState::Expired { stamp }, stamp);
     }
 
     pub(super) fn give_up(&mut self, permit: PermitId, host: HostId, stamp: Stamp) {
@@ -159,7 +224,13 @@ impl State {
     }
 
     pub(super) fn reject(&mut self, permit: PermitId, host: HostId, because: &PermitRejection, stamp: Stamp) {
-        if ends_permit(because) && self.runs.open(permit, host).is_some() {
+        let Some(run) = self.runs.open(permit, host).filter(|_| ends_permit(because)) else { return };
+        if run.role() == Role::Budget {
+            // Refused, so none of it was or will be used.
+            let run = run.clone();
+            self.budgets.settle(&run, Some(0), stamp.at);
+            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
+        } else {
             self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
         }
     }

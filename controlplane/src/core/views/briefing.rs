@@ -207,6 +207,8 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::DrillStarted
         | Kind::DrillStagePassed
         | Kind::ScheduleRefused
+        | Kind::OfflineReturned
+        | Kind::OfflineExpired
         | Kind::DrillEnded
         | Kind::PromotionProposed
         | Kind::IncidentOpened

@@ -69,6 +69,18 @@ pub enum RunStanding {
         /// Where it was given up.
         stamp: Stamp,
     },
+    /// A budget given in advance, which its agent gave back.
+    Returned {
+        /// The agent's record.
+        stamp: Stamp,
+        /// Runs that were begun under it.
+        used: u32,
+    },
+    /// A budget given in advance, which was not given back in time.
+    Expired {
+        /// Where its slot was taken back.
+        stamp: Stamp,
+    },
 }
 
 fn row(run: &Run) -> RunRow {
@@ -79,6 +91,8 @@ fn row(run: &Run) -> RunRow {
         }
         RunState::Rejected { stamp, because } => RunStanding::Rejected { stamp: *stamp, because: because.clone() },
         RunState::Unresolved { stamp } => RunStanding::Unresolved { stamp: *stamp },
+        RunState::Returned { stamp, used } => RunStanding::Returned { stamp: *stamp, used: *used },
+        RunState::Expired { stamp } => RunStanding::Expired { stamp: *stamp },
     };
     RunRow {
         run: run.permit.run,

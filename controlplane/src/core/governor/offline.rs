@@ -1,0 +1,115 @@
+//! Budgets given in advance: what a host may do while it cannot ask (design, section 6). Called by [`super::judge`].
+//!
+//! Every rule of a permit is asked as it stands at the grant, with two that no other permit has: nothing that cannot be
+//! undone, and a slot is left for hosts that are connected. What changes while the budget lasts does not reach a host
+//! without a connection; a stop order, a configuration or any other permit ends it on one that has one.
+
+use super::remediate::{self, Warrant};
+use super::switches::{Probing, switches};
+use super::{Case, checks, targets};
+use crate::core::breakers::scopes;
+use fettle_model::check::CheckRef;
+use fettle_model::name::{PlaybookName, RemediationName};
+use fettle_model::offline::{Offline, Units};
+use fettle_model::permit::Permit;
+use fettle_model::playbook::Reversibility;
+use fettle_model::refusal::Reason;
+use fettle_model::remediation::{Mode, Remediation};
+use std::time::Duration;
+
+/// Asks every rule.
+pub(super) fn judge(case: &Case<'_>, check: &CheckRef, name: &RemediationName) -> Result<Permit, Vec<Reason>> {
+    let mut reasons = Vec::new();
+    checks::host(case, &mut reasons);
+    let remediation = remediate::answering(case, check, name);
+    if remediation.is_none() {
+        reasons.push(Reason::NoRemediation);
+    }
+    let offline = remediation.and_then(|remediation| remediation.offline.as_ref());
+    if remediation.is_some() && offline.is_none() {
+        reasons.push(Reason::NoOffline);
+    }
+    let playbook = remediation.and_then(|remediation| remediate::held_playbook(case, remediation));
+    let bound = match playbook.map(|playbook| targets::bind(&playbook.admission.manifest, &case.request.targets)) {
+        None => {
+            reasons.push(Reason::PlaybookNotAdmitted);
+            None
+        }
+        Some(Err(unbound)) => {
+            reasons.extend(unbound);
+            None
+        }
+        Some(Ok(bound)) => Some(bound),
+    };
+    let warrant = match (remediation, playbook) {
+        (Some(remediation), Some(playbook)) => {
+            match playbook.admission.manifest.reversibility() {
+                Reversibility::Reversible => {}
+                Reversibility::Irreversible => reasons.push(Reason::OfflineIrreversible),
+            }
+            remediate::warrant(case, remediation, playbook, None, bound.as_deref(), &mut reasons)
+        }
+        (Some(_) | None, Some(_) | None) => None,
+    };
+    let mut units = Units::ONE;
+    if let Some((remediation, offline)) = remediation.zip(offline) {
+        match remediation.mode_in(&case.host.environment) {
+            Mode::Auto => {}
+            mode @ (Mode::Observe | Mode::Approve) => reasons.push(Reason::Mode { mode, proposal: None }),
+        }
+        let guard = &remediation.guard;
+        checks::attempts(case, check, guard, &mut reasons);
+        checks::group(case, check, guard, checks::MinimumOf::Group, &mut reasons);
+        units = affordable(case, check, remediation, offline);
+        checks::budget(case, &check.service, guard, Reversibility::Reversible, &mut reasons);
+        hosts(case, check, remediation, offline, &mut reasons);
+    }
+    let playbook_name = remediation.map(|remediation| &remediation.playbook.name);
+    switches(case, &check.service, playbook_name, Probing::Refused, &mut reasons);
+    checks::authorised(case, &mut reasons);
+    match (remediation, offline, playbook, warrant, bound) {
+        (Some(remediation), Some(offline), Some(playbook), Some(warrant @ Warrant::Evidence(_)), Some(bound))
+            if reasons.is_empty() =>
+        {
+            let lease = offline.lasts.min(until_frozen(case, check, &playbook.version().name));
+            let permit = remediate::permit(case, check, remediation, playbook, &warrant, bound);
+            Ok(Permit { units, lease, ..permit })
+        }
+        // Each of the five is missing only together with its reason, pushed above; a drill is none that warrants it.
+        (Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None, Some(_) | None) => Err(reasons),
+    }
+}
+
+/// Units that the attempts and the window leave, up to what is configured; one where they leave none, which has its
+/// own reason then.
+fn affordable(case: &Case<'_>, check: &CheckRef, remediation: &Remediation, offline: &Offline) -> Units {
+    let guard = &remediation.guard;
+    let attempts = guard.max_attempts.saturating_sub(case.state.attempts(case.host.id, check).count);
+    let (environment, wall) = (&case.host.environment, case.now.wall);
+    let reversible = Reversibility::Reversible;
+    let spent = case.state.budgets.within(&check.service, environment, guard.window, reversible, wall).count;
+    let left = guard.max_per_window.saturating_sub(spent);
+    Units::new(offline.units.get().min(attempts).min(left)).unwrap_or(Units::ONE)
+}
+
+/// Until a calendar freezes anything that concerns the run: a host that is offline then is not told.
+fn until_frozen(case: &Case<'_>, check: &CheckRef, playbook: &PlaybookName) -> Duration {
+    let wall = case.now.wall;
+    let scopes = scopes(&case.host.environment, &check.service, Some(playbook));
+    let concerned = case.configuration().freezes().iter().filter(|freeze| scopes.contains(&freeze.scope));
+    let begins = concerned.filter_map(|freeze| freeze.frozen_after(wall));
+    begins.min().map_or(Duration::MAX, |begins| begins.since(wall))
+}
+
+/// Fewer hosts of the group hold a budget than may.
+fn hosts(case: &Case<'_>, check: &CheckRef, remediation: &Remediation, offline: &Offline, reasons: &mut Vec<Reason>) {
+    let environment = &case.host.environment;
+    let size = case.state.tallies.of(&check.service, environment).size;
+    let limit = offline.most_hosts(&remediation.guard, size);
+    let held = case.state.runs.budgets_held();
+    let held = held.filter(|run| run.service == check.service && &run.environment == environment);
+    let value = u32::try_from(held.count()).unwrap_or(u32::MAX);
+    if value >= limit {
+        reasons.push(Reason::OfflineHosts { limit, value });
+    }
+}
