@@ -141,6 +141,8 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::BreakerEased(_)
         | Body::FreezeDeclared(_)
         | Body::FreezeLifted(_)
+        | Body::MuteStarted(_)
+        | Body::MuteLifted(_)
         | Body::PromotionProposed(_)
         | Body::AutomationStopped(_)
         | Body::AutomationResumed(_)

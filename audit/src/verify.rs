@@ -26,6 +26,7 @@ mod break_glass;
 mod finding;
 mod grants;
 mod hosts;
+mod mutes;
 mod offline;
 mod people;
 mod promotions;

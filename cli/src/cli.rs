@@ -12,6 +12,7 @@ use crate::freeze::{self, FreezeCommand};
 use crate::host::{self, HostCommand};
 use crate::log::{self, LogCommand};
 use crate::login::{self, Login};
+use crate::mute::{self, MuteCommand};
 use crate::person::{self, PersonCommand};
 use crate::playbook::{self, PlaybookCommand};
 use crate::promotion::{self, PromotionCommand};
@@ -120,6 +121,9 @@ enum Noun {
     /// Freezes: hold automation back for a while, list, lift
     #[command(subcommand)]
     Freeze(FreezeCommand),
+    /// Mutes: hold routine incidents back for a while, never automation: start, list, lift
+    #[command(subcommand)]
+    Mute(MuteCommand),
     /// How the newest configuration reaches the hosts: show, resume, abort
     #[command(subcommand)]
     Rollout(RolloutCommand),
@@ -216,6 +220,7 @@ async fn carry_out(command: Noun, context: &Context) -> Result<Answer, Failure> 
         Noun::Stop(order) => switch::stop(order, context).await,
         Noun::Resume(order) => switch::resume(order, context).await,
         Noun::Freeze(command) => freeze::run(command, context).await,
+        Noun::Mute(command) => mute::run(command, context).await,
         Noun::Rollout(command) => rollout::run(command, context).await,
         Noun::Promotion(command) => promotion::run(command, context).await,
         Noun::Proposal(command) => proposal::run(command, context).await,

@@ -20,6 +20,7 @@ mod freeze;
 mod host;
 pub mod log;
 mod login;
+mod mute;
 mod person;
 mod plain;
 mod playbook;

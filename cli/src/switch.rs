@@ -10,11 +10,12 @@ use crate::connection::{Connection, unexpected};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::freeze::freezes;
+use crate::mute::mutes;
 use clap::Args;
 use fettle_model::breaker::Scope;
 use fettle_proto::operator::{
-    BreakGlassRow, BreakGlassStanding, BreakerRow, Command, FreezeRow, FreezeStanding, HostRow, IncidentRow, Query,
-    QueryReply,
+    BreakGlassRow, BreakGlassStanding, BreakerRow, Command, FreezeRow, FreezeStanding, HostRow, IncidentRow, MuteRow,
+    Query, QueryReply,
 };
 use serde::Serialize;
 
@@ -35,6 +36,7 @@ struct Standing {
     frozen: Vec<FreezeRow>,
     broken_glass: Vec<BreakGlassRow>,
     incidents: Vec<IncidentRow>,
+    muted: Vec<MuteRow>,
     hosts: Vec<HostRow>,
 }
 
@@ -58,7 +60,7 @@ pub(crate) async fn resume(order: Order, context: &Context) -> Result<Answer, Fa
     context.connect().await?.carry_out(&Command::Resume { scope, why }, &text).await
 }
 
-/// Shows breakers, stop orders, freezes that hold, broken glass, incidents and a count of hosts.
+/// Shows breakers, stop orders, freezes that hold, broken glass, incidents, mutes and a count of hosts.
 ///
 /// # Errors
 /// As the control plane and the connection say.
@@ -72,9 +74,10 @@ pub(crate) async fn status(context: &Context) -> Result<Answer, Failure> {
     let mut broken_glass = asks(&mut connection).await?;
     broken_glass.retain(|row| matches!(row.standing, BreakGlassStanding::Open { .. }));
     let incidents = incidents(&mut connection).await?;
+    let muted = mutes(&mut connection).await?;
     let QueryReply::Hosts { hosts } = connection.query(&Query::Hosts).await? else { return unexpected("hosts") };
-    let text = show::status(&breakers, &frozen, &broken_glass, &incidents, &hosts, context.now);
-    Answer::new(&Standing { breakers, frozen, broken_glass, incidents, hosts }, text)
+    let text = show::status(&breakers, &frozen, &broken_glass, &incidents, &muted, &hosts, context.now);
+    Answer::new(&Standing { breakers, frozen, broken_glass, incidents, muted, hosts }, text)
 }
 
 async fn incidents(connection: &mut Connection) -> Result<Vec<IncidentRow>, Failure> {

@@ -28,6 +28,8 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         Body::ConfigurationSet(set) => Some(&set.by),
         Body::FreezeDeclared(declared) => Some(&declared.by),
         Body::FreezeLifted(lifted) => Some(&lifted.by),
+        Body::MuteStarted(started) => Some(&started.by),
+        Body::MuteLifted(lifted) => Some(&lifted.by),
         Body::AutomationStopped(order) => Some(&order.by),
         Body::AutomationResumed(order) => Some(&order.by),
         Body::DrillStarted(drill) => Some(&drill.by),

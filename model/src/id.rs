@@ -79,6 +79,8 @@ ids! {
     BreakGlassId, "a break-glass id";
     /// A freeze that a person declared.
     FreezeId, "a freeze id";
+    /// A mute that a person started.
+    MuteId, "a mute id";
     /// An incident that people were called to.
     IncidentId, "an incident id";
     /// A join token's public name; the secret is never a value of this type.

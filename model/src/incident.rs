@@ -71,3 +71,39 @@ pub enum IncidentCause {
         generation: ConfigurationGeneration,
     },
 }
+
+/// Whether people are called at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// It may wait while a mute is in force: nothing gets worse by that, or automation goes on.
+    Routine,
+    /// No mute holds it.
+    Urgent,
+}
+
+impl IncidentCause {
+    /// Whether people are called at once.
+    #[must_use]
+    pub const fn urgency(&self) -> Urgency {
+        match self {
+            // Nobody else will act, nobody knows what was done, or somebody holds more than they were given.
+            Self::AttemptsExhausted { .. } | Self::InDoubt { .. } | Self::BrokenGlass { .. } => Urgency::Urgent,
+            // Attempts are left, or what was in force before is in force.
+            Self::Escalated { .. } | Self::RolloutHalted { .. } | Self::ConfigurationRejected { .. } => {
+                Urgency::Routine
+            }
+        }
+    }
+
+    /// The run that it is about, where it is about one.
+    #[must_use]
+    pub const fn run(&self) -> Option<RunId> {
+        match self {
+            Self::InDoubt { run } | Self::Escalated { run, .. } => Some(*run),
+            Self::AttemptsExhausted { .. }
+            | Self::BrokenGlass { .. }
+            | Self::RolloutHalted { .. }
+            | Self::ConfigurationRejected { .. } => None,
+        }
+    }
+}

@@ -16,7 +16,7 @@
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
 //! | [`playbook`] | the manifest |
 //! | [`host`] | what an agent says of its host |
-//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`promotion`], [`evidence`], [`coverage`], [`breaker`], [`incident`] | what the governor and the agents decide and report |
+//! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`promotion`], [`evidence`], [`coverage`], [`breaker`], [`incident`], [`mute`] | what the governor and the agents decide and report |
 //! | [`why_not`] | what would speak against a run now |
 //! | [`simulation`] | what an edited rule would have done with the faults of the past |
 //! | [`record`] | the log's entries |
@@ -41,6 +41,7 @@ pub mod id;
 pub mod identity;
 pub mod incident;
 pub mod login;
+pub mod mute;
 pub mod name;
 pub mod offline;
 pub mod permit;

@@ -17,6 +17,7 @@ use crate::id::{HostId, PermitId, RunId, TokenId};
 use crate::identity::{Role, SpiffeId, TrustDomain};
 use crate::incident::IncidentOpened;
 use crate::login::{IdentityRegistered, PersonLoggedIn};
+use crate::mute::{MuteLifted, MuteStarted};
 use crate::name::{EnvironmentName, HostName, PersonName, PublisherName, TeamName};
 use crate::offline::{OfflineExpired, OfflineReturned};
 use crate::permit::{Permit, PermitRejection, PermitRequest};
@@ -198,6 +199,10 @@ bodies! {
     FreezeDeclared(FreezeDeclared) = 32, "freeze-declared";
     /// A person ended a freeze before its time.
     FreezeLifted(FreezeLifted) = 33, "freeze-lifted";
+    /// A person muted a scope for a while.
+    MuteStarted(MuteStarted) = 34, "mute-started";
+    /// A person ended a mute before its time.
+    MuteLifted(MuteLifted) = 35, "mute-lifted";
     /// A reason for which a breaker is open has ended.
     BreakerEased(BreakerEased) = 36, "breaker-eased";
     /// A person's signing key was registered.
@@ -529,6 +534,8 @@ impl Kind {
             | Self::BreakerEased
             | Self::FreezeDeclared
             | Self::FreezeLifted
+            | Self::MuteStarted
+            | Self::MuteLifted
             | Self::AutomationStopped
             | Self::AutomationResumed
             | Self::DrillStarted

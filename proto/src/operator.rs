@@ -6,7 +6,9 @@
 mod break_glass;
 mod drill;
 mod freeze;
+mod host;
 mod log;
+mod mute;
 mod problem;
 mod proposal;
 mod rollout;
@@ -19,7 +21,9 @@ mod why;
 pub use break_glass::{BREAK_GLASS_HEADER, BreakGlassNotice, BreakGlassRow, BreakGlassStanding};
 pub use drill::{DrillStageRow, DrillView};
 pub use freeze::{FreezeRow, FreezeStanding};
+pub use host::{Connection, HostRow};
 pub use log::LogRow;
+pub use mute::{HeldBy, MuteRow};
 pub use problem::{Problem, ProblemCode};
 pub use proposal::{ApprovalRow, ProposalState, ProposalView};
 pub use rollout::{
@@ -35,12 +39,12 @@ pub use why::{BudgetRow, WhyCheck, WhyDecision};
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
 use fettle_model::configuration::Declared;
-use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
+use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::coverage::Coverage;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::evidence::Evidence;
-use fettle_model::host::{HostDescription, HostState};
-use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
+use fettle_model::host::HostState;
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, MuteId, ProposalId, RunId, TokenId};
 use fettle_model::identity::Role;
 use fettle_model::login::OidcSubject;
 use fettle_model::name::{
@@ -143,6 +147,24 @@ pub enum Command {
     LiftFreeze {
         /// Which.
         freeze: FreezeId,
+        /// Where it is in force: who may lift it depends on that.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
+    /// Mutes a scope for a while. Answers [`CommandReply::Done`].
+    Mute {
+        /// Where.
+        scope: Scope,
+        /// How long; at most [`fettle_model::mute::MAX_MUTE`].
+        lasts_ms: u64,
+        /// Why.
+        why: String,
+    },
+    /// Ends a mute before its time. Answers [`CommandReply::Done`].
+    LiftMute {
+        /// Which.
+        mute: MuteId,
         /// Where it is in force: who may lift it depends on that.
         scope: Scope,
         /// Why.
@@ -330,6 +352,8 @@ pub enum Query {
     Rollout,
     /// Freezes. Answers [`QueryReply::Freezes`].
     Freezes,
+    /// Mutes. Answers [`QueryReply::Mutes`].
+    Mutes,
     /// Schedules of drills. Answers [`QueryReply::Schedules`].
     Schedules,
     /// What earns its next mode. Answers [`QueryReply::Promotions`].
@@ -447,6 +471,11 @@ pub enum QueryReply {
         /// The calendars' first.
         freezes: Vec<FreezeRow>,
     },
+    /// Mutes that are in force.
+    Mutes {
+        /// At most [`fettle_model::mute::MAX_MUTES`].
+        mutes: Vec<MuteRow>,
+    },
     /// How far everything is that is being earned.
     Promotions {
         /// One row a rung and environment, at most [`MAX_ROWS`].
@@ -518,43 +547,6 @@ pub enum QueryReply {
         /// How it stands.
         proposal: Box<ProposalView>,
     },
-}
-
-/// A host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostRow {
-    /// Its id.
-    pub host: HostId,
-    /// Its name.
-    pub name: HostName,
-    /// Its environment.
-    pub environment: EnvironmentName,
-    /// Where it stands.
-    pub state: HostState,
-    /// Whether its agent has a session now.
-    pub connection: Connection,
-    /// What it says of itself.
-    pub description: Option<HostDescription>,
-    /// The last record of its chain.
-    pub sequence: AgentSequence,
-    /// The run in progress.
-    pub running: Option<RunId>,
-}
-
-/// Whether an agent has a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is", deny_unknown_fields)]
-pub enum Connection {
-    /// It has.
-    Connected,
-    /// It was last heard at this time.
-    LastHeard {
-        /// When.
-        at: UnixMillis,
-    },
-    /// Not since the control plane started.
-    NotSinceStart,
 }
 
 /// A playbook's version.

@@ -265,6 +265,8 @@ impl Effector {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::PromotionProposed(_)
             | Body::DrillStagePassed(_)
             | Body::ScheduleRefused(_)

@@ -178,6 +178,7 @@ impl Glasses {
                 | Body::ConfigurationSet(_)
                 | Body::AutomationResumed(_)
                 | Body::FreezeLifted(_)
+                | Body::MuteStarted(_)
         );
         let Some(person) = actor(record).filter(|_| lasting) else { return };
         if let Some(held) = self.held(person) {

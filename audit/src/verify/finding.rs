@@ -105,6 +105,8 @@ rules! {
     Stop = "stop", Invalid;
     /// A freeze was in force, or another than one in force was lifted.
     Freeze = "freeze", Invalid;
+    /// A mute ends at a time that none may have, or was not in force when it was lifted.
+    Mute = "mute", Invalid;
     /// A breaker was open.
     Breaker = "breaker", Invalid;
     /// More permits in flight than the guard allows.

@@ -4,6 +4,7 @@ use super::break_glass::Glasses;
 use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
+use super::mutes::Mutes;
 use super::people::People;
 use super::promotions::Promotions;
 use super::proposals::{Ground, Proposals};
@@ -35,6 +36,7 @@ pub(super) struct Records {
     hosts: Hosts,
     people: People,
     glasses: Glasses,
+    mutes: Mutes,
     proposals: Proposals,
     promotions: Promotions,
     standing: Standing,
@@ -49,6 +51,7 @@ impl Records {
             hosts: Hosts::default(),
             people: People::default(),
             glasses: Glasses::default(),
+            mutes: Mutes::default(),
             proposals: Proposals::default(),
             promotions: Promotions::default(),
             standing: Standing::default(),
@@ -115,14 +118,10 @@ impl Records {
     }
 
     fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
-        let Self { permit_key: _, hosts, people, glasses, proposals, promotions, standing, grants, runs } = self;
+        let Self { permit_key: _, hosts, people, glasses, mutes, proposals, promotions, standing, grants, runs } = self;
         glasses.see(leaf.received_at);
         glasses.judge(record, at);
-        let host = match &record.author {
-            Author::ControlPlane | Author::Person { .. } => None,
-            Author::Agent { host, .. } => Some(*host),
-        };
-        match (&record.body, host) {
+        match (&record.body, agent_of(&record.author)) {
             (Body::LogOpened(opened), _) => {
                 check_opening(log, opened, at);
                 people.open(&opened.trust_domain);
@@ -177,6 +176,8 @@ impl Records {
             (Body::BreakerEased(eased), _) => standing.ease_breaker(eased),
             (Body::FreezeDeclared(declared), _) => standing.freeze(declared),
             (Body::FreezeLifted(lifted), _) => standing.lift(lifted, at),
+            (Body::MuteStarted(started), _) => mutes.start(started, record.at, at),
+            (Body::MuteLifted(lifted), _) => mutes.lift(lifted, record.at, at),
             (Body::DrillStarted(drill), _) => standing.start_drill(drill, record.at, hosts, at),
             (Body::ScheduleRefused(refused), _) => standing.falls_due(&refused.was, record.at, at),
             (Body::DrillStagePassed(passed), _) => standing.pass_stage(passed, hosts, at),
@@ -230,6 +231,14 @@ impl Records {
 
     pub(super) fn tails(&self) -> Vec<AgentTail> {
         self.hosts.tails()
+    }
+}
+
+/// The host whose agent is the author.
+const fn agent_of(author: &Author) -> Option<HostId> {
+    match author {
+        Author::ControlPlane | Author::Person { .. } => None,
+        Author::Agent { host, .. } => Some(*host),
     }
 }
 
@@ -292,6 +301,8 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::BreakerEased
         | Kind::FreezeDeclared
         | Kind::FreezeLifted
+        | Kind::MuteStarted
+        | Kind::MuteLifted
         | Kind::PromotionProposed
         | Kind::AutomationStopped
         | Kind::AutomationResumed

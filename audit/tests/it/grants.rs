@@ -15,13 +15,15 @@ use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpo
 use fettle_model::escalation::Rung;
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
 use fettle_model::host::{DrillConsent, HostState};
-use fettle_model::id::{BootId, FreezeId, PermitId, RequestId};
+use fettle_model::id::{BootId, FreezeId, MuteId, PermitId, RequestId};
+use fettle_model::mute::{MuteLifted, MuteStarted};
 use fettle_model::permit::Purpose;
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
 use fettle_model::rollout::{Reach, Ring, RolloutAdvanced, RolloutHalted, RolloutOrder, RolloutOrdered, Setback};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
+use std::time::Duration;
 use uuid::Uuid;
 
 #[test]
@@ -309,6 +311,27 @@ fn nothing_is_granted_against_a_stop_order() {
     let mut not_counted = story();
     not_counted.control_plane(order(Scope::Global, 1));
     check(&not_counted, Rule::Stop);
+}
+
+#[test]
+fn a_mute_is_bounded_in_force_when_it_is_lifted_and_holds_no_permit_back() {
+    let (mute, week) = (MuteId::from_uuid(Uuid::from_u128(7)), Duration::from_hours(24 * 7));
+    let started = |log: &mut Log, lasts| {
+        let (until, by) = (log.now().plus(lasts), parsed("alice"));
+        let started = MuteStarted { mute, scope: Scope::Global, until, by, why: "new disks".to_owned() };
+        log.control_plane(Body::MuteStarted(Box::new(started)));
+    };
+    let lifted = || Body::MuteLifted(Box::new(MuteLifted { mute, by: parsed("alice"), why: "done".to_owned() }));
+    check_valid(&granted_again(|log| started(log, week), |_| {}));
+    for wrong in [Duration::ZERO, week + Duration::from_hours(1)] {
+        check(&granted_again(|log| started(log, wrong), |_| {}), Rule::Mute);
+    }
+    let mut log = story();
+    started(&mut log, week);
+    log.control_plane(lifted());
+    check_valid(&log);
+    log.control_plane(lifted());
+    check(&log, Rule::Mute);
 }
 
 #[test]

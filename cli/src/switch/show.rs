@@ -1,19 +1,23 @@
 //! Breakers, stop orders and incidents as text. Pure.
 
 use crate::break_glass::holds;
+use crate::mute;
 use crate::table::{count, or_dash, table};
 use crate::when::{distance, instant, instant_with_distance};
 use fettle_model::breaker::OpenReason;
 use fettle_model::host::HostState;
 use fettle_model::incident::IncidentCause;
 use fettle_model::time::UnixMillis;
-use fettle_proto::operator::{BreakGlassRow, BreakerRow, Connection, FreezeRow, FreezeStanding, HostRow, IncidentRow};
+use fettle_proto::operator::{
+    BreakGlassRow, BreakerRow, Connection, FreezeRow, FreezeStanding, HostRow, IncidentRow, MuteRow,
+};
 
 pub(super) fn status(
     breakers: &[BreakerRow],
     frozen: &[FreezeRow],
     broken_glass: &[BreakGlassRow],
     incidents: &[IncidentRow],
+    muted: &[MuteRow],
     hosts: &[HostRow],
     now: UnixMillis,
 ) -> String {
@@ -42,10 +46,32 @@ pub(super) fn status(
         "automation is not held back anywhere: no breaker is open, nothing is stopped or frozen",
     ));
     text.push('\n');
-    let rows = incidents.iter().map(|row| {
+    text.push_str(&called(incidents, now));
+    if !muted.is_empty() {
+        text.push('\n');
+        text.push_str(&mute::list(muted, now));
+    }
+    text
+}
+
+/// Incidents that people are called to, then those that a mute holds.
+fn called(incidents: &[IncidentRow], now: UnixMillis) -> String {
+    let words = |row: &IncidentRow| {
         [or_dash(row.host.as_ref()), or_dash(row.check.as_ref()), cause(&row.cause), distance(row.opened_at, now)]
+    };
+    let held = incidents.iter().filter_map(|row| {
+        let until = distance(row.held.as_ref()?.until, now);
+        let [host, check, cause, since] = words(row);
+        Some([host, check, cause, since, until])
     });
-    text.push_str(&table(["INCIDENT ON", "CHECK", "CAUSE", "SINCE"], rows.collect(), "no incidents"));
+    let held: Vec<_> = held.collect();
+    let plain = incidents.iter().filter(|row| row.held.is_none()).map(words);
+    let none = if held.is_empty() { "no incidents" } else { "no incident calls people now" };
+    let mut text = table(["INCIDENT ON", "CHECK", "CAUSE", "SINCE"], plain.collect(), none);
+    if !held.is_empty() {
+        text.push('\n');
+        text.push_str(&table(["HELD BY A MUTE, ON", "CHECK", "CAUSE", "SINCE", "UNTIL"], held, ""));
+    }
     text
 }
 
@@ -126,7 +152,9 @@ mod tests {
     use super::*;
     use fettle_model::breaker::Scope;
     use fettle_model::check::CheckRef;
-    use fettle_model::id::{IncidentId, RunId};
+    use fettle_model::counter::ConfigurationGeneration;
+    use fettle_model::id::{IncidentId, MuteId, RunId};
+    use fettle_proto::operator::HeldBy;
     use uuid::Uuid;
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -158,8 +186,9 @@ mod tests {
             check: Some(CheckRef { service: parsed("web"), check: parsed("http") }),
             cause: IncidentCause::AttemptsExhausted { attempts: 3, tried: Vec::new() },
             opened_at: UnixMillis(990_000),
+            held: None,
         }];
-        insta::assert_snapshot!(status(&breakers, &[], &[], &incidents, &[], now), @r"
+        insta::assert_snapshot!(status(&breakers, &[], &[], &incidents, &[], &[], now), @r"
         0 hosts: 0 connected, 0 with a run in progress, 0 quarantined or revoked
 
         HELD BACK    BECAUSE                              SINCE    CLEARS
@@ -173,8 +202,43 @@ mod tests {
 
     #[test]
     fn nothing_held_back_is_said_in_words() {
-        let text = status(&[], &[], &[], &[], &[], UnixMillis(0));
+        let text = status(&[], &[], &[], &[], &[], &[], UnixMillis(0));
         assert!(text.contains("automation is not held back anywhere") && text.ends_with("no incidents\n"), "{text}");
+    }
+
+    #[test]
+    fn what_a_mute_holds_stands_apart_with_its_end() {
+        let now = UnixMillis(1_000_000);
+        let incident = |number: u128, held: Option<HeldBy>| IncidentRow {
+            incident: IncidentId::from_uuid(Uuid::from_u128(number)),
+            host: Some(parsed("web-1")),
+            check: None,
+            cause: IncidentCause::RolloutHalted { generation: ConfigurationGeneration(7) },
+            opened_at: UnixMillis(990_000),
+            held,
+        };
+        let mute = MuteRow {
+            mute: MuteId::from_uuid(Uuid::from_u128(3)),
+            scope: Scope::Global,
+            until: UnixMillis(1_600_000),
+            by: parsed("alice"),
+            why: "new disks".to_owned(),
+        };
+        let held = HeldBy { mute: mute.mute, until: mute.until };
+        insta::assert_snapshot!(status(&[], &[], &[], &[incident(1, Some(held))], &[mute], &[], now), @r"
+        0 hosts: 0 connected, 0 with a run in progress, 0 quarantined or revoked
+
+        automation is not held back anywhere: no breaker is open, nothing is stopped or frozen
+
+        no incident calls people now
+
+        HELD BY A MUTE, ON  CHECK  CAUSE                                               SINCE    UNTIL
+        web-1               -      the rollout of configuration 7 halted; see `fettle  10s ago  in 10m
+                                   rollout show`
+
+        MUTED   UNTIL                          MUTE                                  BY     WHY
+        global  1970-01-01 00:26:40Z (in 10m)  00000000-0000-0000-0000-000000000003  alice  new disks
+        ");
     }
 
     #[test]

@@ -39,6 +39,8 @@ fn questions() -> Vec<Question> {
             | PersonAction::Resume
             | PersonAction::Freeze
             | PersonAction::LiftFreeze
+            | PersonAction::Mute
+            | PersonAction::LiftMute
             | PersonAction::StartDrill
             | PersonAction::WishRun
             | PersonAction::Approve => vec![
@@ -196,6 +198,8 @@ fn floors_hold_for_every_role_on_its_own() {
                 PersonAction::Resume
                 | PersonAction::Freeze
                 | PersonAction::LiftFreeze
+                | PersonAction::Mute
+                | PersonAction::LiftMute
                 | PersonAction::StartDrill
                 | PersonAction::WishRun
                 | PersonAction::CreateToken
@@ -239,6 +243,7 @@ fn broken_glass_gives_nothing_lasting_and_loosens_nothing_whatever_role_it_is_of
         PersonAction::ConfirmBreakGlass,
         PersonAction::Resume,
         PersonAction::LiftFreeze,
+        PersonAction::Mute,
     ];
     assert_eq!(never, BTreeSet::from(expected));
 }

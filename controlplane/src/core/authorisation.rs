@@ -74,6 +74,10 @@ pub enum PersonAction {
     Freeze,
     /// End a freeze before its time.
     LiftFreeze,
+    /// Mute a scope for a while.
+    Mute,
+    /// End a mute before its time.
+    LiftMute,
     /// Start a drill.
     StartDrill,
     /// Ask for a run by hand.
@@ -86,7 +90,7 @@ pub enum PersonAction {
 
 impl PersonAction {
     /// All actions.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::CreateToken,
         Self::SetConfiguration,
         Self::AdmitPlaybook,
@@ -104,6 +108,8 @@ impl PersonAction {
         Self::Resume,
         Self::Freeze,
         Self::LiftFreeze,
+        Self::Mute,
+        Self::LiftMute,
         Self::StartDrill,
         Self::WishRun,
         Self::SetHostState,
@@ -131,6 +137,8 @@ impl PersonAction {
             Self::Resume => "automation.resume",
             Self::Freeze => "freeze.declare",
             Self::LiftFreeze => "freeze.lift",
+            Self::Mute => "mute.start",
+            Self::LiftMute => "mute.lift",
             Self::StartDrill => "drill.start",
             Self::WishRun => "run.wish",
             Self::SetHostState => "host.set-state",

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `entry`, `now` | a record with its place in the log; the two clocks |
 //! | `state` | [`State`], the projection of the log, and how a record changes it |
-//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `break_glass`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `answers`, `proposals`, `promotions`, `incidents`, `rollout` | the parts of the state, by noun |
+//! | `hosts`, `statuses`, `trail`, `groups`, `tallies`, `people`, `break_glass`, `playbooks`, `drills`, `runs`, `attempts`, `turns`, `budgets`, `ramps`, `breakers`, `sickness`, `conditions`, `stops`, `freezes`, `mutes`, `answers`, `proposals`, `promotions`, `incidents`, `rollout` | the parts of the state, by noun |
 //! | `coverage` | what hosts outside staging need to have proved, and what evidence says of it |
 //! | `reclaim` | when the slot of a lost run is given back |
 //! | `authorisation` | the facts that the rim hands to Cedar, and Cedar's answer |
@@ -37,6 +37,7 @@ mod groups;
 mod hosts;
 mod identities;
 mod incidents;
+mod mutes;
 mod now;
 mod people;
 mod playbooks;

@@ -69,6 +69,8 @@ impl<'a> Said<'a> {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::PromotionProposed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)

@@ -18,6 +18,7 @@ use super::freezes::Freezes;
 use super::hosts::{Host, Place, Seen};
 use super::identities::Identities;
 use super::incidents::Incidents;
+use super::mutes::Mutes;
 use super::people::{People, Token};
 use super::playbooks::{Admitted, Playbooks};
 use super::promotions::Promotions;
@@ -80,6 +81,7 @@ pub struct State {
     pub(in crate::core) proposals: Proposals,
     pub(in crate::core) turns: Turns,
     pub(in crate::core) promotions: Promotions,
+    pub(in crate::core) mutes: Mutes,
 }
 
 impl State {
@@ -288,6 +290,8 @@ impl State {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::PromotionProposed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
@@ -355,6 +359,8 @@ impl State {
             Body::BreakerEased(eased) => self.breakers.on_eased(eased),
             Body::FreezeDeclared(declared) => self.freezes.declare(declared, stamp),
             Body::FreezeLifted(lifted) => self.freezes.lift(lifted.freeze),
+            Body::MuteStarted(started) => self.mutes.start(started, stamp),
+            Body::MuteLifted(lifted) => self.mutes.lift(lifted),
             Body::AutomationStopped(order) => self.stops.stop(order, stamp),
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
             Body::DrillStarted(drill) => {

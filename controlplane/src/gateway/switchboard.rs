@@ -279,6 +279,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::ScheduleRefused(_)
             | Body::PromotionProposed(_)
             | Body::OfflineReturned(_)

@@ -132,6 +132,8 @@ impl Haste {
                 | Kind::BreakerEased
                 | Kind::FreezeDeclared
                 | Kind::FreezeLifted
+                | Kind::MuteStarted
+                | Kind::MuteLifted
                 | Kind::PromotionProposed
                 | Kind::AutomationStopped
                 | Kind::AutomationResumed

@@ -21,7 +21,7 @@ use fettle_model::counter::LogPosition;
 use fettle_model::escalation::Rung;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, FreezeId, HostId, TokenId};
+use fettle_model::id::{DrillId, FreezeId, HostId, MuteId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PlaybookName, RemediationName};
@@ -62,6 +62,8 @@ pub(super) fn asked(command: &Command) -> Asked {
         Command::Resume { scope, .. } => (PersonAction::Resume, of_scope(scope), scope.to_string()),
         Command::Freeze { scope, .. } => (PersonAction::Freeze, of_scope(scope), scope.to_string()),
         Command::LiftFreeze { scope, .. } => (PersonAction::LiftFreeze, of_scope(scope), scope.to_string()),
+        Command::Mute { scope, .. } => (PersonAction::Mute, of_scope(scope), scope.to_string()),
+        Command::LiftMute { scope, .. } => (PersonAction::LiftMute, of_scope(scope), scope.to_string()),
         Command::SetHostState { host, state, .. } => {
             (PersonAction::SetHostState, Installation, format!("host:{host}/{}", state.as_str()))
         }
@@ -129,6 +131,11 @@ pub(super) async fn execute(caller: &Caller<'_>, command: Command) -> Result<Com
         Command::LiftFreeze { freeze, scope, why } => {
             ask(caller, PersonRequest::LiftFreeze { freeze, scope, why }).await
         }
+        Command::Mute { scope, lasts_ms, why } => {
+            let (mute, lasts) = (MuteId::from_uuid(mint::uuid()), Duration::from_millis(lasts_ms));
+            ask(caller, PersonRequest::Mute { mute, scope, lasts, why }).await
+        }
+        Command::LiftMute { mute, scope, why } => ask(caller, PersonRequest::LiftMute { mute, scope, why }).await,
         Command::SetHostState { host, state, why } => {
             let host = host_id(caller, &host).await?;
             ask(caller, PersonRequest::SetHostState { host, state, why }).await

@@ -136,14 +136,13 @@ pub(super) fn refused(refusal: &PersonRefusal) -> Status {
 fn remedy(refusal: &PersonRefusal) -> (ProblemCode, &'static str) {
     use PersonRefusal as Refusal;
     match refusal {
-        Refusal::NotAuthorised { .. } => (ProblemCode::Denied, "ask an administrator"),
+        Refusal::NotAuthorised { .. } | Refusal::IdentityUnknown(_) => (ProblemCode::Denied, "ask an administrator"),
         Refusal::CertificateWithdrawn(_) => (ProblemCode::Denied, ADDED_ANEW),
         Refusal::SigningKeyStands(_) => (
             ProblemCode::Refused,
             "use the profile that has the key; where it is lost, an administrator adds you anew: fettle person add",
         ),
         Refusal::SigningKeyKnown => (ProblemCode::Conflict, "let `fettle person` make a new key"),
-        Refusal::IdentityUnknown(_) => (ProblemCode::Denied, "ask an administrator"),
         Refusal::LogInAgain(_) => (ProblemCode::Refused, "log in again: fettle login"),
         Refusal::IdentityTaken { .. } => {
             (ProblemCode::Conflict, "register the person's own identity, or revoke the other person first")
@@ -213,11 +212,12 @@ fn remedy(refusal: &PersonRefusal) -> (ProblemCode, &'static str) {
         }
         Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
         Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),
-        Refusal::FreezeLength { .. } => {
-            (ProblemCode::Invalid, "declare what is to last longer as [[freeze]]: fettle apply")
-        }
+        Refusal::FreezeLength { .. } => (ProblemCode::Invalid, "declare a longer one as [[freeze]]: fettle apply"),
         Refusal::TooManyFreezes => (ProblemCode::Refused, "lift one first: fettle freeze list"),
         Refusal::NotFrozen(_) => (ProblemCode::NotFound, "see what is frozen: fettle freeze list"),
+        Refusal::MuteLength { .. } => (ProblemCode::Invalid, "mute it for a shorter time, and again when that is over"),
+        Refusal::TooManyMutes => (ProblemCode::Refused, "lift one first: fettle mute list"),
+        Refusal::NotMuted(_) => (ProblemCode::NotFound, "see what is muted: fettle mute list"),
         Refusal::UnknownHost(_) => (ProblemCode::NotFound, "see the hosts: fettle host list"),
         Refusal::HostNotActive(_) => (ProblemCode::Refused, "see why: fettle host show"),
         Refusal::Revoked(_) => (ProblemCode::Refused, "enrol the host anew with a join token"),

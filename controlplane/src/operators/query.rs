@@ -44,6 +44,7 @@ pub(super) const fn reading(query: &Query) -> Reading {
         | Query::WhyNot { .. }
         | Query::Breakers
         | Query::Freezes
+        | Query::Mutes
         | Query::Schedules
         | Query::Rollout
         | Query::Promotions
@@ -90,6 +91,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
                 QueryReply::Promotions { promotions }
             }
             Query::Freezes => QueryReply::Freezes { freezes: rows::freezes(state, wall) },
+            Query::Mutes => QueryReply::Mutes { mutes: rows::mutes(state, wall) },
             Query::WhyNot { playbook, service, after } => {
                 let wondering = Wondering {
                     playbook: &playbook,
@@ -125,7 +127,7 @@ pub(super) async fn query(shared: &Shared, query: Query) -> Result<QueryReply, S
             }
             Query::BreakGlass => QueryReply::BreakGlass { asks: broken_glass::asks(view, wall)? },
             Query::Simulate { .. } => return Err(internal(anyhow::anyhow!("a simulation is no look at one moment"))),
-            Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state) },
+            Query::Incidents => QueryReply::Incidents { incidents: rows::incidents(state, wall) },
         })
     });
     answer.await.map_err(gone)?

@@ -6,12 +6,13 @@ use fettle_model::counter::TransitionEpoch;
 use fettle_model::freeze::Standing;
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, ProposalId};
+use fettle_model::mute::MuteStarted;
 use fettle_model::name::HostName;
 use fettle_model::permit::Purpose;
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::{
-    ApprovalRow, BreakerRow, BudgetRow, CheckRow, DrillStageRow, DrillView, DueEnd, FreezeRow, FreezeStanding,
-    IncidentRow, LastDue, MAX_ROWS, PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ScheduleRow,
+    ApprovalRow, BreakerRow, BudgetRow, CheckRow, DrillStageRow, DrillView, DueEnd, FreezeRow, FreezeStanding, HeldBy,
+    IncidentRow, LastDue, MAX_ROWS, MuteRow, PlaybookRow, ProposalState, ProposalView, RunRow, RunState, ScheduleRow,
     ServiceRow,
 };
 
@@ -192,10 +193,17 @@ pub(super) fn drill(state: &State, drill: DrillId) -> Option<DrillView> {
     })
 }
 
+/// Mutes that are in force.
+pub(super) fn mutes(state: &State, wall: UnixMillis) -> Vec<MuteRow> {
+    let rows = views::mutes(state, wall).into_iter();
+    rows.map(|MuteStarted { mute, scope, until, by, why }| MuteRow { mute, scope, until, by, why }).collect()
+}
+
 /// Incidents, newest first.
-pub(super) fn incidents(state: &State) -> Vec<IncidentRow> {
+pub(super) fn incidents(state: &State, wall: UnixMillis) -> Vec<IncidentRow> {
     let rows = views::incidents(state, MAX_ROWS).into_iter();
     rows.map(|row| IncidentRow {
+        held: views::held_by(state, &row.incident, wall).map(|mute| HeldBy { mute: mute.mute, until: mute.until }),
         incident: row.incident.incident,
         host: row.incident.host.and_then(|host| host_name(state, host)),
         check: row.incident.check,

@@ -4,10 +4,11 @@ use super::rows::host_name;
 use crate::core::State;
 use crate::time_text::utc;
 use fettle_model::breaker::{BreakerEased, Easing};
-use fettle_model::evidence::{Drill, DrillResult};
+use fettle_model::evidence::{Drill, DrillEnding, DrillResult};
 use fettle_model::id::HostId;
 use fettle_model::identity::HeldRole;
 use fettle_model::incident::{IncidentCause, IncidentOpened};
+use fettle_model::mute::MuteStarted;
 use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::promotion::{PromotionOf, PromotionProposed};
@@ -116,6 +117,8 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("{} frozen until {} by {}: {}", freeze.scope, utc(freeze.until), freeze.by, freeze.why)
         }
         Body::FreezeLifted(lifted) => format!("the freeze {} lifted by {}: {}", lifted.freeze, lifted.by, lifted.why),
+        Body::MuteStarted(mute) => muted(mute),
+        Body::MuteLifted(lifted) => format!("the mute {} lifted by {}: {}", lifted.mute, lifted.by, lifted.why),
         Body::BreakerEased(eased) => eased_to(eased),
         Body::AutomationStopped(order) => format!("{} stopped by {}: {}", order.scope, order.by, order.why),
         Body::AutomationResumed(order) => format!("{} resumed by {}: {}", order.scope, order.by, order.why),
@@ -126,10 +129,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
         Body::DrillStagePassed(passed) => {
             format!("the drill on {} passed: {}", name(state, passed.host), passed.stage.as_str())
         }
-        Body::DrillEnded(ending) => match &ending.result {
-            DrillResult::Proved => "the drill proved the playbook".to_owned(),
-            DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
-        },
+        Body::DrillEnded(ending) => drill_ended(ending),
         Body::EvidenceEarned(evidence) => format!("{} earned evidence for {}", evidence.playbook.name, evidence.class),
         Body::PromotionProposed(proposed) => earned(proposed),
         Body::IncidentOpened(incident) => called(state, incident),
@@ -146,6 +146,17 @@ pub(super) fn of(state: &State, body: &Body) -> String {
 fn got(granted: &RoleGranted) -> String {
     let held = HeldRole { role: granted.role, team: granted.team.clone() };
     format!("{} is {held} {}", granted.person, by(granted.by.as_ref()))
+}
+
+fn muted(mute: &MuteStarted) -> String {
+    format!("{} muted until {} by {}: {}", mute.scope, utc(mute.until), mute.by, mute.why)
+}
+
+fn drill_ended(ending: &DrillEnding) -> String {
+    match &ending.result {
+        DrillResult::Proved => "the drill proved the playbook".to_owned(),
+        DrillResult::NotProved { reason } => format!("the drill proved nothing: {reason}"),
+    }
 }
 
 fn lost(revoked: &RoleRevoked) -> String {

@@ -2,15 +2,16 @@
 
 use crate::oracle::Oracle;
 use crate::world::{World, description};
-use fettle_controlplane::core::{Heard, PersonRequest, Senses};
+use fettle_controlplane::core::{Authorisation, Heard, PersonRequest, Senses};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::HostState;
-use fettle_model::id::{DrillId, FreezeId, HostId};
+use fettle_model::id::{DrillId, FreezeId, HostId, MuteId};
 use fettle_model::permit::{Permit, PermitRejection};
 use fettle_model::record::Body;
 use fettle_model::run::Ending;
+use fettle_model::time::UnixMillis;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ enum Step {
     Configure(Guard, Amount),
     Sense(Heard, Duration),
     Freeze(Scope, Duration),
+    Mute(Scope, Duration),
+    LiftMute(usize),
 }
 
 fn guards() -> impl Strategy<Value = Guard> {
@@ -104,26 +107,47 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (host(), select(vec!["12", "12", "13"])).prop_map(|(host, os)| Step::Describe(host, os)),
         2 => (guards(), select(vec![30, 60, 100, 100, 100])).prop_map(|(guard, storm)| Step::Configure(guard, Amount::Percent(storm))),
         1 => (scope(), 1_u64..30).prop_map(|(scope, minutes)| Step::Freeze(scope, Duration::from_mins(minutes))),
+        2 => (scope(), 1_u64..30).prop_map(|(scope, minutes)| Step::Mute(scope, Duration::from_mins(minutes))),
+        1 => (0_usize..4).prop_map(Step::LiftMute),
         1 => (select(vec![0_u32, 0, 0, 4]), select(vec![0, 0, 0, 11])).prop_map(|(silent, lag)| {
             Step::Sense(Heard { hosts: 5, silent }, Duration::from_secs(lag))
         }),
     ]
 }
 
+/// What becomes of every wish to mute: either leaves one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Muting {
+    Allowed,
+    Denied,
+}
+
+impl Muting {
+    fn said(self) -> Authorisation {
+        match self {
+            Self::Allowed => Authorisation::Allowed,
+            Self::Denied => Authorisation::Denied { policies: Vec::new() },
+        }
+    }
+}
+
 struct Play {
     world: World,
+    muting: Muting,
+    /// The mutes that are in force where muting is allowed.
+    mutes: Vec<(MuteId, Scope, UnixMillis)>,
     oracle: Oracle,
     hosts: Vec<HostId>,
     drills: Vec<(HostId, DrillId)>,
 }
 
 impl Play {
-    fn new() -> Self {
+    fn new(muting: Muting) -> Self {
         let (world, _) = World::proved(5);
         let hosts = world.core.state().hosts().map(|host| host.id).collect();
         let mut oracle = Oracle::default();
         oracle.check(&world);
-        Self { world, oracle, hosts, drills: Vec::new() }
+        Self { world, muting, mutes: Vec::new(), oracle, hosts, drills: Vec::new() }
     }
 
     fn host(&self, pick: usize) -> HostId {
@@ -214,6 +238,21 @@ impl Play {
                 let freeze = FreezeId::from_uuid(self.world.mint());
                 drop(self.world.person(PersonRequest::Freeze { freeze, scope, lasts, why: "a move".to_owned() }));
             }
+            Step::Mute(scope, lasts) => {
+                let mute = MuteId::from_uuid(self.world.mint());
+                self.mutes.push((mute, scope.clone(), self.world.now.wall.plus(lasts)));
+                let request = PersonRequest::Mute { mute, scope, lasts, why: "noise".to_owned() };
+                drop(self.world.person_with(request, self.muting.said()));
+            }
+            Step::LiftMute(pick) => {
+                let now = self.world.now.wall;
+                self.mutes.retain(|(_, _, until)| *until > now);
+                if pick < self.mutes.len() {
+                    let (mute, scope, _) = self.mutes.swap_remove(pick);
+                    let request = PersonRequest::LiftMute { mute, scope, why: "quiet".to_owned() };
+                    drop(self.world.person_with(request, self.muting.said()));
+                }
+            }
             Step::Sense(heard, lag) => {
                 let production = "production".parse().expect("a name");
                 self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag, ..Senses::default() };
@@ -243,7 +282,7 @@ proptest! {
     fn no_history_breaks_a_rule_and_every_history_replays_to_the_same_state(
         history in proptest::collection::vec(steps(), 1..150)
     ) {
-        let mut play = Play::new();
+        let mut play = Play::new(Muting::Allowed);
         for step in history {
             play.step(step);
         }
@@ -251,14 +290,37 @@ proptest! {
     }
 }
 
+proptest! {
+    // Each is played twice.
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_is_the_same_with_and_without_mutes(history in proptest::collection::vec(steps(), 1..150)) {
+        let [muted, plain] = [Muting::Allowed, Muting::Denied].map(|muting| {
+            let mut play = Play::new(muting);
+            for step in history.clone() {
+                play.step(step);
+            }
+            play.world.log.iter().map(|logged| (logged.received_at, logged.record.clone())).collect::<Vec<_>>()
+        });
+        prop_assert_eq!(muted.len(), plain.len());
+        for (with, without) in muted.iter().zip(&plain) {
+            let denied = matches!(&without.1.body, Body::ActionRefused(refused) if refused.action.starts_with("mute."));
+            let mutes = matches!(with.1.body, Body::MuteStarted(_) | Body::MuteLifted(_));
+            prop_assert_eq!(denied, mutes);
+            prop_assert!(denied || with == without, "{:?} is not {:?}", with, without);
+        }
+    }
+}
+
 #[test]
 fn the_histories_reach_grants_refusals_and_lost_runs() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut grants, mut refusals, mut lost, mut opened) = (0, 0, 0, 0);
+    let (mut grants, mut refusals, mut lost, mut opened, mut muted) = (0, 0, 0, 0, 0);
     for _ in 0..20 {
         let history = proptest::collection::vec(steps(), 150).new_tree(&mut runner).expect("a history").current();
-        let mut play = Play::new();
+        let mut play = Play::new(Muting::Allowed);
         for step in history {
             play.step(step);
         }
@@ -267,7 +329,9 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
         refusals += play.oracle.refusals;
         lost += play.oracle.lost;
         opened += play.oracle.opened;
+        muted += play.world.count(|body| matches!(body, Body::MuteStarted(_) | Body::MuteLifted(_)));
     }
     assert!(grants > 50 && refusals > 100 && lost > 5, "{grants} grants, {refusals} refusals, {lost} lost runs");
     assert!(opened > 50, "{opened} breakers opened by storms, blindness and a log that lags");
+    assert!(muted > 50, "{muted} mutes and their ends");
 }

@@ -21,6 +21,7 @@ mod invariants;
 mod logins;
 mod loops;
 mod lost_runs;
+mod mutes;
 mod offline;
 mod oracle;
 mod people;

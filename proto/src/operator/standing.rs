@@ -1,5 +1,6 @@
 //! What holds automation back, and whom it calls, as people are shown it. Made by the control plane.
 
+use super::mute::HeldBy;
 use fettle_model::breaker::{OpenReason, Scope};
 use fettle_model::check::CheckRef;
 use fettle_model::id::{IncidentId, RunId};
@@ -38,4 +39,6 @@ pub struct IncidentRow {
     pub cause: IncidentCause,
     /// Since when.
     pub opened_at: UnixMillis,
+    /// What holds it back now; none: people are called to it.
+    pub held: Option<HeldBy>,
 }

@@ -9,6 +9,7 @@ mod escalating;
 mod healing;
 mod hostile;
 mod login;
+mod muting;
 mod offline;
 mod outage;
 mod real_host;

@@ -269,6 +269,8 @@ impl Core {
             | Body::BreakerEased(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::PromotionProposed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)

@@ -10,6 +10,7 @@ mod glass;
 mod hosts;
 mod keys;
 mod login;
+mod mutes;
 mod orders;
 mod publication;
 mod refusal;
@@ -97,6 +98,8 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
             freezes::declare(state, now, by, *freeze, scope, *lasts, why)
         }
         PersonRequest::LiftFreeze { freeze, scope, why } => freezes::lift(state, now, by, *freeze, scope, why),
+        PersonRequest::Mute { mute, scope, lasts, why } => mutes::start(state, now, by, *mute, scope, *lasts, why),
+        PersonRequest::LiftMute { mute, scope, why } => mutes::lift(state, now, by, *mute, scope, why),
         PersonRequest::StartDrill { drill, host, check, fault, rung } => {
             let (drill, host, rung) = (*drill, *host, *rung);
             drills::start(state, now, Wanted { drill, host, check, fault, rung, by, scheduled: None })

@@ -104,6 +104,8 @@ impl<'a> Course<'a> {
             | Body::AutomationResumed(_)
             | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
+            | Body::MuteStarted(_)
+            | Body::MuteLifted(_)
             | Body::DrillStarted(_)
             | Body::DrillStagePassed(_)
             | Body::DrillEnded(_)

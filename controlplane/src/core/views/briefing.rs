@@ -203,6 +203,8 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::PlanMade
         | Kind::BreakerOpened
         | Kind::FreezeDeclared
+        | Kind::MuteStarted
+        | Kind::MuteLifted
         | Kind::AutomationStopped
         | Kind::DrillStarted
         | Kind::DrillStagePassed

@@ -11,6 +11,7 @@ mod runs;
 mod schedules;
 mod switches;
 
+pub use super::mutes::{held_by, mutes};
 pub use super::promotions::promotions;
 pub use briefing::{
     Briefing, Delivery, DrillWish, Nudge, Reached, briefing, delivery, nudges, nudges_on, opens_a_way,

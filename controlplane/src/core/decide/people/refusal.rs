@@ -10,9 +10,10 @@ use fettle_model::configuration::InconsistentConfiguration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::evidence::FaultKind;
 use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
-use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, ProposalId, RunId, TokenId};
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, MuteId, ProposalId, RunId, TokenId};
 use fettle_model::identity::{HeldRole, Role};
 use fettle_model::login::OidcIdentity;
+use fettle_model::mute::{MAX_MUTE, MAX_MUTES};
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::proposal::EndedBecause;
 use fettle_model::remediation::{Mode, PlaybookVersion};
@@ -333,6 +334,18 @@ pub enum PersonRefusal {
     /// No freeze by hand of this id is in force in the scope.
     #[error("no freeze {0} is in force there")]
     NotFrozen(FreezeId),
+    /// A mute is too long, or lasts no time.
+    #[error("a mute of {} is not between a moment and {} days", HumanDuration(*.asked), MAX_MUTE.as_secs() / 86_400)]
+    MuteLength {
+        /// What was asked for.
+        asked: Duration,
+    },
+    /// Too many mutes are in force.
+    #[error("{MAX_MUTES} mutes are in force")]
+    TooManyMutes,
+    /// No mute of this id is in force in the scope.
+    #[error("no mute {0} is in force there")]
+    NotMuted(MuteId),
     /// The host was never enrolled.
     #[error("the host {0} is not enrolled")]
     UnknownHost(HostId),

@@ -12,7 +12,7 @@ use fettle_model::digest::DocumentDigest;
 use fettle_model::escalation::Rung;
 use fettle_model::evidence::Fault;
 use fettle_model::host::HostState;
-use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, TokenId};
+use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, MuteId, TokenId};
 use fettle_model::identity::HeldRole;
 use fettle_model::login::OidcIdentity;
 use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
@@ -194,6 +194,26 @@ pub enum PersonRequest {
         /// Why.
         why: String,
     },
+    /// Mute a scope for a while.
+    Mute {
+        /// The id that the rim minted.
+        mute: MuteId,
+        /// Where.
+        scope: Scope,
+        /// At most [`fettle_model::mute::MAX_MUTE`].
+        lasts: Duration,
+        /// Why.
+        why: String,
+    },
+    /// End a mute before its time.
+    LiftMute {
+        /// Which.
+        mute: MuteId,
+        /// Where it is in force.
+        scope: Scope,
+        /// Why.
+        why: String,
+    },
     /// Start a drill of the version that the configuration binds to the check.
     StartDrill {
         /// The id that the rim minted.
@@ -246,6 +266,8 @@ impl PersonRequest {
             Self::Resume { .. } => PersonAction::Resume,
             Self::Freeze { .. } => PersonAction::Freeze,
             Self::LiftFreeze { .. } => PersonAction::LiftFreeze,
+            Self::Mute { .. } => PersonAction::Mute,
+            Self::LiftMute { .. } => PersonAction::LiftMute,
             Self::StartDrill { .. } => PersonAction::StartDrill,
             Self::WishRun { .. } => PersonAction::WishRun,
             Self::SetHostState { .. } => PersonAction::SetHostState,
@@ -259,7 +281,9 @@ impl PersonRequest {
             Self::Stop { scope: Scope::Service(service), .. }
             | Self::Resume { scope: Scope::Service(service), .. }
             | Self::Freeze { scope: Scope::Service(service), .. }
-            | Self::LiftFreeze { scope: Scope::Service(service), .. } => Subject::Service(service.clone()),
+            | Self::LiftFreeze { scope: Scope::Service(service), .. }
+            | Self::Mute { scope: Scope::Service(service), .. }
+            | Self::LiftMute { scope: Scope::Service(service), .. } => Subject::Service(service.clone()),
             Self::CloseBreakGlass { ask, .. } => Subject::BreakGlass(*ask),
             Self::StartDrill { check, .. } | Self::WishRun { check, .. } => Subject::Service(check.service.clone()),
             Self::GrantRole { person, .. }
@@ -271,6 +295,8 @@ impl PersonRequest {
             | Self::Resume { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::Freeze { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::LiftFreeze { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::Mute { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
+            | Self::LiftMute { scope: Scope::Global | Scope::Environment(_) | Scope::Playbook(_), .. }
             | Self::CreateToken { .. }
             | Self::SetConfiguration { .. }
             | Self::OrderRollout { .. }
@@ -307,7 +333,9 @@ impl PersonRequest {
             Self::Stop { scope, .. }
             | Self::Resume { scope, .. }
             | Self::Freeze { scope, .. }
-            | Self::LiftFreeze { scope, .. } => scope.to_string(),
+            | Self::LiftFreeze { scope, .. }
+            | Self::Mute { scope, .. }
+            | Self::LiftMute { scope, .. } => scope.to_string(),
             Self::StartDrill { host, check, .. } | Self::WishRun { host, check } => format!("host:{host}/{check}"),
             Self::SetHostState { host, state, .. } => format!("host:{host}/{}", state.as_str()),
         }
