@@ -11,10 +11,10 @@
 //! From the records it re-checks that every permit answers one open request word for word, rests on
 //! the newest configuration, the newest transition, an admitted playbook, evidence for the host's
 //! class or a running drill, the mode `auto` or the signed approvals of enough independent people, no standing stop order and no open breaker, room in
-//! `max_in_flight`, a fence that grows, targets that were asked for and actions that were declared; and
+//! `max_in_flight`, `max_per_window` and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
 //! that every run has its permit, stays within it and ends once; and that a person's signature is by the key
 //! that stands for them there, which they proved to hold and nobody else ever had. It does **not** re-check people's
-//! authority (Cedar) but for approvers' roles, under which policies a proposal stood, `min_healthy`, attempts, cooldown, permits in a window, the ramp, nor what only an
+//! authority (Cedar) but for approvers' roles, under which policies a proposal stood, `min_healthy`, attempts, cooldown, the ramp, nor what only an
 //! agent's boot clock shows.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to
@@ -35,6 +35,7 @@ mod record;
 mod rollout;
 mod runs;
 mod standing;
+mod windows;
 
 pub use finding::{AgentTail, Finding, MAX_FINDINGS, Report, Rule, Severity, Verdict};
 

@@ -111,6 +111,8 @@ rules! {
     Breaker = "breaker", Invalid;
     /// More permits in flight than the guard allows.
     InFlight = "in-flight", Invalid;
+    /// More permits within the guard's window than it allows.
+    Window = "window", Invalid;
     /// A permit names grounds that do not come before it.
     Grounds = "grounds", Invalid;
     /// Something ran, or was given up, under no permit or under another one than it says.

@@ -7,7 +7,9 @@ use crate::story::{
 };
 use fettle_audit::verify::{Report, Rule, Verdict, verify_bundle};
 use fettle_model::check::Status;
+use fettle_model::configuration::Configuration;
 use fettle_model::counter::{Fence, StopEpoch};
+use fettle_model::guard::Guard;
 use fettle_model::host::DrillConsent;
 use fettle_model::permit::{Permit, PermitRequest};
 use fettle_model::record::Body;
@@ -72,8 +74,24 @@ pub(crate) fn uuid(number: u128) -> Uuid {
 /// The story with its second fault remediated: the request stands, automation goes on, and `between`
 /// may add what it likes before the grant.
 pub(crate) fn granted_again(between: impl FnOnce(&mut Log), change: impl FnOnce(&mut Permit)) -> Log {
-    let mut log = edited(|at, _| match at {
+    granted_under(|_| {}, between, change)
+}
+
+/// The same under another guard.
+pub(crate) fn granted_under(
+    guard: impl Fn(&mut Guard),
+    between: impl FnOnce(&mut Log),
+    change: impl FnOnce(&mut Permit),
+) -> Log {
+    let mut log = edited(|at, body| match at {
         At::RequestedAgain | At::Refused => Edit::Drop,
+        At::Configured => {
+            let set = of!(body, ConfigurationSet);
+            let mut declared = set.configuration.declared();
+            declared.remediations.iter_mut().for_each(|remediation| guard(&mut remediation.guard));
+            set.configuration = Configuration::new(set.configuration.generation(), declared).expect("consistent");
+            Edit::Keep
+        }
         _ => Edit::Keep,
     });
     let request = request(4, host(PRODUCTION), remediate(3));

@@ -14,6 +14,7 @@ use fettle_model::configuration::Configuration;
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use fettle_model::escalation::Rung;
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
+use fettle_model::guard::Guard;
 use fettle_model::host::{DrillConsent, HostState};
 use fettle_model::id::{BootId, FreezeId, MuteId, PermitId, RequestId};
 use fettle_model::mute::{MuteLifted, MuteStarted};
@@ -405,6 +406,18 @@ fn permits_in_flight_stay_within_the_guard() {
     let report = verify(&two);
     assert!(report.findings.iter().any(|finding| finding.rule == Rule::InFlight), "{:?}", report.findings);
 }
+
+#[test]
+fn permits_within_a_window_stay_within_the_guard() {
+    // The second one in production; the drill's are of another environment, and more than a few.
+    let limited = |guard: fn(&mut Guard)| granted_under(guard, |_| {}, |_| {});
+    check_valid(&limited(|guard| (guard.max_per_window, guard.max_irreversible) = (9, 9)));
+    check(&limited(|guard| (guard.max_per_window, guard.max_irreversible) = (1, 9)), Rule::Window);
+    check(&limited(|guard| (guard.max_per_window, guard.max_irreversible) = (9, 1)), Rule::Window);
+    check_valid(&limited(|guard| (guard.max_per_window, guard.max_irreversible, guard.window) = (1, 1, SHORT)));
+}
+
+const SHORT: Duration = Duration::from_secs(1);
 
 fn withheld(purpose: Purpose) -> Body {
     let because = Hindrances::first_of(vec![Hindrance::LogForked]).expect("there is one");
