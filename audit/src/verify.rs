@@ -13,7 +13,8 @@
 //! class or a running drill, the mode `auto` or the signed approvals of enough independent people, no standing stop order and no open breaker, room in
 //! `max_in_flight`, `max_per_window` and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
 //! that every run has its permit, stays within it and ends once; and that a person's signature is by the key
-//! that stands for them there, which they proved to hold and nobody else ever had. It does **not** re-check people's
+//! that stands for them there, which they proved to hold and nobody else ever had; and that whoever logged in did so by the
+//! identity that was registered as theirs, with a young token that nobody had used, for the certificate that follows. It does **not** re-check people's
 //! authority (Cedar) but for approvers' roles, under which policies a proposal stood, `min_healthy`, attempts, cooldown, the ramp, nor what only an
 //! agent's boot clock shows.
 //!
@@ -26,6 +27,7 @@ mod break_glass;
 mod finding;
 mod grants;
 mod hosts;
+mod logins;
 mod mutes;
 mod offline;
 mod people;

@@ -9,6 +9,7 @@ use crate::time::UnixMillis;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Longest issuer: a host name of 253 characters, `https://` and a path, rounded up.
 const MAX_ISSUER_BYTES: usize = 512;
@@ -100,6 +101,13 @@ impl<'de> Deserialize<'de> for OidcSubject {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+/// Oldest token that logs somebody in. Between its issue and its arrival here lie the exchange of the code and
+/// one call, some seconds; a clock that is a minute off, and a slow line.
+pub const MAX_TOKEN_AGE: Duration = Duration::from_mins(5);
+
+/// By how much the provider's clock may be ahead of the control plane's.
+pub const MAX_CLOCK_LEAD: Duration = Duration::from_mins(1);
 
 /// Who somebody is, as one provider says it: the subject alone names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -69,6 +69,8 @@ rules! {
     Transition = "transition", Invalid;
     /// A person's signing key is not proven, was registered before, or was replaced by themselves.
     PersonKey = "person-key", Invalid;
+    /// A person logged in by an identity that was not theirs, with a token that was old or used, or for another certificate.
+    Login = "login", Invalid;
     /// A person lost a role that they did not hold, or the last administrator lost theirs.
     Role = "role", Invalid;
     /// Broken glass was not opened by two people, lasted longer, called nobody, or gave what it must not.

@@ -4,6 +4,7 @@ use super::break_glass::Glasses;
 use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
+use super::logins::Logins;
 use super::mutes::Mutes;
 use super::people::People;
 use super::promotions::Promotions;
@@ -39,6 +40,7 @@ pub(super) struct Records {
     mutes: Mutes,
     proposals: Proposals,
     promotions: Promotions,
+    logins: Logins,
     standing: Standing,
     grants: Grants,
     runs: Runs,
@@ -54,6 +56,7 @@ impl Records {
             mutes: Mutes::default(),
             proposals: Proposals::default(),
             promotions: Promotions::default(),
+            logins: Logins::default(),
             standing: Standing::default(),
             grants: Grants::default(),
             runs: Runs::default(),
@@ -75,6 +78,7 @@ impl Records {
         if opens != (at.position.0 == 0) {
             at.flag(Rule::Opening, "the record log-opened must be the first record and no other");
         }
+        self.logins.see(&record.body, leaf.received_at, at);
         self.apply(log, &leaf, record, at);
     }
 
@@ -118,7 +122,7 @@ impl Records {
     }
 
     fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
-        let Self { permit_key: _, hosts, people, glasses, mutes, proposals, promotions, standing, grants, runs } = self;
+        let Self { hosts, people, glasses, mutes, proposals, promotions, standing, grants, runs, .. } = self;
         glasses.see(leaf.received_at);
         glasses.judge(record, at);
         match (&record.body, agent_of(&record.author)) {

@@ -10,6 +10,7 @@ mod foundations;
 mod framing;
 mod grants;
 mod log;
+mod logins;
 mod offline;
 mod people;
 mod runs;

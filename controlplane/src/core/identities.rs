@@ -7,18 +7,10 @@ use super::entry::Stamp;
 use super::state::State;
 use fettle_model::counter::CertificateGeneration;
 use fettle_model::digest::DocumentDigest;
-use fettle_model::login::{IdentityRegistered, OidcIdentity, PersonLoggedIn};
+use fettle_model::login::{IdentityRegistered, MAX_TOKEN_AGE, OidcIdentity, PersonLoggedIn};
 use fettle_model::name::PersonName;
 use fettle_model::time::UnixMillis;
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Oldest token that logs somebody in. Between its issue and its arrival here lie the exchange of the code and
-/// one call, some seconds; a clock that is a minute off, and a slow line.
-pub const MAX_TOKEN_AGE: Duration = Duration::from_mins(5);
-
-/// By how much the provider's clock may be ahead of ours.
-pub const MAX_CLOCK_LEAD: Duration = Duration::from_mins(1);
 
 /// Whose an identity is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -87,7 +87,7 @@ pub use foresight::{Foreseen, Wondering};
 pub use governor::{EFFECT_WITHIN, INJECTION_WITHIN, LEASE};
 pub use groups::Group;
 pub use hosts::{Certificates, ChainHead, Host, Place};
-pub use identities::{KnownIdentity, MAX_CLOCK_LEAD, MAX_TOKEN_AGE};
+pub use identities::KnownIdentity;
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;

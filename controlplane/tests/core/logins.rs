@@ -2,12 +2,12 @@
 
 use crate::world::World;
 use fettle_controlplane::core::{
-    Authorisation, Command, KnownIdentity, MAX_CLOCK_LEAD, MAX_TOKEN_AGE, NewCertificate, Outcome, PersonCommand,
-    PersonRefusal, PersonRequest, VerifiedLogin,
+    Authorisation, Command, KnownIdentity, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
+    VerifiedLogin,
 };
 use fettle_model::digest::DocumentDigest;
 use fettle_model::identity::Role;
-use fettle_model::login::OidcIdentity;
+use fettle_model::login::{MAX_CLOCK_LEAD, MAX_TOKEN_AGE, OidcIdentity};
 use fettle_model::name::PersonName;
 use fettle_model::record::{Body, Kind};
 use fettle_model::time::UnixMillis;

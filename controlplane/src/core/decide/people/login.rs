@@ -7,11 +7,11 @@ use super::PersonRefusal;
 use super::request::VerifiedLogin;
 use super::roles::{certified, granted};
 use crate::core::decide::enrolment::NewCertificate;
-use crate::core::identities::{KnownIdentity, MAX_CLOCK_LEAD, MAX_TOKEN_AGE};
+use crate::core::identities::KnownIdentity;
 use crate::core::now::Now;
 use crate::core::state::State;
 use fettle_model::identity::HeldRole;
-use fettle_model::login::{IdentityRegistered, OidcIdentity, PersonLoggedIn};
+use fettle_model::login::{IdentityRegistered, MAX_CLOCK_LEAD, MAX_TOKEN_AGE, OidcIdentity, PersonLoggedIn};
 use fettle_model::name::PersonName;
 use fettle_model::record::Body;
 

@@ -2,7 +2,6 @@
 
 use super::{MAX_OPEN_TOKENS, MAX_WHY_BYTES};
 use crate::core::authorisation::PersonAction;
-use crate::core::identities::MAX_TOKEN_AGE;
 use fettle_model::break_glass::MAX_ASK_WAITS;
 use fettle_model::breaker::Scope;
 use fettle_model::check::CheckRef;
@@ -12,7 +11,7 @@ use fettle_model::evidence::FaultKind;
 use fettle_model::freeze::{MAX_FREEZE, MAX_FREEZES_BY_HAND};
 use fettle_model::id::{BreakGlassId, DrillId, FreezeId, HostId, MuteId, ProposalId, RunId, TokenId};
 use fettle_model::identity::{HeldRole, Role};
-use fettle_model::login::OidcIdentity;
+use fettle_model::login::{MAX_TOKEN_AGE, OidcIdentity};
 use fettle_model::mute::{MAX_MUTE, MAX_MUTES};
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::proposal::EndedBecause;
