@@ -77,7 +77,8 @@ rules! {
     BreakGlass = "break-glass", Invalid;
     /// The configuration does not count up, or a permit does not rest on the newest one that has reached its host.
     Configuration = "configuration", Invalid;
-    /// A rollout reached a ring out of its order, while it was halted, or with hosts that the ring may not have.
+    /// A configuration that changes what hosts hold was everywhere at once, or a rollout reached a ring out of its order, while
+    /// it was halted, or with hosts that the ring may not have.
     Rollout = "rollout", Invalid;
     /// A playbook is not signed by a trusted publisher, or a permit is for one that was not admitted.
     Playbook = "playbook", Invalid;

@@ -11,6 +11,7 @@ use fettle_model::id::{HostId, TokenId};
 use fettle_model::identity::Principal;
 use fettle_model::name::{EnvironmentName, HostName, ServiceName};
 use fettle_model::record::{CertificateIssued, HostEnrolled, HostStateSet, TokenCreated};
+use fettle_model::service::Service;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,6 +69,22 @@ struct Link {
     position: LogPosition,
 }
 
+impl Host {
+    pub(super) const fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    /// Whether it says that it carries a service.
+    pub(super) fn carries(&self, service: &ServiceName) -> bool {
+        let mut carried = self.description.iter().flat_map(|description| description.services.iter());
+        carried.any(|carried| &carried.name == service)
+    }
+
+    pub(super) fn is_selected_by(&self, service: &Service) -> bool {
+        service.hosts.selects(&self.name, &self.environment)
+    }
+}
+
 impl Hosts {
     pub(super) fn record_key(&self, host: HostId) -> Option<&PublicKey> {
         self.by_id.get(&host).map(|host| &host.record_key)
@@ -75,6 +92,10 @@ impl Hosts {
 
     pub(super) fn get(&self, host: HostId) -> Option<&Host> {
         self.by_id.get(&host)
+    }
+
+    pub(super) fn active(&self) -> impl Iterator<Item = &Host> {
+        self.by_id.values().filter(|host| host.state == HostState::Active)
     }
 
     pub(super) fn get_mut(&mut self, host: HostId) -> Option<&mut Host> {
@@ -96,8 +117,7 @@ impl Hosts {
         let carriers = carriers.filter_map(|id| self.by_id.get(id).map(|host| (id, host)));
         let members = carriers.filter(|(id, host)| {
             let defined = standing.configuration_of(**id, host).and_then(|it| it.service(service));
-            host.state != HostState::Revoked
-                && defined.is_some_and(|defined| defined.hosts.selects(&host.name, &host.environment))
+            host.state != HostState::Revoked && defined.is_some_and(|defined| host.is_selected_by(defined))
         });
         let size = u32::try_from(members.count()).unwrap_or(u32::MAX);
         self.sizes.insert(group, size);

@@ -163,7 +163,7 @@ impl Records {
             (Body::PublisherTrusted(trusted), _) => standing.trust(trusted, at),
             (Body::PlaybookAdmitted(admitted), _) => standing.admit(admitted, at),
             (Body::ConfigurationSet(set), _) => {
-                standing.configurations.set(set, at);
+                standing.configurations.set(set, hosts, at);
                 proposals.configure(set);
                 hosts.count_groups_anew();
             }

@@ -1,11 +1,16 @@
-//! Rollouts: which configuration stands for a host, and whether rings were reached in their order.
+//! Rollouts: which configuration stands for a host, whether one that was everywhere at once might be, and whether rings were
+//! reached in their order.
 
 use super::finding::{At, Rule};
 use super::hosts::{Host, Hosts};
 use fettle_model::configuration::Configuration;
 use fettle_model::id::HostId;
+use fettle_model::name::HostName;
 use fettle_model::record::ConfigurationSet;
-use fettle_model::rollout::{Reach, Ring, RolloutAdvanced, RolloutHalted, RolloutOrder, RolloutOrdered, held_back};
+use fettle_model::remediation::Mode;
+use fettle_model::rollout::{
+    Changes, Reach, Ring, RolloutAdvanced, RolloutHalted, RolloutOrder, RolloutOrdered, held_back,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -47,7 +52,7 @@ impl Configurations {
         }
     }
 
-    pub(super) fn set(&mut self, set: &ConfigurationSet, at: &mut At<'_>) {
+    pub(super) fn set(&mut self, set: &ConfigurationSet, hosts: &Hosts, at: &mut At<'_>) {
         let generation = set.configuration.generation();
         if let Some(before) = &self.newest
             && generation <= before.generation()
@@ -66,6 +71,12 @@ impl Configurations {
             }
             None => before,
         };
+        if let (Reach::Everywhere, Some(previous)) = (set.reach, &previous)
+            && let Some(name) = concerned(previous, &target, hosts)
+        {
+            let words = format!("generation {generation} changes what {name} holds, and was everywhere at once");
+            at.flag(Rule::Rollout, words);
+        }
         self.running = match (set.reach, previous) {
             (Reach::Rings, Some(previous)) => Some(Running {
                 held_back: Arc::new(held_back(&previous, &target)),
@@ -132,4 +143,19 @@ impl Configurations {
             }
         }
     }
+}
+
+/// An active host on which a service runs that changes for who holds it, or that begins to act by itself.
+fn concerned<'h>(previous: &Configuration, target: &Configuration, hosts: &'h Hosts) -> Option<&'h HostName> {
+    let mut services = Changes::between(previous, target).services;
+    services.retain(|name| {
+        let mut answers = target.remediations().iter().filter(|answer| &answer.service == name);
+        previous.service(name).is_some() || answers.any(|answer| answer.modes.values().any(|mode| *mode == Mode::Auto))
+    });
+    let runs_on = |host: &Host, name| {
+        let mut defined = [previous, target].into_iter().filter_map(|it| it.service(name));
+        host.carries(name) && defined.any(|service| host.is_selected_by(service))
+    };
+    let mut active = hosts.active();
+    active.find(|host| services.iter().any(|name| runs_on(host, name))).map(Host::name)
 }

@@ -10,7 +10,7 @@ use crate::story::{
 use fettle_audit::verify::Rule;
 use fettle_model::breaker::{BreakerClosed, BreakerOpened, OpenReason, Scope};
 use fettle_model::check::Status;
-use fettle_model::configuration::Configuration;
+use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
 use fettle_model::escalation::Rung;
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted};
@@ -188,6 +188,30 @@ fn rings_are_reached_in_their_order_and_not_while_a_rollout_is_halted() {
     ] {
         check(&log(wrong), Rule::Rollout);
     }
+}
+
+#[test]
+fn a_configuration_is_everywhere_at_once_where_nothing_changes_for_who_holds_one() {
+    let set = |reach, change: fn(&mut Declared)| {
+        let mut declared = configuration(1, 1).declared();
+        change(&mut declared);
+        let configuration = Configuration::new(ConfigurationGeneration(2), declared).expect("consistent");
+        let mut log = story();
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach };
+        log.control_plane(Body::ConfigurationSet(Box::new(set)));
+        log
+    };
+    let probed_more: fn(&mut Declared) = |it| it.services[0].checks[0].fail_after = 9;
+    check(&set(Reach::Everywhere, probed_more), Rule::Rollout);
+    check_valid(&set(Reach::Rings, probed_more));
+    let guarded_more: fn(&mut Declared) = |it| it.remediations[0].guard.max_attempts = 1;
+    check_valid(&set(Reach::Everywhere, guarded_more));
+    let nowhere: fn(&mut Declared) = |it| {
+        let mut other = it.services[0].clone();
+        other.name = parsed("db");
+        it.services.push(other);
+    };
+    check_valid(&set(Reach::Everywhere, nowhere));
 }
 
 #[test]
