@@ -8,6 +8,7 @@ use super::governor::{Case, Verdict, judge};
 use super::hosts::Host;
 use super::now::Now;
 use super::reclaim::Reclaims;
+use super::runs::Role;
 use super::state::State;
 use super::views;
 use fettle_model::check::{CheckRef, Status};
@@ -136,6 +137,9 @@ fn of_answer(scene: Scene<'_>, host: &Host, rung: Rung, answer: &Remediation) ->
     };
     // The request names the newest transition, so this says only that it is not critical, which is said before.
     reasons.retain(|reason| !matches!(reason, Reason::TransitionStale { .. }));
+    // A budget in advance is given back before the agent asks.
+    let held = scene.state.runs.on_host(host.id).filter(|run| run.role() == Role::Budget).map(|run| run.permit.run);
+    reasons.retain(|reason| !matches!(reason, Reason::HostBusy { run, .. } if Some(*run) == held));
     WhyNot { answer: Some((answer.name.clone(), check)), before, reasons, retry_at, refused, ..blank(host) }
 }
 

@@ -1,7 +1,9 @@
 //! Budgets given in advance: what they need, what they hold, and what gives them back.
 
 use crate::world::{Answer, START_SERVICE, World, version, web};
-use fettle_controlplane::core::{EFFECT_WITHIN, Group, Outcome, PersonRequest, RECLAIM_MARGIN, RunState};
+use fettle_controlplane::core::{
+    Authorisation, EFFECT_WITHIN, Group, Outcome, PersonRequest, RECLAIM_MARGIN, RunState, Wondering,
+};
 use fettle_model::breaker::Scope;
 use fettle_model::calendar::Calendar;
 use fettle_model::check::Status;
@@ -306,4 +308,17 @@ fn after_a_restart_of_the_control_plane_it_is_held_for_its_full_length_again() {
     world.advance(LASTS);
     world.tick();
     assert_eq!(in_flight(&world), 1);
+}
+
+#[test]
+fn what_is_foreseen_is_foreseen_as_if_it_had_been_given_back() {
+    let (mut world, hosts) = world();
+    ask(&mut world, hosts[0]).expect("a budget");
+    world.becomes(hosts[0], Status::Critical);
+    let (playbook, service) = (START_SERVICE.parse().expect("a name"), web().service);
+    let wondering =
+        Wondering { playbook: &playbook, service: &service, after: None, hosts: 100, policies: world.policies };
+    let foreseen = world.core.foresee(world.now, &|_| Authorisation::Allowed, &wondering).expect("it is configured");
+    let row = foreseen.rows.into_iter().find(|row| row.host.as_str() == "p0").expect("its row");
+    assert_eq!(row.reasons, []);
 }
