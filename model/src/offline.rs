@@ -87,6 +87,17 @@ impl fmt::Display for Units {
 pub struct UnitNumber(u8);
 
 impl UnitNumber {
+    /// Every number that there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..=MAX_UNITS).map(Self)
+    }
+
+    /// The run of this unit, under a budget whose request named `budget`.
+    #[must_use]
+    pub const fn run(self, budget: RunId) -> RunId {
+        RunId::from_uuid(self.distinguish(*budget.as_uuid()))
+    }
+
     /// Another UUID for each number, by bits that are random in every id that is minted (version 4).
     const fn distinguish(self, id: uuid::Uuid) -> uuid::Uuid {
         uuid::Uuid::from_u128(id.as_u128() ^ ((self.0 as u128) << 32))
@@ -97,8 +108,8 @@ impl UnitNumber {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offline {
-    /// Hosts of the group that may hold such a budget at once. Always fewer than the guard's `max_in_flight`, so that
-    /// a slot is left for those that are connected.
+    /// Hosts of the group that may hold such a budget at once. Always fewer than may be in flight, so that a slot is left
+    /// for those that are connected.
     pub hosts: Amount,
     /// Runs that each of them may begin.
     pub units: Units,
@@ -109,10 +120,11 @@ pub struct Offline {
 
 impl Offline {
     /// Hosts that may hold a budget at once in a group of `group` hosts: as configured, and one below what may be in
-    /// flight.
+    /// flight by the smallest of `guards`, those of all remediations of the service, which share the group's slots.
     #[must_use]
-    pub fn most_hosts(&self, guard: &Guard, group: u32) -> u32 {
-        self.hosts.as_maximum(group).min(guard.max_in_flight.as_maximum(group).saturating_sub(1))
+    pub fn most_hosts<'a>(&self, guards: impl IntoIterator<Item = &'a Guard>, group: u32) -> u32 {
+        let slots = guards.into_iter().map(|guard| guard.max_in_flight.as_maximum(group)).min().unwrap_or(0);
+        self.hosts.as_maximum(group).min(slots.saturating_sub(1))
     }
 }
 
@@ -133,7 +145,7 @@ impl Permit {
         let has = self.is_offline() && self.unit.is_none() && u32::from(number.0) <= self.units.get();
         has.then(|| Self {
             permit: PermitId::from_uuid(number.distinguish(*self.permit.as_uuid())),
-            run: RunId::from_uuid(number.distinguish(*self.run.as_uuid())),
+            run: number.run(self.run),
             units: Units::ONE,
             unit: Some(number),
             ..self.clone()
@@ -178,7 +190,13 @@ mod tests {
         let amount = |text: &str| -> Amount { text.parse().expect("an amount") };
         let offline = Offline { hosts: amount(hosts), units: Units::ONE, lasts: DEFAULT_LASTS };
         let guard = Guard { max_in_flight: amount(max_in_flight), ..Guard::default() };
-        assert_eq!(offline.most_hosts(&guard, group), expected, "{hosts} of {group}, {max_in_flight} in flight");
+        // Another remediation of the service allows more.
+        let others = Guard { max_in_flight: amount("100%"), ..Guard::default() };
+        assert_eq!(
+            offline.most_hosts([&others, &guard], group),
+            expected,
+            "{hosts} of {group}, {max_in_flight} in flight"
+        );
     }
 
     #[test]

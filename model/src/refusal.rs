@@ -29,6 +29,9 @@ pub struct Refusal {
     pub check: Option<CheckRef>,
     /// The transition that it answered.
     pub epoch: Option<TransitionEpoch>,
+    /// The check for which a budget in advance was asked for; `None` for a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<CheckRef>,
     /// Every reason that held, not only the first. Never empty.
     pub reasons: Vec<Reason>,
     /// When the agent may ask again by itself; `None`: only when something changes.
@@ -216,6 +219,8 @@ pub enum Reason {
         limit: u32,
         /// Hosts that hold one.
         value: u32,
+        /// When the first of them gets a fresh one or gives it back, as far as is known; `None` where none may hold one.
+        clears_at: Option<UnixMillis>,
     },
 }
 
@@ -263,6 +268,7 @@ impl Reason {
             Self::BreakerOpen { clears_at, .. }
             | Self::Frozen { clears_at, .. }
             | Self::RungNotDue { clears_at, .. }
+            | Self::OfflineHosts { clears_at, .. }
             | Self::MaxInFlight { clears_at, .. }
             | Self::MaxPerWindow { clears_at, .. }
             | Self::MaxIrreversible { clears_at, .. } => *clears_at,
@@ -286,8 +292,7 @@ impl Reason {
             | Self::Unbound { .. }
             | Self::NoSuchDrill
             | Self::NoOffline
-            | Self::OfflineIrreversible
-            | Self::OfflineHosts { .. } => None,
+            | Self::OfflineIrreversible => None,
         }
     }
 }

@@ -88,11 +88,12 @@ impl Effector {
         self.assigned = assigned.flat_map(Remediation::playbooks).map(|version| version.digest).collect();
     }
 
-    /// Requests of an earlier boot get no permit that would be good on this one: they are asked anew.
+    /// Requests of an earlier boot get no permit that would be good on this one: they are asked anew. One for a budget
+    /// stays: what it is answered with holds the host for hours, unless it is refused here.
     pub(super) fn forget_other_boots(&mut self) -> Result<(), EffectorError> {
         let boot = self.clocks.now().boot;
-        let before: Vec<RequestId> =
-            self.requests.values().filter(|request| request.boot != boot).map(|request| request.request).collect();
+        let before = self.requests.values().filter(|request| request.boot != boot && !asks_for_budget(request));
+        let before: Vec<RequestId> = before.map(|request| request.request).collect();
         before.into_iter().try_for_each(|request| self.forget(request))
     }
 
@@ -420,6 +421,13 @@ pub(super) fn asks_for(request: &PermitRequest, check: &CheckRef) -> bool {
     match &request.purpose {
         Purpose::Remediate { check: asked, .. } => asked == check,
         Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => false,
+    }
+}
+
+fn asks_for_budget(request: &PermitRequest) -> bool {
+    match &request.purpose {
+        Purpose::Offline { .. } => true,
+        Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. } => false,
     }
 }
 

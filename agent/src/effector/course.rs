@@ -30,12 +30,15 @@ impl Effector {
             let late = matches!(because, PermitRejection::Expired { .. });
             self.reject(&permit, document, because).await?;
             // The fault is still there, and nothing was done about it.
-            return match &permit.purpose {
-                Purpose::Remediate { check, .. } if late => self.request(check).await,
-                Purpose::Remediate { .. }
-                | Purpose::InjectFault { .. }
-                | Purpose::Repeat { .. }
-                | Purpose::Offline { .. } => Ok(()),
+            return match (&permit.purpose, permit.unit) {
+                (Purpose::Remediate { check, .. }, _) if late => self.request(check).await,
+                // What this host does not allow now it does not allow in a minute.
+                (Purpose::Offline { .. }, Some(_)) => self.give_budget_back().await,
+                (Purpose::Offline { .. }, None) => {
+                    self.budget_refused(None);
+                    Ok(())
+                }
+                (Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. }, _) => Ok(()),
             };
         }
         if permit.is_offline() && permit.unit.is_none() {

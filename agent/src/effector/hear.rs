@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use fettle_audit::published::Published;
 use fettle_model::counter::{AgentSequence, TreeSize};
 use fettle_model::digest::{EnvelopeDigest, PlaybookDigest};
-use fettle_model::host::HostDescription;
+use fettle_model::host::{HostDescription, HostState};
 use fettle_model::record::{Body, ForkSeen, PermitRejected};
 use std::time::Duration;
 
@@ -88,6 +88,12 @@ impl Effector {
                 self.unreachable();
                 self.fetching.clear();
                 Ok(())
+            }
+            ToEffector::LinkRefused => {
+                self.unreachable();
+                self.fetching.clear();
+                // Whoever is not trusted any more does not act alone either.
+                self.give_budget_back().await
             }
             ToEffector::Acknowledged { sequence, published } => {
                 // Dropped before more is sent, so that a crash in between leaves nothing behind the window.
@@ -227,6 +233,13 @@ impl Effector {
                 self.supply().await
             }
             Body::AutomationStopped(order) => self.stopped(*order).await,
+            // Nothing that ends a budget on a host that hears of it is to wait for the end of its lease.
+            Body::FreezeDeclared(declared) => self.end_budget_in(&declared.scope).await,
+            Body::BreakerOpened(opened) => self.end_budget_in(&opened.scope).await,
+            Body::HostStateSet(set) => match set.state {
+                HostState::Active => Ok(()),
+                HostState::Quarantined | HostState::Revoked => self.give_budget_back().await,
+            },
             // Permits from before the stop stay void; new ones may be had again.
             Body::AutomationResumed(_) => self.take_up().await,
             Body::DrillStarted(drill) => self.drill_started(*drill).await,
@@ -251,7 +264,6 @@ impl Effector {
             | Body::TokenCreated(_)
             | Body::HostEnrolled(_)
             | Body::CertificateIssued(_)
-            | Body::HostStateSet(_)
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
             | Body::TransitionSeen(_)
@@ -260,10 +272,8 @@ impl Effector {
             | Body::RunEnded(_)
             | Body::RunUnresolved(_)
             | Body::PlanMade(_)
-            | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
-            | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
             | Body::MuteStarted(_)
             | Body::MuteLifted(_)

@@ -16,6 +16,7 @@
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::{StoreError, Use, Value};
 use fettle_audit::published::Published;
+use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::id::RunId;
 use fettle_model::offline::OfflineReturned;
@@ -32,8 +33,8 @@ const OFFLINE_AFTER: Duration = Duration::from_secs(15);
 /// A budget that was given back is asked for again after so long at the earliest: one request a minute at most, however
 /// often something else is asked for between.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
-/// After a refusal that names no time. Four requests an hour for each host, while nothing changes.
-const REFUSED_AGAIN: Duration = Duration::from_mins(15);
+/// After a refusal that names no time. A request an hour for each host, while nothing changes.
+const REFUSED_AGAIN: Duration = Duration::from_hours(1);
 
 /// The budget with its document.
 #[derive(Debug, Clone)]
@@ -43,10 +44,19 @@ struct Budget {
     published: String,
 }
 
+/// Whether more may be begun under the budget that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// Something ended it while a run under it was in progress: it is given back when that has ended.
+    Over,
+}
+
 /// What is known of budgets in advance.
 #[derive(Debug)]
 pub(super) struct Offline {
     held: Option<Budget>,
+    standing: Standing,
     /// Since when the control plane is not reached, on the boot clock; `None` while it is.
     since: Option<BootInstant>,
     /// Not asked for before, on the wall clock.
@@ -58,7 +68,13 @@ pub(super) struct Offline {
 impl Offline {
     /// At the start of this process nothing is reached.
     pub(super) const fn new(now: BootInstant) -> Self {
-        Self { held: None, since: Some(now), ask_at: UnixMillis(0), rest_until: UnixMillis(0) }
+        Self {
+            held: None,
+            standing: Standing::Good,
+            since: Some(now),
+            ask_at: UnixMillis(0),
+            rest_until: UnixMillis(0),
+        }
     }
 
     /// The control plane is reached.
@@ -124,6 +140,7 @@ impl Effector {
         self.store.answer_with_value(permit.request, (Value::Offline, published))?;
         self.requests.remove(&permit.request);
         self.offline.held = Some(Budget { permit, published: published.to_owned() });
+        self.offline.standing = Standing::Good;
         Ok(())
     }
 
@@ -143,6 +160,8 @@ impl Effector {
     pub(super) async fn tend_budget(&mut self) -> Result<(), EffectorError> {
         if self.budget_is_over()? {
             self.give_budget_back().await?;
+            // The next one is asked for at once: an outage may begin in any minute.
+            self.offline.ask_at = UnixMillis(0);
         }
         match self.link {
             LinkState::Up => self.ask_for_budget().await,
@@ -157,7 +176,8 @@ impl Effector {
         let over = held.map(|held| held.permit.sent_at.plus(good_for(&held.permit, self.link)).since(now.on_boot));
         let critical = self.offline.check().is_some_and(|check| self.is_critical(check));
         let due = self.offline.since.filter(|_| held.is_some() && critical).map(|since| {
-            let rested = self.offline.rest_until.since(now.wall);
+            let settled = self.offline.check().and_then(|check| self.retry_at.get(check)).copied();
+            let rested = self.offline.rest_until.max(settled.unwrap_or(UnixMillis(0))).since(now.wall);
             since.plus(OFFLINE_AFTER).since(now.on_boot).max(rested)
         });
         let wanted = self.link == LinkState::Up && self.offline.held.is_none() && self.wanted_budget().is_some();
@@ -185,7 +205,8 @@ impl Effector {
     fn budget_is_over(&self) -> Result<bool, EffectorError> {
         let (Some(held), None) = (&self.offline.held, &self.active) else { return Ok(false) };
         let (permit, now) = (&held.permit, self.clocks.now());
-        Ok(permit.boot != now.boot
+        Ok(self.offline.standing == Standing::Over
+            || permit.boot != now.boot
             || permit.configuration != self.configuration.generation()
             || now.on_boot >= permit.sent_at.plus(good_for(permit, self.link))
             || self.stop_of(permit).is_some()
@@ -195,12 +216,24 @@ impl Effector {
     /// Says how many units were used, and holds the budget no longer. Asked before anything else is asked for: the host
     /// gets no other permit while it holds one.
     pub(super) async fn give_budget_back(&mut self) -> Result<(), EffectorError> {
+        if self.active.as_ref().is_some_and(|active| active.permit.is_offline()) {
+            // Its slot is needed to the end of the run.
+            self.offline.standing = Standing::Over;
+            return Ok(());
+        }
         let used = self.used_units()?;
         let Some(held) = self.offline.held.take() else { return Ok(()) };
         tracing::info!(permit = %held.permit.permit, used, "a budget in advance is given back");
         self.offline.ask_at = self.clocks.now().wall.plus(ASK_AGAIN);
         let body = Body::OfflineReturned(Box::new(OfflineReturned { permit: held.permit.permit, used }));
         self.record(body, |store, sealed| store.append_with_value(sealed.as_new(), Value::Offline, "")).await
+    }
+
+    /// Gives the budget back where a scope covers what it is for.
+    pub(super) async fn end_budget_in(&mut self, scope: &Scope) -> Result<(), EffectorError> {
+        let environment = &self.capabilities.config().host.environment;
+        let covers = |held: &Budget| super::admission::in_scope(scope, &held.permit, environment, None);
+        if self.offline.held.as_ref().is_some_and(covers) { self.give_budget_back().await } else { Ok(()) }
     }
 
     /// The first remediation that gives a budget and whose check is well, while nothing else is to be done.

@@ -196,6 +196,8 @@ pub enum ToEffector {
     },
     /// The session ended.
     LinkDown,
+    /// The control plane is there, and does not take this agent.
+    LinkRefused,
     /// A record of this agent is published.
     Acknowledged {
         /// Its place in the chain.

@@ -16,6 +16,7 @@ fn stale(request: &PermitRequest) -> Body {
         check: Some(check()),
         epoch: None,
         reasons: vec![reason],
+        budget: None,
         retry_at: None,
     }))
 }

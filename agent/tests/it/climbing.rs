@@ -62,6 +62,7 @@ async fn a_rung_that_is_not_due_is_asked_for_again_at_once_as_the_one_that_is() 
         check: Some(check()),
         epoch: None,
         reasons: vec![reason],
+        budget: None,
         retry_at: None,
     };
     stand.say(Body::PermitRefused(Box::new(refusal))).await;

@@ -95,6 +95,8 @@ pub(crate) enum Door {
     Open,
     /// An agent finds nobody there.
     Shut,
+    /// Somebody is there, and does not take it.
+    Barred,
 }
 
 /// Whether an agent hears that its records are in the log.
@@ -286,6 +288,7 @@ impl Agents for Service {
         match self.shared.lock().expect("nobody panicked").door {
             Door::Open => {}
             Door::Shut => return Err(Status::unavailable("nobody is there")),
+            Door::Barred => return Err(Status::permission_denied("this host's identity is withdrawn")),
         }
         let (out, stream) = mpsc::channel(TO_SAY);
         let player = Player { shared: Arc::clone(&self.shared), tell: self.tell.clone(), host: self.host, serial };

@@ -136,13 +136,17 @@ impl Host {
     /// Waits until the agent says that it has begun this run. Nothing else shows it while nobody listens: the agent
     /// alone opens its state.
     pub(crate) async fn has_begun(&self, run: RunId) {
-        let said = format!("a run begins run={run}");
-        let begun = async {
-            while !fs::read_to_string(self.path(LOG)).expect("it is there").contains(&said) {
+        self.says(&format!("a run begins run={run}")).await;
+    }
+
+    /// Waits until the agent has written this to its error stream.
+    pub(crate) async fn says(&self, words: &str) {
+        let said = async {
+            while !fs::read_to_string(self.path(LOG)).expect("it is there").contains(words) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, begun).await.expect("it is used in time");
+        tokio::time::timeout(PATIENCE, said).await.expect("it says so in time");
     }
 
     /// Waits until the agent has ended by itself.

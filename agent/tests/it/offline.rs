@@ -1,13 +1,16 @@
 //! Budgets given in advance: asked for while all is well, used while nobody is there, given back before anything else.
 
 use crate::control_plane::{Door, Heard};
-use crate::stand::{Stand, check, parsed};
-use fettle_model::breaker::{Scope, StopOrder};
+use crate::stand::{Stand, check, id, parsed};
+use fettle_model::breaker::{BreakerOpened, OpenReason, Scope, StopOrder};
 use fettle_model::counter::{ConfigurationGeneration, StopEpoch};
+use fettle_model::freeze::FreezeDeclared;
+use fettle_model::host::HostState;
 use fettle_model::offline::{OfflineReturned, Units};
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
-use fettle_model::record::Body;
+use fettle_model::record::{Body, HostStateSet};
 use fettle_model::run::{Ending, RunRecord};
+use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
 fn two() -> Units {
@@ -127,6 +130,45 @@ async fn a_stop_order_and_a_new_configuration_end_it() {
 }
 
 #[tokio::test]
+async fn a_freeze_an_opened_breaker_and_the_loss_of_its_standing_end_it_for_a_host_that_hears_of_them() {
+    let freeze = FreezeDeclared {
+        freeze: id(1),
+        scope: Scope::Service(parsed("web")),
+        until: UnixMillis(u64::MAX >> 12),
+        by: parsed("alice"),
+        why: String::new(),
+    };
+    let opened = BreakerOpened {
+        scope: Scope::Global,
+        because: OpenReason::Failures { count: 3, allowed: 2 },
+        half_open_at: None,
+    };
+    let quarantined =
+        HostStateSet { host: id(1), state: HostState::Quarantined, by: None, why: "seen twice".to_owned() };
+    for body in [
+        Body::FreezeDeclared(Box::new(freeze)),
+        Body::BreakerOpened(Box::new(opened)),
+        Body::HostStateSet(Box::new(quarantined)),
+    ] {
+        let (mut stand, permit) = holding().await;
+        stand.say(body).await;
+        let Said::Returned(returned) = stand.recorded(said).await else { unreachable!("it is given back") };
+        assert_eq!(returned, OfflineReturned { permit: permit.permit, used: 0 });
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_taken_any_more_does_not_act_alone() {
+    let (mut stand, permit) = holding().await;
+    stand.control_plane.shared().door = Door::Barred;
+    stand.control_plane.hang_up();
+    stand.host.says("a budget in advance is given back").await;
+    come_back(&mut stand).await;
+    let Said::Returned(returned) = stand.recorded(said).await else { unreachable!("nothing else was done") };
+    assert_eq!(returned, OfflineReturned { permit: permit.permit, used: 0 });
+}
+
+#[tokio::test]
 async fn it_is_given_back_in_time_for_the_next_and_its_second_answer_is_no_second_budget() {
     let (mut stand, request) = asking().await;
     let lease = Duration::from_secs(4);
@@ -136,6 +178,8 @@ async fn it_is_given_back_in_time_for_the_next_and_its_second_answer_is_no_secon
     stand.control_plane.publish(&granted).await;
     let Said::Returned(returned) = stand.recorded(said).await else { unreachable!("it is given back") };
     assert_eq!(returned, OfflineReturned { permit: permit.permit, used: 0 });
+    let Said::Asked(fresh) = stand.recorded(said).await else { unreachable!("a fresh one is asked for at once") };
+    assert!(matches!(fresh.purpose, Purpose::Offline { .. }) && fresh.request != request.request, "{fresh:?}");
     // What was given back does not come back.
     stand.control_plane.publish(&granted).await;
     let Said::Rejected(because) = stand.recorded(said).await else { unreachable!("it is refused") };

@@ -217,6 +217,7 @@ async fn a_refusal_because_of_the_mode_is_answered_by_a_plan_that_changes_nothin
         check: Some(check()),
         epoch: None,
         reasons: vec![Reason::Mode { mode: Mode::Observe, proposal: None }],
+        budget: None,
         retry_at: None,
     };
     stand.say(Body::PermitRefused(Box::new(refusal))).await;

@@ -61,12 +61,12 @@ pub(super) fn check_room(
     runs: &Runs,
     at: &mut At<'_>,
 ) {
-    let answer = standing.configuration().and_then(|configuration| configuration.answer_to(asked));
-    let Some((remediation, offline)) = answer.and_then(|answer| Some((answer, answer.offline.as_ref()?))) else {
-        return;
-    };
+    let Some(configuration) = standing.configuration() else { return };
+    let Some(offline) = configuration.answer_to(asked).and_then(|answer| answer.offline.as_ref()) else { return };
+    let guards = configuration.remediations().iter().filter(|other| other.service == asked.service);
+    let guards = guards.map(|other| &other.guard);
     let size = hosts.group_size(&group.0, &group.1, standing);
-    let (limit, value) = (offline.most_hosts(&remediation.guard, size), runs.offline_in_flight(group));
+    let (limit, value) = (offline.most_hosts(guards, size), runs.offline_in_flight(group));
     if value >= limit {
         let words = format!("{value} of {limit} hosts with {} in {} hold a budget in advance", group.0, group.1);
         at.flag(Rule::InFlight, words);
@@ -82,11 +82,13 @@ impl Runs {
         };
         match &granted.state {
             State::InFlight(permit) | State::Unresolved(permit) if permit.is_offline() => {
-                let (units, held) = (permit.units.get(), matches!(granted.state, State::InFlight(_)));
+                let (permit, held) = (permit.clone(), matches!(granted.state, State::InFlight(_)));
+                let units = permit.units.get();
                 if held {
                     free(granted, &mut self.in_flight, hosts);
+                    self.held.remove(&returned.permit);
                 }
-                granted.state = State::Returned(returned.used);
+                granted.state = State::Returned(permit, returned.used);
                 if returned.used > units {
                     let words = format!("{} runs under {}, which has {units} units", returned.used, returned.permit);
                     at.flag(Rule::Offline, words);
@@ -97,7 +99,7 @@ impl Runs {
             | State::Unresolved(_)
             | State::Rejected
             | State::Unit(_)
-            | State::Returned(_)
+            | State::Returned(..)
             | State::Ended { .. } => {
                 at.flag(Rule::Ending, format!("{} is given back, and is no budget that is held", returned.permit));
             }
@@ -114,13 +116,14 @@ impl Runs {
             State::InFlight(permit) if permit.is_offline() => {
                 let permit = permit.clone();
                 free(granted, &mut self.in_flight, hosts);
+                self.held.remove(&expired.permit);
                 granted.state = State::Unresolved(permit);
             }
             State::InFlight(_)
             | State::Unresolved(_)
             | State::Rejected
             | State::Unit(_)
-            | State::Returned(_)
+            | State::Returned(..)
             | State::Ended { .. } => {
                 at.flag(Rule::Ending, format!("{} expired, and is no budget that is held", expired.permit));
             }
@@ -136,13 +139,20 @@ impl Runs {
     }
 
     fn check_used(&self, budget: PermitId, at: &mut At<'_>) {
-        let Some(State::Returned(used)) = self.permits.get(&budget).map(|granted| &granted.state) else { return };
-        let units = self.offline.iter().filter(|(_, of)| **of == budget);
-        let ended = |unit: &PermitId| {
-            self.permits.get(unit).is_some_and(|granted| matches!(granted.state, State::Ended { .. }))
+        let state = self.permits.get(&budget).map(|granted| &granted.state);
+        let (units, used): (Vec<PermitId>, u32) = match state {
+            Some(State::Returned(permit, used)) => (permit.all_units().map(|unit| unit.permit).collect(), *used),
+            Some(State::Rejected) => {
+                let words = format!("a run ended under {budget}, which its agent refused");
+                return at.flag(Rule::Offline, words);
+            }
+            Some(State::InFlight(_) | State::Unresolved(_) | State::Unit(_) | State::Ended { .. }) | None => return,
         };
-        let ended = units.filter(|(unit, _)| ended(unit)).count();
-        if ended > usize::try_from(*used).unwrap_or(usize::MAX) {
+        let ended = |unit: &&PermitId| {
+            self.permits.get(*unit).is_some_and(|granted| matches!(granted.state, State::Ended { .. }))
+        };
+        let ended = units.iter().filter(ended).count();
+        if ended > usize::try_from(used).unwrap_or(usize::MAX) {
             let words = format!("{ended} runs ended under {budget}, of which its agent says that {used} were begun");
             at.flag(Rule::Offline, words);
         }

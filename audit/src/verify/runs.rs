@@ -9,7 +9,7 @@ use fettle_model::id::{DrillId, HostId, PermitId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::{PermitRejected, RunUnresolved};
 use fettle_model::run::{Change, Ending, RunRecord, Step, StepOutcome};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All permits that were granted.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Runs {
     pub(super) in_flight: BTreeMap<Group, u32>,
     /// Of which budget given in advance a permit is a unit.
     pub(super) offline: BTreeMap<PermitId, PermitId>,
+    /// The budgets given in advance that hold their slots: one for each host at most.
+    pub(super) held: BTreeSet<PermitId>,
     ended: u64,
 }
 
@@ -46,7 +48,7 @@ pub(super) enum State {
     /// One run of a budget given in advance, which has not been reported.
     Unit(Box<Permit>),
     /// A budget given in advance that its agent gave back; so many runs were begun under it.
-    Returned(u32),
+    Returned(Box<Permit>, u32),
     Ended {
         ending: Ending,
         /// Steps that changed something, or may have.
@@ -98,17 +100,15 @@ impl Runs {
                 changes: *changes,
                 resumed_at: *resumed_at,
             }),
-            State::InFlight(_) | State::Unresolved(_) | State::Rejected | State::Unit(_) | State::Returned(_) => None,
+            State::InFlight(_) | State::Unresolved(_) | State::Rejected | State::Unit(_) | State::Returned(..) => None,
         }
     }
 
     /// Permits of a group given in advance whose runs may be in progress.
     pub(super) fn offline_in_flight(&self, group: &Group) -> u32 {
-        let held = |granted: &&Granted| {
-            granted.group.as_ref() == Some(group)
-                && matches!(&granted.state, State::InFlight(permit) if permit.is_offline())
-        };
-        u32::try_from(self.permits.values().filter(held).count()).unwrap_or(u32::MAX)
+        let held = self.held.iter().filter_map(|budget| self.permits.get(budget));
+        let held = held.filter(|granted| granted.group.as_ref() == Some(group));
+        u32::try_from(held.count()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn start(
@@ -146,8 +146,13 @@ impl Runs {
             group,
             state,
         };
+        if permit.is_offline() {
+            self.held.insert(permit.permit);
+        }
         for unit in permit.all_units() {
-            self.by_run.insert(unit.run, unit.permit);
+            if self.by_run.insert(unit.run, unit.permit).is_some() {
+                at.flag(Rule::Identifier, format!("the run {} had a permit before", unit.run));
+            }
             self.offline.insert(unit.permit, permit.permit);
             let (id, run) = (unit.permit, unit.run);
             // Its budget holds the slot.
@@ -170,10 +175,15 @@ impl Runs {
             State::InFlight(_) => {
                 free(granted, &mut self.in_flight, hosts);
                 granted.state = State::Rejected;
+                if let Some(permit) = rejected.permit {
+                    self.held.remove(&permit);
+                }
             }
             State::Unresolved(_) => granted.state = State::Rejected,
             State::Rejected => {}
-            State::Ended { .. } | State::Unit(_) | State::Returned(_) => {
+            // One run of a budget that its host would not begin.
+            State::Unit(_) => granted.state = State::Rejected,
+            State::Ended { .. } | State::Returned(..) => {
                 at.flag(Rule::Ending, format!("the run {} ended before its permit was refused", granted.run));
             }
         }
@@ -193,7 +203,7 @@ impl Runs {
                 granted.state = State::Unresolved(permit);
             }
             State::Unresolved(_) => at.flag(Rule::Ending, format!("the run {} was given up before", unresolved.run)),
-            State::Rejected | State::Ended { .. } | State::Unit(_) | State::Returned(_) => {
+            State::Rejected | State::Ended { .. } | State::Unit(_) | State::Returned(..) => {
                 at.flag(Rule::Ending, format!("the run {} had ended when it was given up", unresolved.run));
             }
         }
@@ -217,7 +227,7 @@ impl Runs {
                 permit
             }
             State::Unresolved(permit) | State::Unit(permit) => permit.clone(),
-            State::Returned(_) => {
+            State::Returned(..) => {
                 return at.flag(Rule::Permit, format!("the run {} names a budget, not one of its units", run.run));
             }
             State::Rejected => {

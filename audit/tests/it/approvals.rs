@@ -138,6 +138,7 @@ fn log_with(bend: impl FnOnce(&mut Case), late: impl FnOnce(&mut Case)) -> Log {
         check: Some(check_ref()),
         epoch: Some(TransitionEpoch(1)),
         reasons: vec![Reason::Mode { mode: Mode::Approve, proposal: None }],
+        budget: None,
         retry_at: None,
     };
     let plan = Plan {

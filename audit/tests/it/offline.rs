@@ -10,13 +10,14 @@ use fettle_audit::verify::Rule;
 use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
+use fettle_model::digest::EnvelopeDigest;
 use fettle_model::evidence::ProvedGrant;
 use fettle_model::guard::Amount;
 use fettle_model::id::{HostId, PermitId};
 use fettle_model::offline::{OfflineExpired, OfflineReturned, Units};
-use fettle_model::permit::{Permit, Purpose};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::Action;
-use fettle_model::record::Body;
+use fettle_model::record::{Body, PermitRejected};
 use fettle_model::remediation::Mode;
 use fettle_model::run::RunRecord;
 use std::collections::BTreeSet;
@@ -216,6 +217,32 @@ fn no_more_is_run_under_it_than_its_units_and_than_its_agent_says() {
     returned(&mut log, host(PRODUCTION), permit.permit, 0);
     ran(&mut log, &permit, |_| ());
     check(&log, Rule::Permit);
+}
+
+#[test]
+fn a_run_that_its_host_would_not_begin_is_no_fault_and_what_it_refused_whole_has_no_runs() {
+    let (mut log, permit) = given(story_with(|_, _| ()), |_| ());
+    let one = unit(&permit, 0);
+    log.agent(host(PRODUCTION), rejected(&one));
+    returned(&mut log, host(PRODUCTION), permit.permit, 0);
+    check_valid(&log);
+    ran(&mut log, &one, |_| ());
+    check(&log, Rule::Ending);
+
+    let (mut log, permit) = given(story_with(|_, _| ()), |_| ());
+    log.agent(host(PRODUCTION), rejected(&permit));
+    check_valid(&log);
+    ran(&mut log, &unit(&permit, 0), |_| ());
+    check(&log, Rule::Offline);
+}
+
+fn rejected(permit: &Permit) -> Body {
+    Body::PermitRejected(Box::new(PermitRejected {
+        permit: Some(permit.permit),
+        run: Some(permit.run),
+        envelope: EnvelopeDigest::of(b"permit"),
+        because: PermitRejection::AboveCeiling { label: parsed("service"), action: Action::Start },
+    }))
 }
 
 #[test]

@@ -294,6 +294,7 @@ fn stopping(steps: &mut Steps) {
         check: Some(check_ref()),
         epoch: Some(TransitionEpoch(3)),
         reasons: vec![Reason::Stopped { scope: scope.clone(), epoch: StopEpoch(1) }],
+        budget: None,
         retry_at: None,
     };
     steps.push((At::RequestedAgain, Some(at), Body::PermitRequested(Box::new(request))));

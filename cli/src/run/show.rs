@@ -34,6 +34,11 @@ const fn short(state: &RunState) -> &'static str {
     }
 }
 
+/// So many runs, and the verb that fits them.
+fn was(runs: u32) -> String {
+    format!("{} {}", count(u64::from(runs), "run"), if runs == 1 { "was" } else { "were" })
+}
+
 /// How a run stands, as the end of a sentence.
 pub(crate) fn state(state: &RunState, now: UnixMillis) -> String {
     match state {
@@ -55,7 +60,7 @@ pub(crate) fn state(state: &RunState, now: UnixMillis) -> String {
         RunState::Unresolved => "is unresolved".to_owned(),
         RunState::Returned { used, at } => {
             let at = instant_with_distance(*at, now);
-            format!("was a budget given in advance: {used} of its units were used when it was given back at {at}")
+            format!("was a budget given in advance, given back at {at}: {} begun", was(*used))
         }
         RunState::Expired { at } => {
             let at = instant_with_distance(*at, now);
@@ -80,7 +85,8 @@ pub(super) fn run(detail: &RunDetail, now: UnixMillis) -> String {
             | RunState::Unresolved
             | RunState::Returned { .. }
             | RunState::Expired { .. } => {
-                format!("{remediation}, {} runs for {check} while the control plane cannot be reached", permit.units)
+                let runs = count(u64::from(permit.units.get()), "run");
+                format!("{remediation}, {runs} for {check} while the control plane cannot be reached")
             }
         },
         Purpose::InjectFault { drill, fault } => {

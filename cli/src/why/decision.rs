@@ -79,8 +79,8 @@ fn held(budget: &BudgetRow, now: UnixMillis) -> String {
     let BudgetRow { check, units, used, until } = budget;
     let left = count(u64::from(units.saturating_sub(*used)), "run");
     format!(
-        "The host holds a budget in advance for {check}: {left} of {units} are left, to begin before {} while it cannot \
-         reach the control plane. It gives it back before it asks for anything else.",
+        "The host holds a budget in advance for {check}: {left} of {units} are left as far as it has told, to begin before {} \
+         while it cannot reach the control plane. It gives it back before it asks for anything else.",
         instant_with_distance(*until, now)
     )
 }
@@ -209,6 +209,7 @@ mod tests {
                 Reason::MaxInFlight { limit: 1, value: 1, clears_at: Some(UnixMillis(NOW.0 + 60_000)) },
                 Reason::Stopped { scope: Scope::Global, epoch: StopEpoch(2) },
             ],
+            budget: None,
             retry_at: Some(UnixMillis(NOW.0 + 60_000)),
         };
         let decision = WhyDecision::Refused { refusal, position: LogPosition(512), at: before(180_000) };
@@ -319,7 +320,12 @@ mod tests {
         let budget = Some(BudgetRow { check: of(), units: 3, used: 1, until: UnixMillis(NOW.0 + 3_600_000) });
         let text = check(&of(), &WhyCheck { budget, ..why(Some(Status::Passing), None) }, NOW);
         let told = text.replace('\n', " ");
-        assert!(told.contains("The host holds a budget in advance for web/http: 2 runs of 3 are left"), "{text}");
+        assert!(
+            told.contains(
+                "The host holds a budget in advance for web/http: 2 runs of 3 are left as far as it has told"
+            ),
+            "{text}"
+        );
         let running = Some(RunId::from_uuid(Uuid::from_u128(2)));
         let text = check(&of(), &WhyCheck { running, ..why(Some(Status::Critical), None) }, NOW);
         assert!(text.contains("the agent asks when the run in progress there,"), "{text}");

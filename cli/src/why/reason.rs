@@ -109,7 +109,7 @@ fn what(reason: &Reason, now: UnixMillis) -> String {
         Reason::NoSuchDrill => "the drill does not run on this host, or does not wait for this run of it.".to_owned(),
         Reason::NoOffline => "the remediation gives no budget in advance.".to_owned(),
         Reason::OfflineIrreversible => "what no inverse undoes is never given in advance.".to_owned(),
-        Reason::OfflineHosts { limit, value } => {
+        Reason::OfflineHosts { limit, value, .. } => {
             format!("{value} hosts of the group hold a budget given in advance; the limit is {limit}.")
         }
     }
@@ -139,8 +139,11 @@ fn cleared_by(reason: &Reason) -> String {
         Reason::Stopped { scope, .. } => format!("Cleared by a person: `fettle resume {scope} --why …`."),
         Reason::Frozen { .. } => "No end is known: see `fettle freeze list`.".to_owned(),
         Reason::MaxInFlight { .. } | Reason::Ramp { .. } => "Clears when one of them ends.".to_owned(),
-        Reason::MaxPerWindow { .. } | Reason::MaxIrreversible { .. } => {
+        Reason::MaxPerWindow { limit: 0, .. } | Reason::MaxIrreversible { .. } => {
             "Cleared by a higher limit in the guard: `fettle apply`.".to_owned()
+        }
+        Reason::MaxPerWindow { .. } => {
+            "Clears when a budget held in advance is given back: `fettle run list`.".to_owned()
         }
         Reason::MinHealthy { .. } => "Clears when more hosts of the group are healthy.".to_owned(),
         Reason::RungNotDue { due, .. } => {
@@ -154,7 +157,9 @@ fn cleared_by(reason: &Reason) -> String {
         Reason::NoSuchDrill => "Cleared by a new drill: `fettle playbook drill`.".to_owned(),
         Reason::NoOffline => "Cleared by [remediation.offline] in the file: `fettle apply`.".to_owned(),
         Reason::OfflineIrreversible => "Cleared by a playbook that only does what can be undone.".to_owned(),
-        Reason::OfflineHosts { .. } => "Cleared when one of them gives it back, or by a higher `hosts`.".to_owned(),
+        Reason::OfflineHosts { .. } => {
+            "Cleared by a higher `max-in-flight` of every remediation of the service.".to_owned()
+        }
         // These always carry their time.
         Reason::Cooldown { .. } | Reason::HostBusy { .. } => String::new(),
     }
@@ -225,7 +230,9 @@ mod tests {
             Reason::NoSuchDrill,
             Reason::NoOffline,
             Reason::OfflineIrreversible,
-            Reason::OfflineHosts { limit: 2, value: 2 },
+            Reason::OfflineHosts { limit: 2, value: 2, clears_at: Some(later) },
+            Reason::OfflineHosts { limit: 0, value: 0, clears_at: None },
+            Reason::MaxPerWindow { limit: 2, value: 2, clears_at: None },
         ];
         let sentences: Vec<String> = reasons.iter().map(|each| reason(each, UnixMillis(100_000))).collect();
         insta::assert_snapshot!(sentences.join("\n"));

@@ -87,6 +87,10 @@ impl Answers {
     pub(in crate::core) fn refused(&mut self, refusal: &Refusal, stamp: Stamp) {
         let host = self.0.entry(refusal.host).or_default();
         host.keep(refusal.request, Answer { stamp, given: Given::Refusal });
+        // Nobody waits for a budget: what is kept is why faults and drills are not acted upon.
+        if refusal.budget.is_some() {
+            return;
+        }
         if host.refusals.len() >= MAX_CHECKS_PER_HOST && !host.refusals.contains_key(&refusal.check) {
             return;
         }

@@ -191,7 +191,10 @@ impl Runs {
         self.by_run.insert(run.permit.run, permit);
         self.in_flight.insert(permit);
         self.by_host.entry(run.permit.host).or_default().insert(permit);
-        self.units.extend(run.permit.all_units().map(|unit| (unit.permit, permit)));
+        for unit in run.permit.all_units() {
+            self.by_run.insert(unit.run, unit.permit);
+            self.units.insert(unit.permit, permit);
+        }
         self.by_permit.insert(permit, run);
     }
 
@@ -202,13 +205,32 @@ impl Runs {
             return (run.role() != Role::Budget).then_some(Cow::Borrowed(run));
         }
         let budget = self.permit(*self.units.get(&permit)?)?;
+        match budget.state {
+            RunState::InFlight | RunState::Expired { .. } => {}
+            // Its agent has said how many runs were begun under it, and told of all of them before.
+            RunState::Returned { used, .. } if self.ended_under(&budget.permit) < used => {}
+            RunState::Returned { .. }
+            | RunState::Rejected { .. }
+            | RunState::Ended { .. }
+            | RunState::Unresolved { .. } => return None,
+        }
         let unit = budget.permit.all_units().find(|unit| unit.permit == permit)?;
         Some(Cow::Owned(Run { permit: unit, state: RunState::InFlight, ..budget.clone() }))
     }
 
+    /// Runs under a budget given in advance that were reported.
+    pub(in crate::core) fn ended_under(&self, budget: &Permit) -> u32 {
+        let ended = budget.all_units().filter(|unit| self.by_permit.contains_key(&unit.permit));
+        u32::try_from(ended.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a run of this id is known, or has a permit in advance.
+    pub(in crate::core) fn knows(&self, run: RunId) -> bool {
+        self.by_run.contains_key(&run)
+    }
+
     /// The run under a unit of a budget given in advance has ended. The slot is the budget's.
     pub(in crate::core) fn end_unit(&mut self, run: Run) {
-        self.by_run.insert(run.permit.run, run.permit.permit);
         self.finished.push_back(run.permit.permit);
         self.by_permit.insert(run.permit.permit, run);
         self.forget();
@@ -260,6 +282,9 @@ impl Runs {
             }
             for unit in run.permit.all_units() {
                 self.units.remove(&unit.permit);
+                if !self.by_permit.contains_key(&unit.permit) {
+                    self.by_run.remove(&unit.run);
+                }
             }
         }
     }

@@ -229,7 +229,11 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             Body::RolloutAdvanced(advanced) => {
                 configuration(shared, views::Reached::ByRing((**advanced).clone())).await?;
             }
-            Body::AutomationStopped(_) | Body::AutomationResumed(_) => publish(entry, |order| board.order_all(&order)),
+            // The last two end budgets that hosts hold in advance.
+            Body::AutomationStopped(_)
+            | Body::AutomationResumed(_)
+            | Body::BreakerOpened(_)
+            | Body::FreezeDeclared(_) => publish(entry, |order| board.order_all(&order)),
             Body::DrillStarted(drill) => {
                 publish(entry, |order| board.order(drill.host, order));
                 board.order(drill.host, Order::Drill(views::DrillWish::Inject(drill.drill)));
@@ -243,7 +247,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             Body::RunWished(wished) => board.order(wished.host, Order::Remediate(wished.check.clone())),
             Body::HostStateSet(set) => match set.state {
                 HostState::Revoked => board.end(set.host, SessionProblem::Revoked),
-                HostState::Active | HostState::Quarantined => {}
+                HostState::Quarantined => publish(entry, |order| board.order(set.host, order)),
+                HostState::Active => {}
             },
             Body::LogOpened(_)
             | Body::RoleGranted(_)
@@ -274,10 +279,8 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::RunEnded(_)
             | Body::RunUnresolved(_)
             | Body::PlanMade(_)
-            | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)
-            | Body::FreezeDeclared(_)
             | Body::FreezeLifted(_)
             | Body::MuteStarted(_)
             | Body::MuteLifted(_)

@@ -107,7 +107,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             format!("does not ask for a permit: {}: {}", purpose(&withheld.purpose), rules.join(", "))
         }
         Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
-        Body::OfflineReturned(back) => format!("{} runs were begun under a budget given in advance", back.used),
+        Body::OfflineReturned(back) => format!("a budget given in advance is given back, {} used", back.used),
         Body::OfflineExpired(it) => format!("{} did not give its budget back in time", name(state, it.host)),
         Body::RunUnresolved(unresolved) => format!("a run on {} never reported", name(state, unresolved.host)),
         Body::PlanMade(plan) => format!("a plan of {} in {} steps", plan.playbook.name, plan.steps.len()),

@@ -2,7 +2,7 @@
 
 use crate::world::{Answer, START_SERVICE, World, version, web};
 use fettle_controlplane::core::{
-    Authorisation, EFFECT_WITHIN, Group, Outcome, PersonRequest, RECLAIM_MARGIN, RunState, Wondering,
+    Authorisation, EFFECT_WITHIN, Group, Outcome, PersonRequest, RECLAIM_MARGIN, RecordRefusal, RunState, Wondering,
 };
 use fettle_model::breaker::Scope;
 use fettle_model::calendar::Calendar;
@@ -150,6 +150,37 @@ fn it_has_no_more_units_than_attempts_and_window_leave() {
     world.becomes(hosts[0], Status::Passing);
     // Of three attempts one is left.
     assert_eq!(ask(&mut world, hosts[0]).expect("a budget").units, Units::ONE);
+
+    let (mut world, hosts) = self::world();
+    world.guarded(|guard| guard.max_per_window = 1);
+    assert_eq!(ask(&mut world, hosts[0]).expect("a budget").units, Units::ONE);
+}
+
+#[test]
+fn it_is_given_only_where_one_more_host_may_fail_and_be_healed() {
+    let (mut world, hosts) = world();
+    // Of six, four must be healthy besides the one that is repaired.
+    world.guarded(|guard| guard.min_healthy = "4".parse().expect("an amount"));
+    ask(&mut world, hosts[0]).expect("five are healthy besides, and four when one of them fails");
+    world.becomes(hosts[1], Status::Critical);
+    world.ask(hosts[1]).expect("it is healed although a budget is held");
+
+    let (mut world, hosts) = self::world();
+    world.guarded(|guard| guard.min_healthy = "5".parse().expect("an amount"));
+    assert_eq!(refused(&mut world, hosts[0]), ["min-healthy"]);
+}
+
+#[test]
+fn it_is_no_probe_of_a_half_open_breaker() {
+    let (mut world, hosts) = world();
+    world.guarded(|guard| guard.max_failures = 0);
+    world.becomes(hosts[1], Status::Critical);
+    let permit = world.ask(hosts[1]).expect("a permit");
+    world.end(&permit, Ending::Failed);
+    world.advance(Duration::from_hours(2));
+    world.tick();
+    assert_eq!(refused(&mut world, hosts[0]), ["breaker-open", "breaker-open"]);
+    assert!(world.ask(hosts[1]).is_ok(), "a run may be its probe");
 }
 
 #[test]
@@ -208,16 +239,17 @@ fn the_last_attempt_under_it_calls_people() {
     assert_eq!(called, 1);
 }
 
+fn in_doubt(world: &World) -> usize {
+    world.count(|body| match body {
+        Body::IncidentOpened(incident) => matches!(incident.cause, IncidentCause::InDoubt { .. }),
+        _ => false,
+    })
+}
+
 #[test]
 fn a_run_that_it_does_not_give_calls_people() {
     let (mut world, hosts) = world();
     let permit = ask(&mut world, hosts[0]).expect("a budget");
-    let in_doubt = |world: &World| {
-        world.count(|body| match body {
-            Body::IncidentOpened(incident) => matches!(incident.cause, IncidentCause::InDoubt { .. }),
-            _ => false,
-        })
-    };
     // The budget itself is no run.
     world.end(&permit, Ending::Succeeded);
     assert_eq!(in_doubt(&world), 1);
@@ -240,6 +272,7 @@ fn its_units_are_in_every_window_while_it_is_held_and_what_was_not_used_comes_ba
     world.becomes(hosts[1], Status::Critical);
     let refusal = world.ask(hosts[1]).expect_err("both units are held");
     assert!(matches!(refusal.reasons[..], [Reason::MaxPerWindow { limit: 2, value: 2, .. }]), "{refusal:?}");
+    assert!(refusal.retry_at.is_some(), "they may come back at any time, so the agent asks again");
     let first = units(&permit).remove(0);
     world.end(&first, Ending::Superseded);
     give_back(&mut world, &permit, 1);
@@ -286,6 +319,43 @@ fn a_word_given_twice_gives_back_once() {
     world.becomes(hosts[1], Status::Critical);
     let refusal = world.ask(hosts[1]).expect_err("the first word stands");
     assert!(matches!(refusal.reasons[..], [Reason::MaxPerWindow { limit: 2, value: 2, .. }]), "{refusal:?}");
+}
+
+#[test]
+fn an_agents_word_counts_no_lower_than_what_it_told_and_nothing_runs_beyond_it() {
+    let (mut world, hosts) = world();
+    world.guarded(|guard| guard.max_per_window = 2);
+    let permit = ask(&mut world, hosts[0]).expect("a budget");
+    for unit in units(&permit) {
+        world.end(&unit, Ending::Superseded);
+    }
+    give_back(&mut world, &permit, 0);
+    world.becomes(hosts[1], Status::Critical);
+    let refusal = world.ask(hosts[1]).expect_err("two were used");
+    assert!(matches!(refusal.reasons[..], [Reason::MaxPerWindow { limit: 2, value: 2, .. }]), "{refusal:?}");
+
+    let (mut world, hosts) = self::world();
+    let permit = ask(&mut world, hosts[0]).expect("a budget");
+    give_back(&mut world, &permit, 0);
+    world.end(&units(&permit)[0], Ending::Succeeded);
+    assert_eq!(in_doubt(&world), 1, "a run that it said there was not");
+
+    let (mut world, hosts) = self::world();
+    let permit = ask(&mut world, hosts[0]).expect("a budget");
+    world.reject(&permit, PermitRejection::NotForOffline);
+    world.end(&units(&permit)[0], Ending::Succeeded);
+    assert_eq!(in_doubt(&world), 1, "a run under what it refused");
+}
+
+#[test]
+fn no_request_names_the_run_of_another_budget() {
+    let (mut world, hosts) = world();
+    let permit = ask(&mut world, hosts[0]).expect("a budget");
+    let mut request = world.request(hosts[1]);
+    request.run = units(&permit)[0].run;
+    let run = request.run;
+    let outcome = world.say(hosts[1], Body::PermitRequested(Box::new(request)));
+    assert_eq!(outcome, Outcome::RecordRefused(RecordRefusal::RunKnown(run)));
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(crate) enum LinkEvent {
     Up(AgentSequence),
     /// It ended.
     Down,
+    /// The control plane is there, and does not take this agent.
+    Refused,
     /// A record is published.
     Acknowledged(AgentSequence, String),
     /// A record that this agent must know.
@@ -102,6 +104,7 @@ impl LinkEvent {
             Self::Enrolled { host, log_key, permit_key } => ToEffector::Enrolled { host, log_key, permit_key },
             Self::Up(sequence) => ToEffector::LinkUp { sequence },
             Self::Down => ToEffector::LinkDown,
+            Self::Refused => ToEffector::LinkRefused,
             Self::Acknowledged(sequence, published) => ToEffector::Acknowledged { sequence, published },
             Self::Published(document) => ToEffector::Published { document },
             Self::Head(from, checkpoint, consistency) => ToEffector::Head { from, checkpoint, consistency },
@@ -139,6 +142,25 @@ enum LinkError {
     NoToken,
 }
 
+impl LinkError {
+    /// Whether the control plane said that it does not take this agent: its identity is withdrawn or not known.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Session(session::SessionError::Status(status)) => {
+                matches!(status.code(), tonic::Code::PermissionDenied | tonic::Code::Unauthenticated)
+            }
+            Self::Session(_)
+            | Self::Connect(_)
+            | Self::Enrol(_)
+            | Self::Expired(_)
+            | Self::Renew { .. }
+            | Self::Leftover(_)
+            | Self::Store(_)
+            | Self::NoToken => false,
+        }
+    }
+}
+
 /// How a session ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
@@ -173,16 +195,17 @@ impl Link {
     async fn run(mut self) {
         let mut delays = Delays::new();
         loop {
-            let delay = match self.once(&mut delays).await {
+            let (delay, event) = match self.once(&mut delays).await {
                 // The new certificate is used at once.
-                Ok(Ended::Rotated) => Duration::ZERO,
+                Ok(Ended::Rotated) => (Duration::ZERO, LinkEvent::Down),
                 Err(error) => {
+                    let event = if error.is_refusal() { LinkEvent::Refused } else { LinkEvent::Down };
                     let error = anyhow::Error::from(error);
                     tracing::warn!(error = format!("{error:#}"), "the link to the control plane is down");
-                    delays.next()
+                    (delays.next(), event)
                 }
             };
-            if self.tell(LinkEvent::Down).await.is_err() || self.wait(delay).await.is_err() {
+            if self.tell(event).await.is_err() || self.wait(delay).await.is_err() {
                 return;
             }
         }

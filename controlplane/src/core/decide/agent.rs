@@ -16,7 +16,8 @@ use fettle_model::counter::{AgentSequence, LogPosition};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::host::HostState;
 use fettle_model::id::{HostId, IncidentId, PermitId, ProposalId, RunId};
-use fettle_model::permit::PermitRequest;
+use fettle_model::offline::UnitNumber;
+use fettle_model::permit::{PermitRequest, Purpose};
 use fettle_model::record::{Author, Body, HostStateSet, Kind, Record};
 
 /// An agent's record whose signature has been verified with the record key of `host`.
@@ -133,8 +134,11 @@ fn fits(state: &State, host: &Host, said: Said<'_>) -> Result<(), RecordRefusal>
     let named = match said {
         Said::Asked(request) => {
             let asked_before = state.answer(host.id, request.request).is_some();
-            if !asked_before && state.runs.run(request.run).is_some() {
-                return Err(RecordRefusal::RunKnown(request.run));
+            if !asked_before {
+                let runs = std::iter::once(request.run).chain(units_of(request));
+                if let Some(known) = runs.into_iter().find(|run| state.runs.knows(*run)) {
+                    return Err(RecordRefusal::RunKnown(known));
+                }
             }
             request.host
         }
@@ -149,6 +153,15 @@ fn fits(state: &State, host: &Host, said: Said<'_>) -> Result<(), RecordRefusal>
         | Said::SawFork => host.id,
     };
     if named == host.id { Ok(()) } else { Err(RecordRefusal::OtherHost(host.id)) }
+}
+
+/// The runs that a budget in advance would be for, at most.
+fn units_of(request: &PermitRequest) -> impl Iterator<Item = RunId> + use<> {
+    let budget = match &request.purpose {
+        Purpose::Offline { .. } => Some(request.run),
+        Purpose::Remediate { .. } | Purpose::InjectFault { .. } | Purpose::Repeat { .. } => None,
+    };
+    budget.into_iter().flat_map(|run| UnitNumber::all().map(move |unit| unit.run(run)))
 }
 
 fn forked(host: &Host, sequence: AgentSequence) -> Decision {

@@ -82,11 +82,12 @@ pub(in crate::core) fn judge(case: &Case<'_>) -> Verdict {
 }
 
 fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
-    let (check, epoch) = match &case.request.purpose {
-        Purpose::Remediate { check, epoch, .. } => (Some(check.clone()), Some(*epoch)),
-        // As a drill's: what is shown for the check is why its faults are not answered.
-        Purpose::InjectFault { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => (None, None),
-    };
+    let (mut check, mut epoch, mut budget) = (None, None, None);
+    match &case.request.purpose {
+        Purpose::Remediate { check: of, epoch: at, .. } => (check, epoch) = (Some(of.clone()), Some(*at)),
+        Purpose::Offline { check: of, .. } => budget = Some(of.clone()),
+        Purpose::InjectFault { .. } | Purpose::Repeat { .. } => {}
+    }
     let earlier = case.state.answers.refusals(case.host.id, check.as_ref());
     let earlier = earlier.filter(|known| known.refusal.epoch == epoch).count();
     Refusal {
@@ -95,6 +96,7 @@ fn refusal(case: &Case<'_>, reasons: Vec<Reason>) -> Refusal {
         host: case.host.id,
         check,
         epoch,
+        budget,
         retry_at: retry_at(&reasons, case.now.wall, patience(earlier)).or_else(|| turn_over_at(case)),
         reasons,
     }
@@ -132,7 +134,11 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             Reason::Cooldown { clears_at } => Some(*clears_at),
             // A maximum of zero means never.
             Reason::MaxInFlight { limit: 0, .. } => None,
+            Reason::MaxPerWindow { limit: 0, .. } => None,
+            // Without a time it is full of units that hosts hold in advance; they come back by word.
+            Reason::MaxPerWindow { clears_at: None, .. } => Some(wall.plus(patience)),
             Reason::Frozen { clears_at, .. }
+            | Reason::OfflineHosts { clears_at, .. }
             | Reason::RungNotDue { clears_at, .. }
             | Reason::MaxPerWindow { clears_at, .. }
             | Reason::MaxIrreversible { clears_at, .. } => *clears_at,
@@ -141,7 +147,6 @@ fn retry_at(reasons: &[Reason], wall: UnixMillis, patience: Duration) -> Option<
             | Reason::MaxInFlight { .. }
             | Reason::Ramp { .. }
             | Reason::MinHealthy { .. }
-            | Reason::OfflineHosts { .. }
             | Reason::HostBusy { .. } => Some(wall.plus(patience)),
             Reason::NoRemediation
             | Reason::ConfigurationStale { .. }

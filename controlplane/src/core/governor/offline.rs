@@ -1,14 +1,18 @@
 //! Budgets given in advance: what a host may do while it cannot ask (design, section 6). Called by [`super::judge`].
 //!
-//! Every rule of a permit is asked as it stands at the grant, with two that no other permit has: nothing that cannot be
-//! undone, and a slot is left for hosts that are connected. What changes while the budget lasts does not reach a host
-//! without a connection; a stop order, a configuration or any other permit ends it on one that has one.
+//! Every rule of a permit is asked as it stands at the grant, with three that no other permit has: nothing that cannot be
+//! undone, a slot is left for hosts that are connected, and one more host may fail and be healed. What changes while the
+//! budget lasts does not reach a host without a connection; on one that has one a stop order, a freeze, a breaker that
+//! opens, a configuration, the loss of its standing or any other request ends it.
 
 use super::remediate::{self, Warrant};
 use super::switches::{Probing, switches};
 use super::{Case, checks, targets};
 use crate::core::breakers::scopes;
+use crate::core::groups::Group;
+use crate::core::runs::Run;
 use fettle_model::check::CheckRef;
+use fettle_model::guard::Guard;
 use fettle_model::name::{PlaybookName, RemediationName};
 use fettle_model::offline::{Offline, Units};
 use fettle_model::permit::Permit;
@@ -62,7 +66,8 @@ pub(super) fn judge(case: &Case<'_>, check: &CheckRef, name: &RemediationName) -
         checks::group(case, check, guard, checks::MinimumOf::Group, &mut reasons);
         units = affordable(case, check, remediation, offline);
         checks::budget(case, &check.service, guard, Reversibility::Reversible, &mut reasons);
-        hosts(case, check, remediation, offline, &mut reasons);
+        room(case, check, remediation, offline, &mut reasons);
+        one_more_may_fail(case, check, guard, &mut reasons);
     }
     let playbook_name = remediation.map(|remediation| &remediation.playbook.name);
     switches(case, &check.service, playbook_name, Probing::Refused, &mut reasons);
@@ -102,14 +107,30 @@ fn until_frozen(case: &Case<'_>, check: &CheckRef, playbook: &PlaybookName) -> D
 }
 
 /// Fewer hosts of the group hold a budget than may.
-fn hosts(case: &Case<'_>, check: &CheckRef, remediation: &Remediation, offline: &Offline, reasons: &mut Vec<Reason>) {
+fn room(case: &Case<'_>, check: &CheckRef, remediation: &Remediation, offline: &Offline, reasons: &mut Vec<Reason>) {
     let environment = &case.host.environment;
     let size = case.state.tallies.of(&check.service, environment).size;
-    let limit = offline.most_hosts(&remediation.guard, size);
+    let of_service = case.configuration().remediations().iter().filter(|other| other.service == remediation.service);
+    let limit = offline.most_hosts(of_service.map(|other| &other.guard), size);
     let held = case.state.runs.budgets_held();
-    let held = held.filter(|run| run.service == check.service && &run.environment == environment);
-    let value = u32::try_from(held.count()).unwrap_or(u32::MAX);
+    let held: Vec<&Run> = held.filter(|run| run.service == check.service && &run.environment == environment).collect();
+    let value = u32::try_from(held.len()).unwrap_or(u32::MAX);
     if value >= limit {
-        reasons.push(Reason::OfflineHosts { limit, value });
+        // Its agent asks for a fresh one then.
+        let half = |run: &&Run| run.granted.at.plus(run.permit.lease / 2);
+        let clears_at = held.iter().map(half).min().filter(|_| limit > 0);
+        reasons.push(Reason::OfflineHosts { limit, value, clears_at });
+    }
+}
+
+/// While it is held one more host of the group may fail and still be healed.
+fn one_more_may_fail(case: &Case<'_>, check: &CheckRef, guard: &Guard, reasons: &mut Vec<Reason>) {
+    let Some(service) = case.configuration().service(&check.service) else { return };
+    let group = Group::of(case.state, service, &case.host.environment);
+    let limit = guard.min_healthy.as_minimum(group.size());
+    let value = group.healthy_besides(case.host.id).saturating_sub(1);
+    let told = reasons.iter().any(|reason| matches!(reason, Reason::MinHealthy { .. }));
+    if value < limit && !told {
+        reasons.push(Reason::MinHealthy { limit, value });
     }
 }

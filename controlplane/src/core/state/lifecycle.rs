@@ -192,14 +192,17 @@ impl State {
         let Some(run) = known.filter(|run| run.permit.host == host && run.role() == Role::Budget).cloned() else {
             return;
         };
-        let end = RunState::Returned { stamp, used: returned.used };
+        // Its word counts no lower than what it has told before, and no higher than what there was.
+        let units = run.permit.units.get();
+        let used = returned.used.max(self.runs.ended_under(&run.permit)).min(units);
+        let end = RunState::Returned { stamp, used };
         match run.state {
             RunState::InFlight => {
-                self.budgets.settle(&run, Some(returned.used), stamp.at);
+                self.budgets.settle(&run, Some(used), stamp.at);
                 self.finish(returned.permit, end, stamp);
             }
             RunState::Expired { .. } => {
-                self.budgets.correct(&run, returned.used);
+                self.budgets.correct(&run, used);
                 self.runs.finish(returned.permit, end);
             }
             RunState::Ended { .. }
@@ -229,9 +232,7 @@ impl State {
             // Refused, so none of it was or will be used.
             let run = run.clone();
             self.budgets.settle(&run, Some(0), stamp.at);
-            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
-        } else {
-            self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
         }
+        self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
     }
 }
