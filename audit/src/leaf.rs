@@ -134,6 +134,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::HostDescribed(_)
         | Body::PublisherTrusted(_)
         | Body::PlaybookAdmitted(_)
+        | Body::ScenariosPassed(_)
         | Body::ConfigurationSet(_)
         | Body::TransitionSeen(_)
         | Body::BreakerOpened(_)

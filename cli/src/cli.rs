@@ -87,7 +87,7 @@ A first playbook, from component to evidence:
   fettle publisher trust acme PUBLIC-KEY
   fettle playbook pack --component x.wasm --manifest playbook.toml --out x.playbook
   fettle playbook test x.playbook --scenarios scenarios
-  fettle playbook publish --package x.playbook --key publisher.key --publisher acme
+  fettle playbook publish --package x.playbook --key publisher.key --publisher acme --scenarios scenarios
   fettle playbook drill x --host web-1 --remediation restart-web --wait
   fettle evidence show restart-web                             what production still lacks
 

@@ -114,13 +114,19 @@ impl Connection {
         read(&self.answered(reply, Asked::Question)?)
     }
 
-    /// Brings a package with its publisher's envelope.
+    /// Brings a package with its publisher's envelopes over it and over the report on its scenarios.
     ///
     /// # Errors
     /// The control plane's problem, or that of the connection.
-    pub async fn publish(&mut self, publication: Vec<u8>, package: &[u8]) -> Result<CommandReply, Failure> {
+    pub async fn publish(
+        &mut self,
+        publication: Vec<u8>,
+        scenarios: Vec<u8>,
+        package: &[u8],
+    ) -> Result<CommandReply, Failure> {
         let part = |part| PlaybookPart { part: Some(part) };
-        let mut parts = vec![part(playbook_part::Part::Publication(publication))];
+        let mut parts =
+            vec![part(playbook_part::Part::Publication(publication)), part(playbook_part::Part::Scenarios(scenarios))];
         parts.extend(package.chunks(CHUNK_BYTES).map(|chunk| part(playbook_part::Part::Data(chunk.to_vec()))));
         let reply = self.client.publish_playbook(within(PUBLISH_WITHIN, tokio_stream::iter(parts))).await;
         read(&self.answered(reply, Asked::Change)?)

@@ -3,7 +3,8 @@
 mod drill;
 mod key;
 mod publish;
-mod show;
+mod scenarios;
+pub(crate) mod show;
 mod test;
 
 use crate::answer::Answer;
@@ -27,7 +28,10 @@ pub(crate) enum PlaybookCommand {
     },
     /// Embed a manifest in a component; the result is checked, and its SHA-256 names the version.
     Pack(publish::Pack),
-    /// Sign a package and bring it to the control plane. Its publisher's key must be trusted there.
+    /// Run a package's scenarios, sign it and what came of them, and bring both to the control plane. The publisher's
+    /// key must be trusted there.
+    ///
+    /// That the scenarios passed is the publisher's word: the control plane runs no playbook. Without it no drill begins.
     Publish(publish::Publish),
     /// List the admitted playbooks and what each has proved.
     List,

@@ -25,6 +25,7 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         Body::TokenCreated(created) => Some(&created.by),
         Body::PublisherTrusted(trusted) => Some(&trusted.by),
         Body::PlaybookAdmitted(admitted) => Some(&admitted.by),
+        Body::ScenariosPassed(passed) => Some(&passed.by),
         Body::ConfigurationSet(set) => Some(&set.by),
         Body::FreezeDeclared(declared) => Some(&declared.by),
         Body::FreezeLifted(lifted) => Some(&lifted.by),

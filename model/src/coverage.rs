@@ -10,6 +10,7 @@ use crate::host::{ManagerKind, OperatingSystem};
 use crate::id::DrillId;
 use crate::name::{HostName, Label, RemediationName, ServiceName};
 use crate::remediation::{Mode, PlaybookVersion};
+use crate::scenarios::KnownScenarios;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Coverage {
     pub remediation: RemediationName,
     /// The version that it uses.
     pub playbook: PlaybookVersion,
+    /// Where that version was admitted: the first stage.
+    pub admitted: LogPosition,
+    /// What its publisher says of its scenarios, and where: the second stage. `None`: nothing, and it cannot be drilled.
+    pub scenarios: Option<KnownScenarios>,
     /// The class of host.
     pub class: HostClass,
     /// The remediation's parameters.
@@ -156,6 +161,8 @@ pub enum Earning {
     NoHost,
     /// The manifest declares no drill.
     NoDrill,
+    /// By no drill yet: the version has no record that its scenarios passed.
+    NoScenarios,
 }
 
 /// What keeps a drill from running on hosts that fit.

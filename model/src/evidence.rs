@@ -286,6 +286,9 @@ pub struct Evidence {
     pub healing: RunId,
     /// The second run, which changed nothing. `None`: there was none, and it covers nothing.
     pub repetition: Option<RunId>,
+    /// Where the publisher's word on its scenarios stands. `None`: nowhere before the drill, and it covers nothing.
+    #[serde(default)]
+    pub scenarios: Option<LogPosition>,
     /// The killed run, which finished. `None`: there was none, and it covers nothing.
     #[serde(default)]
     pub killed: Option<KilledRun>,

@@ -14,7 +14,7 @@
 //! | [`login`] | a person as an OpenID provider knows them |
 //! | [`break_glass`], [`actor`] | a role for half an hour, opened by two people; whose deed a record is |
 //! | [`config_file`] | the TOML form of the above, with line numbers in every complaint |
-//! | [`playbook`] | the manifest |
+//! | [`playbook`], [`scenarios`] | the manifest; what a publisher says of a playbook's scenarios |
 //! | [`host`] | what an agent says of its host |
 //! | [`permit`], [`refusal`], [`withheld`], [`run`], [`proposal`], [`promotion`], [`evidence`], [`coverage`], [`breaker`], [`incident`], [`mute`] | what the governor and the agents decide and report |
 //! | [`why_not`] | what would speak against a run now |
@@ -54,6 +54,7 @@ pub mod refusal;
 pub mod remediation;
 pub mod rollout;
 pub mod run;
+pub mod scenarios;
 pub mod schedule;
 pub mod service;
 pub mod simulation;

@@ -28,6 +28,7 @@ use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
 use crate::rollout::{ConfigurationRejected, Reach, RolloutAdvanced, RolloutHalted, RolloutOrdered};
 use crate::run::{Plan, RunRecord};
+use crate::scenarios::ScenariosPassed;
 use crate::schedule::ScheduleRefused;
 use crate::time::UnixMillis;
 use crate::withheld::RequestWithheld;
@@ -229,6 +230,8 @@ bodies! {
     DrillStagePassed(DrillStagePassed) = 50, "drill-stage-passed";
     /// A drill that was due was not started.
     ScheduleRefused(ScheduleRefused) = 51, "schedule-refused";
+    /// A playbook version's scenarios all passed, as its publisher says.
+    ScenariosPassed(ScenariosPassed) = 52, "scenarios-passed";
     /// An agent gives what is left of a budget given in advance back.
     OfflineReturned(OfflineReturned) = 53, "offline-returned";
     /// A budget given in advance was not returned in time.
@@ -522,6 +525,7 @@ impl Kind {
             | Self::HostStateSet
             | Self::PublisherTrusted
             | Self::PlaybookAdmitted
+            | Self::ScenariosPassed
             | Self::ConfigurationSet
             | Self::PermitRequested
             | Self::PermitGranted

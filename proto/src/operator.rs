@@ -54,6 +54,7 @@ use fettle_model::person_key::SigningKeyProof;
 use fettle_model::playbook::Manifest;
 use fettle_model::promotion::PromotionRow;
 use fettle_model::rollout::RolloutOrder;
+use fettle_model::scenarios::KnownScenarios;
 use fettle_model::simulation::{Assume, Edit, Simulation};
 use fettle_model::time::UnixMillis;
 use fettle_model::why_not::WhyNot;
@@ -561,6 +562,10 @@ pub struct PlaybookRow {
     pub publisher: PublisherName,
     /// The interfaces that it imports.
     pub imports: Vec<String>,
-    /// What it proved.
+    /// Where it was admitted: the first stage.
+    pub admitted: LogPosition,
+    /// What its publisher says of its scenarios, and where: the second stage. `None`: nothing.
+    pub scenarios: Option<KnownScenarios>,
+    /// What it proved: the third stage.
     pub evidence: Vec<Evidence>,
 }

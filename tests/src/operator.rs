@@ -50,6 +50,21 @@ pub struct Operator {
     beat: Beat,
 }
 
+/// How whoever publishes comes to what they say of a playbook's scenarios.
+#[derive(Debug, Clone, Copy)]
+pub enum Said<'a> {
+    /// By running them.
+    ByRunning {
+        /// Their folder.
+        scenarios: &'a Path,
+    },
+    /// From a report that was written before.
+    Reported {
+        /// Its file.
+        report: &'a Path,
+    },
+}
+
 impl Operator {
     /// The person whose profile is in this folder, towards this control plane.
     #[must_use]
@@ -190,12 +205,16 @@ impl Operator {
         Ok(package)
     }
 
-    /// Publishes a package.
-    pub fn publish(&self, package: &Path, key: &Path) -> anyhow::Result<()> {
+    /// Publishes a package with what is said of its scenarios.
+    pub fn publish(&self, package: &Path, said: Said<'_>, key: &Path) -> anyhow::Result<()> {
         let (package, key) = (package.display().to_string(), key.display().to_string());
-        let CommandReply::Playbook { .. } =
-            self.json(&["playbook", "publish", "--package", &package, "--key", &key, "--publisher", PUBLISHER])?
-        else {
+        let (option, place) = match said {
+            Said::ByRunning { scenarios } => ("--scenarios", scenarios),
+            Said::Reported { report } => ("--report", report),
+        };
+        let place = place.display().to_string();
+        let publish = ["playbook", "publish", "--package", &package, "--key", &key, "--publisher", PUBLISHER];
+        let CommandReply::Playbook { .. } = self.json(&[&publish[..], &[option, &place]].concat())? else {
             bail!("a playbook was published: fettle answered something else")
         };
         Ok(())

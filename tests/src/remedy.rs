@@ -108,6 +108,12 @@ impl Remedy {
         )
     }
 
+    /// The folder of the playbook's scenarios.
+    #[must_use]
+    pub fn scenarios(self) -> PathBuf {
+        programs::repository(&format!("playbooks/{}/scenarios", self.playbook()))
+    }
+
     /// Packs the playbook; returns the package.
     pub fn pack(self, operator: &Operator, pace: Pace, folder: &Path) -> anyhow::Result<PathBuf> {
         let shipped = programs::repository(&format!("playbooks/{}/playbook.toml", self.playbook()));

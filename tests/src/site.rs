@@ -7,7 +7,7 @@
 use crate::agent::Agent;
 use crate::control_plane::{ControlPlane, Hold, Pulse, TRUST_DOMAIN};
 use crate::log::Log;
-use crate::operator::{Operator, PUBLISHER};
+use crate::operator::{Operator, PUBLISHER, Said};
 use crate::programs::{self, Place};
 use crate::remedy::{Pace, Remedy};
 use crate::shop::{FLAG, Shop};
@@ -135,8 +135,7 @@ impl Site {
     fn build(&mut self, plan: &Plan<'_>) -> anyhow::Result<()> {
         self.make_publisher()?;
         for remedy in plan.remedies {
-            let package = remedy.pack(&self.operator, plan.pace, self.folder.path())?;
-            self.publish(&package)?;
+            self.publish(*remedy, plan.pace)?;
         }
         for name in [&[STAGING], plan.production].concat() {
             self.add_host(name, plan.remedies)?;
@@ -178,9 +177,11 @@ impl Site {
         Ok(())
     }
 
-    /// Publishes a package.
-    pub fn publish(&self, package: &Path) -> anyhow::Result<()> {
-        self.operator.publish(package, &self.path("publisher.key"))
+    /// Packs a remedy's playbook and publishes it with its scenarios.
+    pub fn publish(&self, remedy: Remedy, pace: Pace) -> anyhow::Result<()> {
+        let package = remedy.pack(&self.operator, pace, self.folder.path())?;
+        let said = Said::ByRunning { scenarios: &remedy.scenarios() };
+        self.operator.publish(&package, said, &self.path("publisher.key"))
     }
 
     /// Enrols a host with its services and starts its agent.

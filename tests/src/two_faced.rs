@@ -9,6 +9,9 @@
 //! | any other | says `resolved`, and has done nothing |
 
 use anyhow::Context as _;
+use fettle_model::digest::{DocumentDigest, PlaybookDigest};
+use fettle_model::run::Ending;
+use fettle_model::scenarios::{ScenarioReport, ScenarioResult, ScenarioRun};
 use std::path::{Path, PathBuf};
 
 /// Its name.
@@ -172,6 +175,23 @@ pub fn write(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     std::fs::write(&component, bytes).context("write the component")?;
     std::fs::write(&manifest, MANIFEST).context("write the manifest")?;
     Ok((component, manifest))
+}
+
+/// Writes a report on scenarios that nobody ran, about this package; returns its path.
+pub fn lie(folder: &Path, package: &Path) -> anyhow::Result<PathBuf> {
+    let bytes = std::fs::read(package).context("read the package")?;
+    let run = ScenarioRun {
+        file: DocumentDigest::of(b"never written"),
+        title: "behaves everywhere".to_owned(),
+        ended: Ending::Succeeded,
+        errors: 100,
+        crashes: 100,
+        result: ScenarioResult::Passed,
+    };
+    let report = ScenarioReport { digest: PlaybookDigest::of(&bytes), scenarios: vec![run] };
+    let path = folder.join(format!("{NAME}.report"));
+    std::fs::write(&path, serde_json::to_vec(&report).context("write it as JSON")?).context("write the report")?;
+    Ok(path)
 }
 
 #[cfg(test)]

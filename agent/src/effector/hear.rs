@@ -266,6 +266,7 @@ impl Effector {
             | Body::CertificateIssued(_)
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
+            | Body::ScenariosPassed(_)
             | Body::TransitionSeen(_)
             | Body::PermitRequested(_)
             | Body::PermitRejected(_)

@@ -162,6 +162,7 @@ impl Records {
             (Body::TransitionSeen(transition), Some(host)) => hosts.transition(host, transition),
             (Body::PublisherTrusted(trusted), _) => standing.trust(trusted, at),
             (Body::PlaybookAdmitted(admitted), _) => standing.admit(admitted, at),
+            (Body::ScenariosPassed(passed), _) => standing.pass_scenarios(passed, at),
             (Body::ConfigurationSet(set), _) => {
                 standing.configurations.set(set, hosts, at);
                 proposals.configure(set);
@@ -295,6 +296,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::HostStateSet
         | Kind::PublisherTrusted
         | Kind::PlaybookAdmitted
+        | Kind::ScenariosPassed
         | Kind::ConfigurationSet
         | Kind::PermitGranted
         | Kind::PermitRefused

@@ -11,7 +11,7 @@ use fettle_model::breaker::{
 };
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::configuration::Configuration;
-use fettle_model::counter::StopEpoch;
+use fettle_model::counter::{LogPosition, StopEpoch};
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::evidence::{Drill, DrillEnding, DrillStage, DrillStagePassed, Evidence, HostClass, ProvedGrant};
 use fettle_model::freeze::{FreezeDeclared, FreezeLifted, FrozenBy, Standing as FreezeStanding};
@@ -20,7 +20,9 @@ use fettle_model::id::{DrillId, FreezeId, HostId, PermitId, RunId};
 use fettle_model::name::{PersonName, PublisherName, ScheduleName};
 use fettle_model::playbook::{Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::{PlaybookAdmitted, PublisherTrusted};
+use fettle_model::remediation::PlaybookVersion;
 use fettle_model::run::Ending;
+use fettle_model::scenarios::{SCENARIOS_PAYLOAD_TYPE, ScenariosPassed};
 use fettle_model::schedule::DueTime;
 use fettle_model::time::UnixMillis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +34,9 @@ pub(super) struct Standing {
     publishers: BTreeMap<(PublisherName, KeyId), PublicKey>,
     playbooks: BTreeMap<PlaybookDigest, std::sync::Arc<Manifest>>,
     admitted_by: BTreeMap<PlaybookDigest, PersonName>,
+    published_by: BTreeMap<PlaybookDigest, PublisherName>,
+    /// Where the newest word on each version's scenarios stands.
+    scenarios: BTreeMap<PlaybookDigest, LogPosition>,
     /// When the longest-lived evidence expires.
     evidence: BTreeMap<Coverage, UnixMillis>,
     drills: BTreeMap<DrillId, RunningDrill>,
@@ -58,6 +63,8 @@ pub(super) struct Coverage {
 pub(super) struct RunningDrill {
     pub(super) drill: Drill,
     pub(super) progress: Progress,
+    /// Where the stage before it stood when it began.
+    scenarios: Option<LogPosition>,
     /// The permit to inject its fault.
     pub(super) injection: Option<PermitId>,
     /// The permit to heal it.
@@ -172,7 +179,33 @@ impl Standing {
                 .flag(Rule::Playbook, format!("{} did not sign {name} as {}", admitted.publisher, admitted.digest));
         }
         self.admitted_by.insert(admitted.digest, admitted.by.clone());
+        self.published_by.insert(admitted.digest, admitted.publisher.clone());
         self.playbooks.insert(admitted.digest, std::sync::Arc::new(admitted.manifest.clone()));
+    }
+
+    /// The second stage of a version's validation: its publisher's own word, for this very package.
+    pub(super) fn pass_scenarios(&mut self, passed: &ScenariosPassed, at: &mut At<'_>) {
+        let PlaybookVersion { name, digest } = &passed.playbook;
+        if self.manifest(digest).is_none_or(|manifest| &manifest.playbook.name != name) {
+            return at.flag(Rule::Playbook, format!("{name} was not admitted as {digest}, and its scenarios passed"));
+        }
+        let key = self.publishers.get(&(passed.publisher.clone(), passed.key));
+        let Some(key) = key.filter(|_| self.published_by.get(digest) == Some(&passed.publisher)) else {
+            return at.flag(
+                Rule::Playbook,
+                format!("the key that signed the report on {name} is no trusted one of its publisher's"),
+            );
+        };
+        let signed = Envelope::parse(passed.signed.clone().into_bytes())
+            .ok()
+            .and_then(|envelope| serde_json::from_slice(envelope.verify(key, SCENARIOS_PAYLOAD_TYPE).ok()?).ok());
+        if signed.as_ref() != Some(&passed.report) {
+            return at.flag(Rule::Playbook, format!("{} did not sign the report on {name}", passed.publisher));
+        }
+        if let Err(flaw) = passed.report.check(digest) {
+            return at.flag(Rule::Playbook, format!("the scenarios of {name} did not pass: {flaw}"));
+        }
+        self.scenarios.insert(*digest, at.position);
     }
 
     pub(super) fn stop(&mut self, order: &StopOrder, at: &mut At<'_>) {
@@ -270,9 +303,17 @@ impl Standing {
         if self.manifest(&drill.playbook.digest).is_none_or(|manifest| manifest.playbook.name != drill.playbook.name) {
             at.flag(Rule::Drill, format!("{} was not admitted as {}", drill.playbook.name, drill.playbook.digest));
         }
+        let scenarios = self.scenarios.get(&drill.playbook.digest).copied();
+        if scenarios.is_none() {
+            at.flag(
+                Rule::Drill,
+                format!("the drill {} began before the scenarios of {} passed", drill.drill, drill.playbook.name),
+            );
+        }
         let running = RunningDrill {
             drill: drill.clone(),
             progress: Progress::Running,
+            scenarios,
             injection: None,
             healing: None,
             repetition: None,
@@ -327,6 +368,9 @@ impl Standing {
         let drill = &running.drill;
         if evidence.playbook != drill.playbook || evidence.fault != drill.fault {
             return wrong(at, "the evidence is for another playbook or fault than the drill's");
+        }
+        if evidence.scenarios.is_none() || evidence.scenarios != running.scenarios {
+            return wrong(at, "the evidence does not name the scenarios that passed before the drill");
         }
         let of_drill = |run: RunId| runs.ending_of(run).filter(|ended| ended.drill == Some(evidence.drill));
         let succeeded = |run: RunId| of_drill(run).filter(|ended| ended.ending == Ending::Succeeded);

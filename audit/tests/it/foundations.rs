@@ -4,8 +4,8 @@
 use crate::check::*;
 use crate::log::{Log, host, log_signer, permit_key, policy, record_key};
 use crate::story::{
-    At, Edit, PRODUCTION, STAGING, changed, drill_id, edited, enrolled, parsed, run_id, story, token, transition,
-    without,
+    At, Edit, PRODUCTION, STAGING, changed, drill_id, edited, enrolled, parsed, report, run_id, scenarios_passed,
+    story, token, transition, without,
 };
 use fettle_audit::bundle::record_line;
 use fettle_audit::checkpoint::Checkpoint;
@@ -26,6 +26,7 @@ use fettle_model::record::{
     Author, Body, CertificateIssued, ForkSeen, HostEnrolled, LogOpened, PlaybookAdmitted, RECORD_PAYLOAD_TYPE,
 };
 use fettle_model::run::{Change, Ending, Step, StepOutcome, UndoClass};
+use fettle_model::scenarios::{ScenarioReport, ScenarioResult, ScenariosPassed};
 use fettle_model::schedule::DueTime;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
@@ -205,7 +206,12 @@ fn a_host_that_comes_back_uses_a_token_of_its_own() {
 
 #[test]
 fn a_playbook_is_admitted_with_its_publishers_own_signature() {
-    check(&without(At::Admitted), Rule::Drill);
+    check(&without(At::Admitted), Rule::Playbook);
+    let neither = edited(|at, _| match at {
+        At::Admitted | At::ScenariosPassed => Edit::Drop,
+        _ => Edit::Keep,
+    });
+    check(&neither, Rule::Drill);
     check(&without(At::Trusted), Rule::Playbook);
     let admitted =
         |change: fn(&mut PlaybookAdmitted)| changed(At::Admitted, |body| change(of!(body, PlaybookAdmitted)));
@@ -235,7 +241,7 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
     check(&evidence(|evidence| evidence.playbook.digest = PlaybookDigest::of(b"other")), Rule::Evidence);
     check(&evidence(|evidence| evidence.healing = run_id(1)), Rule::Evidence);
     check(&evidence(|evidence| evidence.injection = run_id(9)), Rule::Evidence);
-    check(&evidence(|evidence| evidence.observed = vec![LogPosition(32)]), Rule::Evidence);
+    check(&evidence(|evidence| evidence.observed = vec![LogPosition(33)]), Rule::Evidence);
     check(&evidence(|evidence| evidence.drill = fettle_model::id::DrillId::from_uuid(uuid(7))), Rule::Evidence);
     check(&run(At::HealingEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
     check(&evidence(|evidence| evidence.grants.clear()), Rule::Evidence);
@@ -252,6 +258,36 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
         }),
         Rule::Evidence,
     );
+}
+
+#[test]
+fn no_drill_begins_before_the_publisher_said_that_the_versions_scenarios_passed() {
+    check(&without(At::ScenariosPassed), Rule::Drill);
+    let stands_for_nothing = |log: &Log| {
+        let report = check(log, Rule::Playbook);
+        let words = "began before the scenarios of restart-service passed";
+        assert!(report.findings.iter().any(|finding| finding.words.contains(words)), "{:?}", report.findings);
+    };
+    let said = |change: fn(&mut ScenariosPassed)| {
+        stands_for_nothing(&changed(At::ScenariosPassed, |body| change(of!(body, ScenariosPassed))));
+    };
+    said(|passed| passed.signed = String::new());
+    said(|passed| passed.key = permit_key().public().key_id());
+    said(|passed| passed.publisher = parsed("other"));
+    said(|passed| passed.playbook.name = parsed("another"));
+    said(|passed| passed.report.scenarios[0].crashes += 1);
+    let reported = |change: fn(&mut ScenarioReport)| {
+        let mut report = report();
+        change(&mut report);
+        let said = scenarios_passed(report);
+        stands_for_nothing(&changed(At::ScenariosPassed, |body| *of!(body, ScenariosPassed) = said));
+    };
+    reported(|report| report.scenarios.clear());
+    reported(|report| report.digest = PlaybookDigest::of(b"other"));
+    reported(|report| report.scenarios[0].result = ScenarioResult::Failed);
+    let named = |position| changed(At::Earned, move |body| of!(body, EvidenceEarned).scenarios = position);
+    check(&named(None), Rule::Evidence);
+    check(&named(Some(LogPosition(7))), Rule::Evidence);
 }
 
 #[test]
@@ -279,7 +315,7 @@ fn evidence_needs_a_second_run_that_changed_nothing() {
     check(&drop(&[At::StagingPassing]), Rule::Drill);
     check(&drop(&[At::StagingPassing, At::StageHealed]), Rule::Transition);
     check(&permit(At::RepetitionGranted, |permit| permit.drill = None), Rule::Drill);
-    let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(18)]);
+    let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(19)]);
     check(&later, Rule::Drill);
 }
 
@@ -390,7 +426,11 @@ fn dropping_any_step_of_the_story_is_noticed_or_leaves_a_sound_shorter_story() {
         let shorter = edited(|at, body| {
             // What stands where has shifted; what is named by position is not what this test is about.
             match body {
-                Body::EvidenceEarned(evidence) => evidence.observed.clear(),
+                Body::EvidenceEarned(evidence) => {
+                    evidence.observed.clear();
+                    let shifted = u64::from((dropped as usize) < At::ScenariosPassed as usize);
+                    evidence.scenarios = Some(LogPosition(At::ScenariosPassed as u64 - shifted));
+                }
                 Body::DrillStagePassed(passed) => passed.observed.clear(),
                 Body::PermitGranted(permit) => permit.grounds.clear(),
                 _ => {}

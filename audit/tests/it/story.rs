@@ -2,7 +2,6 @@
 //! in a drill, heals a fault in production, is stopped and let go on, and a second request is refused.
 
 use crate::log::{Log, START, host, log_signer, permit_key, publisher_key, record_key};
-use fettle_audit::envelope::Envelope;
 use fettle_audit::note::SignatureKind;
 use fettle_model::breaker::{ResumeOrder, Scope, StopOrder};
 use fettle_model::check::{Check, CheckRef, HostValue, Probe, Status, Transition};
@@ -23,10 +22,9 @@ use fettle_model::host::{
 use fettle_model::id::{BootId, DrillId, HostId, PermitId, RequestId, RunId, TokenId};
 use fettle_model::identity::{Principal, Role, SpiffeId};
 use fettle_model::permit::{BoundTarget, KillPoint, Permit, PermitRequest, PermittedTarget, Purpose, Target};
-use fettle_model::playbook::{Action, Manifest, PUBLICATION_PAYLOAD_TYPE, Publication};
+use fettle_model::playbook::{Action, Manifest};
 use fettle_model::record::{
-    Body, CertificateIssued, ConfigurationSet, HostEnrolled, LogOpened, PlaybookAdmitted, PublisherTrusted,
-    RoleGranted, TokenCreated,
+    Body, CertificateIssued, ConfigurationSet, HostEnrolled, LogOpened, PublisherTrusted, RoleGranted, TokenCreated,
 };
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
@@ -38,6 +36,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
+
+#[path = "story/published.rs"]
+mod published;
+
+pub(crate) use published::{report, scenarios_passed};
 
 pub(crate) const STAGING: u128 = 1;
 pub(crate) const PRODUCTION: u128 = 2;
@@ -53,6 +56,7 @@ pub(crate) enum At {
     StagingDescribed,
     Trusted,
     Admitted,
+    ScenariosPassed,
     Configured,
     DrillStarted,
     InjectionRequested,
@@ -166,7 +170,8 @@ fn foundations(steps: &mut Steps) {
     let publisher = publisher_key().public();
     let trusted = PublisherTrusted { publisher: parsed("acme"), key: publisher.to_string(), by: parsed("alice") };
     steps.push((At::Trusted, None, Body::PublisherTrusted(Box::new(trusted))));
-    steps.push((At::Admitted, None, Body::PlaybookAdmitted(Box::new(admitted()))));
+    steps.push((At::Admitted, None, Body::PlaybookAdmitted(Box::new(published::admitted()))));
+    steps.push((At::ScenariosPassed, None, Body::ScenariosPassed(Box::new(scenarios_passed(report())))));
     let set = ConfigurationSet { configuration: configuration(1, 1), by: parsed("alice"), reach: Reach::Everywhere };
     steps.push((At::Configured, None, Body::ConfigurationSet(Box::new(set))));
 }
@@ -202,7 +207,7 @@ fn drill(steps: &mut Steps) {
         let observed = observed.iter().copied().map(LogPosition).collect();
         Body::DrillStagePassed(Box::new(DrillStagePassed { drill: drill_id(), host: at, stage, observed }))
     };
-    steps.push((At::StageHealed, None, stage(DrillStage::Healed, &[13, 16, 17])));
+    steps.push((At::StageHealed, None, stage(DrillStage::Healed, &[14, 17, 18])));
     let again = Purpose::Repeat { drill: drill_id(), check: check_ref(), remediation: parsed("restart-web") };
     let request = self::request(20, at, again);
     let mut permit = permit_for(&request, Fence(3));
@@ -213,7 +218,7 @@ fn drill(steps: &mut Steps) {
     steps.push((At::RepetitionRequested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::RepetitionGranted, None, Body::PermitGranted(Box::new(permit))));
     steps.push((At::RepetitionEnded, Some(at), Body::RunEnded(Box::new(ended))));
-    steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[21])));
+    steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[22])));
     let (request, permit, ended) = injection(21, Fence(4));
     steps.push((At::SecondInjectionRequested, Some(at), request));
     steps.push((At::SecondInjectionGranted, None, permit));
@@ -228,7 +233,7 @@ fn drill(steps: &mut Steps) {
     steps.push((At::KilledGranted, None, Body::PermitGranted(Box::new(permit))));
     steps.push((At::KilledEnded, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::StagingPassingAgain, Some(at), transition(4, Status::Passing)));
-    steps.push((At::StageKilled, None, stage(DrillStage::Killed, &[26, 29, 30])));
+    steps.push((At::StageKilled, None, stage(DrillStage::Killed, &[27, 30, 31])));
     let evidence = Evidence {
         drill: drill_id(),
         playbook: version(),
@@ -239,8 +244,9 @@ fn drill(steps: &mut Steps) {
         injection: run_id(1),
         healing: run_id(2),
         repetition: Some(run_id(20)),
+        scenarios: Some(LogPosition(8)),
         killed: Some(KilledRun { injection: run_id(21), healing: run_id(22), step: 1 }),
-        observed: [13, 16, 17, 21, 26, 29, 30].map(LogPosition).to_vec(),
+        observed: [14, 17, 18, 22, 27, 30, 31].map(LogPosition).to_vec(),
         expires_at: START.plus(Duration::from_hours(720)),
     };
     steps.push((At::Earned, None, Body::EvidenceEarned(Box::new(evidence))));
@@ -272,7 +278,7 @@ fn healing(steps: &mut Steps) {
     steps.push((At::Critical, Some(at), transition(1, Status::Critical)));
     let request = request(3, at, remediate(1));
     let mut permit = permit_for(&request, Fence(1));
-    permit.grounds = vec![LogPosition(8), LogPosition(32)];
+    permit.grounds = vec![LogPosition(9), LogPosition(33)];
     let ended = ended_run(&permit);
     steps.push((At::Requested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::Granted, None, Body::PermitGranted(Box::new(permit))));
@@ -414,29 +420,6 @@ fn manifest() -> Manifest {
     .expect("a manifest")
 }
 
-fn admitted() -> PlaybookAdmitted {
-    let key = publisher_key();
-    let publication = Publication {
-        name: version().name,
-        version: "1.0.0".to_owned(),
-        digest: version().digest,
-        publisher: parsed("acme"),
-        key: key.public().key_id(),
-    };
-    let payload = serde_json::to_vec(&publication).expect("JSON");
-    let envelope = Envelope::seal(PUBLICATION_PAYLOAD_TYPE, &payload, &key).expect("sealed");
-    PlaybookAdmitted {
-        digest: version().digest,
-        manifest: manifest(),
-        publisher: parsed("acme"),
-        key: key.public().key_id(),
-        publication: String::from_utf8(envelope.into_bytes()).expect("text"),
-        imports: vec!["fettle:host/services@0.1.0".to_owned()],
-        size_bytes: 9,
-        by: parsed("alice"),
-    }
-}
-
 /// One service, one remediation; `in_flight` permits at most.
 pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
     let environments: BTreeSet<_> = [parsed("staging"), parsed("production")].into();
@@ -540,7 +523,7 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         drill: None,
         kill: None,
         approved: None,
-        grounds: vec![LogPosition(8)],
+        grounds: vec![LogPosition(9)],
     }
 }
 

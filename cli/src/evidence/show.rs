@@ -1,14 +1,19 @@
 //! Coverage as a table, and what would earn the rest. Pure.
 
+use crate::playbook::show::scenario_tally;
 use crate::prose::paragraph;
 use crate::table::table;
 use crate::when::{distance, instant_with_distance};
+use fettle_model::counter::LogPosition;
 use fettle_model::coverage::{Coverage, Difference, Earning, Finding, Obstacle, Proven};
 use fettle_model::evidence::ProvedGrant;
 use fettle_model::host::OperatingSystem;
 use fettle_model::name::HostName;
 use fettle_model::permit::TargetKind;
+use fettle_model::remediation::PlaybookVersion;
+use fettle_model::scenarios::KnownScenarios;
 use fettle_model::time::UnixMillis;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn coverage(rows: &[Coverage], now: UnixMillis) -> String {
     let cells = rows.iter().map(|row| {
@@ -30,10 +35,47 @@ pub(super) fn coverage(rows: &[Coverage], now: UnixMillis) -> String {
     });
     let none = "no host outside staging carries a service with a remediation, so nothing needs evidence";
     let mut text = table(["REMEDIATION", "CLASS OF HOST", "HOSTS", "EVIDENCE", "DRILL", "AT"], cells.collect(), none);
+    text.push_str(&stages(rows));
     for row in rows {
         text.push_str(&lacking(row, now));
     }
     text
+}
+
+/// What a version passed after its admission.
+#[derive(Default)]
+struct Passed<'a> {
+    scenarios: Option<&'a KnownScenarios>,
+    /// The evidence that covers.
+    drills: BTreeSet<LogPosition>,
+}
+
+/// The three stages of each version, and where the log has them; empty where there is none.
+fn stages(rows: &[Coverage]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut versions: BTreeMap<(LogPosition, &PlaybookVersion), Passed<'_>> = BTreeMap::new();
+    for row in rows {
+        let passed = versions.entry((row.admitted, &row.playbook)).or_default();
+        passed.scenarios = row.scenarios.as_ref();
+        match &row.finding {
+            Finding::Covered { by } => drop(passed.drills.insert(by.position)),
+            Finding::Expired { .. } | Finding::Differs { .. } | Finding::Nothing | Finding::Unbound => {}
+        }
+    }
+    let cells = versions.iter().map(|((admitted, playbook), Passed { scenarios, drills })| {
+        let said = scenarios.map_or_else(
+            || "no".to_owned(),
+            |known| format!("at {}: {}", known.position, scenario_tally(&known.tally)),
+        );
+        let drills: Vec<String> = drills.iter().map(ToString::to_string).collect();
+        let drills = if drills.is_empty() { "no".to_owned() } else { format!("at {}", drills.join(", ")) };
+        [playbook.name.to_string(), playbook.digest.short(), format!("at {admitted}"), said, drills]
+    });
+    let text = table(["PLAYBOOK", "VERSION", "ADMITTED", "SCENARIOS PASSED", "PROVED BY DRILLS"], cells.collect(), "");
+    let whose = "That scenarios passed is the publisher's word. What drills prove, agents saw.";
+    format!("\n{text}{}", paragraph(0, whose))
 }
 
 /// What a row lacks, and how it is earned; empty where it is covered.
@@ -94,6 +136,11 @@ fn earned_by(row: &Coverage) -> String {
         Earning::NoHost => paragraph(
             2,
             "No staging host is of this class and binds the same things: enrol one, or bind them alike in its agent.toml.",
+        ),
+        Earning::NoScenarios => paragraph(
+            2,
+            "No drill begins before its publisher says that its scenarios passed: publish it again, with `fettle \
+             playbook publish`.",
         ),
         Earning::NoDrill => paragraph(2, "The playbook's manifest declares no drill, so it cannot earn any."),
     }
@@ -156,8 +203,8 @@ mod tests {
     use fettle_model::host::ManagerKind;
     use fettle_model::id::DrillId;
     use fettle_model::playbook::Action;
-    use fettle_model::remediation::{Mode, PlaybookVersion};
-    use std::collections::BTreeSet;
+    use fettle_model::remediation::Mode;
+    use fettle_model::scenarios::ScenarioTally;
     use uuid::Uuid;
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -172,6 +219,11 @@ mod tests {
         Coverage {
             remediation: parsed("restart-web"),
             playbook: PlaybookVersion { name: parsed("restart-service"), digest: PlaybookDigest::of(b"package") },
+            admitted: LogPosition(7),
+            scenarios: Some(KnownScenarios {
+                position: LogPosition(8),
+                tally: ScenarioTally { scenarios: 9, errors: 214, crashes: 96 },
+            }),
             class: HostClass {
                 service: parsed("web"),
                 manager: ManagerKind::Systemd,
@@ -230,7 +282,14 @@ mod tests {
             ),
             row("17", Finding::Unbound, Earning::NoHost),
         ];
-        let text = coverage(&rows, now);
+        let unsaid = PlaybookVersion { name: parsed("rollback-release"), digest: PlaybookDigest::of(b"other") };
+        let unsaid = Coverage {
+            playbook: unsaid,
+            admitted: LogPosition(9),
+            scenarios: None,
+            ..row("12", Finding::Nothing, Earning::NoScenarios)
+        };
+        let text = coverage(&[&rows[..], &[unsaid]].concat(), now);
         assert!(text.lines().all(|line| line.chars().count() <= 100 || line.starts_with("  fettle ")), "{text}");
         insta::assert_snapshot!(text);
     }

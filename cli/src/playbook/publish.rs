@@ -1,6 +1,9 @@
-//! Packs a component with its manifest, signs a package, and brings it to the control plane.
+//! Packs a component with its manifest, signs a package with what came of its scenarios, and brings both to the control
+//! plane.
 
 use super::key;
+use super::scenarios::{self, Traces};
+use super::show::scenario_tally;
 use crate::answer::Answer;
 use crate::connection::unexpected;
 use crate::context::Context;
@@ -13,6 +16,7 @@ use fettle_audit::key::SigningKey;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::name::{PlaybookName, PublisherName};
 use fettle_model::playbook::{MAX_MANIFEST_BYTES, MAX_PACKAGE_BYTES, PUBLICATION_PAYLOAD_TYPE, Publication};
+use fettle_model::scenarios::{MAX_REPORT_BYTES, SCENARIOS_PAYLOAD_TYPE, ScenarioReport};
 use fettle_proto::operator::CommandReply;
 use fettle_sandbox::package::{InvalidPackage, Package};
 use serde::Serialize;
@@ -44,6 +48,12 @@ pub(crate) struct Publish {
     /// The publisher's name.
     #[arg(long)]
     publisher: PublisherName,
+    /// The folder of the scenarios; else the folder scenarios beside the package.
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+    /// What `fettle playbook test --report` wrote about this package, instead of running the scenarios here.
+    #[arg(long, value_name = "FILE", conflicts_with = "scenarios")]
+    report: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -129,8 +139,15 @@ fn unsound(path: &Path, error: &InvalidPackage) -> Failure {
 pub(super) async fn publish(command: Publish, context: &Context) -> Result<Answer, Failure> {
     let package = read_package(&command.package)?;
     let key = key::load(&command.key)?;
-    let envelope = sign(&package, &key, command.publisher)?;
-    let reply = context.connect().await?.publish(envelope.into_bytes(), package.bytes()).await?;
+    let report = match &command.report {
+        Some(path) => written(path, &package)?,
+        None => passed_here(&command, &package)?,
+    };
+    let tally = report.tally();
+    let report = seal(SCENARIOS_PAYLOAD_TYPE, &report, &key)?;
+    let publication = seal(PUBLICATION_PAYLOAD_TYPE, &said(&package, &key, &command.publisher), &key)?;
+    let mut connection = context.connect().await?;
+    let reply = connection.publish(publication.into_bytes(), report.into_bytes(), package.bytes()).await?;
     let CommandReply::Playbook { name, digest } = &reply else { return unexpected("a playbook") };
     if *digest != package.digest() {
         return Err(Failure::internal(format!(
@@ -139,20 +156,56 @@ pub(super) async fn publish(command: Publish, context: &Context) -> Result<Answe
         )));
     }
     let version = &package.manifest().playbook.version;
-    let text = format!("{name} {version} is admitted\n{digest}\n");
+    let text = format!(
+        "{name} {version} is admitted\n{digest}\n{} passed, on your word as {}\n",
+        scenario_tally(&tally),
+        command.publisher
+    );
     Answer::new(&reply, text)
 }
 
-fn sign(package: &Package, key: &SigningKey, publisher: PublisherName) -> Result<Envelope, Failure> {
+/// A report that was made before, once it says of this package that all passed.
+fn written(path: &Path, package: &Package) -> Result<ScenarioReport, Failure> {
+    let text = file::read_text(path, MAX_REPORT_BYTES)?;
+    let remedy = "let it be written for this package: fettle playbook test PACKAGE --report FILE";
+    let report: ScenarioReport = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(Exit::Invalid, format!("{}: {error}", path.display()), remedy))?;
+    report
+        .check(&package.digest())
+        .map_err(|flaw| Failure::new(Exit::Invalid, format!("{}: {flaw}", path.display()), remedy))?;
+    Ok(report)
+}
+
+/// Runs the scenarios, of which all have to pass.
+fn passed_here(command: &Publish, package: &Package) -> Result<ScenarioReport, Failure> {
+    let beside = || command.package.parent().unwrap_or(Path::new("")).join("scenarios");
+    let folder = command.scenarios.clone().unwrap_or_else(beside);
+    if !folder.is_dir() {
+        let message = format!("{} has no scenarios: {} is no folder", command.package.display(), folder.display());
+        return Err(Failure::new(Exit::NotFound, message, "name their folder with --scenarios, or a --report on them"));
+    }
+    let outcomes = scenarios::run(package, &folder, Traces::Compared)?;
+    let report = scenarios::report(package, &outcomes);
+    report.check(&package.digest()).map_err(|flaw| {
+        let message = format!("{flaw}\n\n{}", scenarios::told(&outcomes));
+        Failure::new(Exit::Wrong, message, "mend the playbook or the scenario: fettle playbook test")
+    })?;
+    Ok(report)
+}
+
+fn said(package: &Package, key: &SigningKey, publisher: &PublisherName) -> Publication {
     let about = &package.manifest().playbook;
-    let publication = Publication {
+    Publication {
         name: about.name.clone(),
         version: about.version.clone(),
         digest: package.digest(),
-        publisher,
+        publisher: publisher.clone(),
         key: key.public().key_id(),
-    };
-    let payload =
-        serde_json::to_vec(&publication).map_err(|error| Failure::internal(format!("no publication: {error}")))?;
-    Envelope::seal(PUBLICATION_PAYLOAD_TYPE, &payload, key).map_err(|error| Failure::internal(chain(&error)))
+    }
+}
+
+fn seal<T: Serialize>(payload_type: &str, document: &T, key: &SigningKey) -> Result<Envelope, Failure> {
+    let payload = serde_json::to_vec(document)
+        .map_err(|error| Failure::internal(format!("no payload of type {payload_type}: {error}")))?;
+    Envelope::seal(payload_type, &payload, key).map_err(|error| Failure::internal(chain(&error)))
 }

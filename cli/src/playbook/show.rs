@@ -5,6 +5,7 @@ use crate::table::{count, facts, table};
 use crate::when::distance;
 use fettle_model::evidence::Evidence;
 use fettle_model::playbook::{GrantKind, Manifest, Parameter, UndoPolicy};
+use fettle_model::scenarios::{KnownScenarios, ScenarioTally};
 use fettle_model::time::UnixMillis;
 use fettle_proto::operator::PlaybookRow;
 
@@ -60,6 +61,8 @@ fn whole(row: &PlaybookRow, now: UnixMillis) -> String {
         ("digest", row.digest.to_string()),
         ("summary", playbook.summary.clone()),
         ("publisher", row.publisher.to_string()),
+        ("admitted", format!("log position {}", row.admitted)),
+        ("scenarios", second_stage(row)),
         ("owners", playbook.owners.join(", ")),
         ("interface", playbook.host.clone()),
         ("limits", format!("{} within {}", count(u64::from(limits.actions), "change"), limits.duration)),
@@ -88,6 +91,23 @@ fn whole(row: &PlaybookRow, now: UnixMillis) -> String {
     text.push('\n');
     text.push_str(&evidence(&row.evidence, now));
     text
+}
+
+fn second_stage(row: &PlaybookRow) -> String {
+    match &row.scenarios {
+        Some(KnownScenarios { position, tally }) => {
+            format!("{} passed, says {}; log position {position}", scenario_tally(tally), row.publisher)
+        }
+        None => "nobody says that they passed, so no drill begins: publish it again".to_owned(),
+    }
+}
+
+/// `9 scenarios with 214 injected errors and 96 crashes`.
+pub(crate) fn scenario_tally(tally: &ScenarioTally) -> String {
+    let ScenarioTally { scenarios, errors, crashes } = *tally;
+    let (scenarios, errors) = (count(scenarios, "scenario"), count(errors, "injected error"));
+    let crashes = if crashes == 1 { "1 crash".to_owned() } else { format!("{crashes} crashes") };
+    format!("{scenarios} with {errors} and {crashes}")
 }
 
 const fn kind(kind: GrantKind) -> &'static str {
@@ -133,6 +153,7 @@ fn evidence(evidence: &[Evidence], now: UnixMillis) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fettle_model::counter::LogPosition;
     use fettle_model::digest::{DocumentDigest, PlaybookDigest};
     use fettle_model::evidence::{Fault, FaultKind, HostClass, KilledRun};
     use fettle_model::host::{ManagerKind, OperatingSystem};
@@ -151,6 +172,11 @@ mod tests {
                 .expect("a sound manifest"),
             publisher: parsed("fettle"),
             imports: Vec::new(),
+            admitted: LogPosition(7),
+            scenarios: (!evidence.is_empty()).then_some(KnownScenarios {
+                position: LogPosition(8),
+                tally: ScenarioTally { scenarios: 9, errors: 214, crashes: 96 },
+            }),
             evidence,
         }
     }
@@ -172,6 +198,7 @@ mod tests {
             injection: run,
             healing: run,
             repetition: Some(run),
+            scenarios: Some(LogPosition(8)),
             killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
             observed: Vec::new(),
             expires_at,

@@ -38,6 +38,8 @@ fn row(package: &[u8]) -> PlaybookRow {
         manifest: Manifest::from_toml(include_str!("../../../playbooks/restart-service/playbook.toml"))
             .expect("a sound manifest"),
         publisher: "fettle".parse().expect("a name"),
+        admitted: fettle_model::counter::LogPosition(7),
+        scenarios: None,
         imports: Vec::new(),
         evidence: Vec::new(),
     }

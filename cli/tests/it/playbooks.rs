@@ -5,9 +5,12 @@ use crate::fettle::fettle;
 use crate::stand_in::{Asked, Said, StandIn};
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::PublicKey;
+use fettle_model::counter::LogPosition;
+use fettle_model::digest::{DocumentDigest, PlaybookDigest};
 use fettle_model::evidence::{DrillResult, Fault, FaultKind};
 use fettle_model::id::DrillId;
 use fettle_model::playbook::{PUBLICATION_PAYLOAD_TYPE, Publication};
+use fettle_model::scenarios::{SCENARIOS_PAYLOAD_TYPE, ScenarioReport};
 use fettle_proto::operator::{Command, CommandReply, DrillView, Query, QueryReply};
 use fettle_sandbox::package::Package;
 use std::fs;
@@ -53,19 +56,19 @@ fn a_publication_is_signed_by_the_publishers_key_over_exactly_the_package_that_t
                 digest: package.digest(),
             })
         }
-        _ => Said::Reply(CommandReply::Done { position: fettle_model::counter::LogPosition(1) }),
+        _ => Said::Reply(CommandReply::Done { position: LogPosition(1) }),
     });
     let folder = stand_in.folder.path();
     let package = pack(folder);
     let made = fettle(folder, &["--json", "playbook", "keygen", "--out", "key"]).expect(0);
     let public = made.json::<serde_json::Value>()["public_key"].as_str().expect("a key").to_owned();
     stand_in.fettle(&["publisher", "trust", "acme", &public]).expect(0);
-    let arguments = ["playbook", "publish", "--package", "x.package", "--key", "key", "--publisher", "acme"];
-    stand_in.fettle(&arguments).expect(0);
+    write_scenario(folder, "ineffective");
+    stand_in.fettle(&PUBLISH).expect(0);
 
     let asked = stand_in.asked();
     assert!(matches!(&asked[0], Asked::Command(Command::TrustPublisher { key, .. }) if *key == public), "{asked:?}");
-    let Asked::Publish { publication, package: sent } = &asked[1] else { panic!("{asked:?}") };
+    let Asked::Publish { publication, scenarios, package: sent } = &asked[1] else { panic!("{asked:?}") };
     assert_eq!(sent, package.bytes());
     let envelope = Envelope::parse(publication.clone()).expect("an envelope");
     let key: PublicKey = public.parse().expect("a key");
@@ -73,6 +76,45 @@ fn a_publication_is_signed_by_the_publishers_key_over_exactly_the_package_that_t
     let publication: Publication = serde_json::from_slice(payload).expect("a publication");
     assert_eq!((publication.digest, publication.publisher.as_str()), (package.digest(), "acme"));
     assert_eq!(publication.key, key.key_id());
+
+    let envelope = Envelope::parse(scenarios.clone()).expect("an envelope");
+    let payload = envelope.verify(&key, SCENARIOS_PAYLOAD_TYPE).expect("signed by the same key");
+    let report: ScenarioReport = serde_json::from_slice(payload).expect("a report");
+    assert_eq!(report.check(&package.digest()), Ok(()), "publishing ran the scenarios");
+    assert_eq!((report.scenarios.len(), report.scenarios[0].title.as_str()), (1, "nothing is done"));
+    let written = fs::read(folder.join("scenarios/nothing.toml")).expect("there");
+    assert_eq!(report.scenarios[0].file, DocumentDigest::of(&written));
+}
+
+#[test]
+fn nothing_is_published_before_its_scenarios_passed() {
+    let stand_in = StandIn::start(|_| Said::Reply(CommandReply::Done { position: LogPosition(1) }));
+    let folder = stand_in.folder.path();
+    pack(folder);
+    fettle(folder, &["playbook", "keygen", "--out", "key"]).expect(0);
+    let ended = stand_in.fettle(&PUBLISH).expect(5);
+    assert!(ended.err.contains("x.package has no scenarios") && ended.err.contains("--scenarios"), "{}", ended.err);
+
+    write_scenario(folder, "succeeded");
+    let ended = stand_in.fettle(&PUBLISH).expect(1);
+    assert!(ended.err.contains("the run ended ineffective") && ended.err.contains("remedy: mend"), "{}", ended.err);
+    let test = ["playbook", "test", "x.package", "--report", "report.json"];
+    fettle(folder, &test).expect(1);
+    let reported = [&PUBLISH[..], &["--report", "report.json"]].concat();
+    let ended = stand_in.fettle(&reported).expect(4);
+    assert!(ended.err.contains("the scenario \"nothing is done\" failed"), "{}", ended.err);
+
+    write_scenario(folder, "ineffective");
+    fettle(folder, &test).expect(0);
+    let text = fs::read_to_string(folder.join("report.json")).expect("a report");
+    let mut report: ScenarioReport = serde_json::from_str(&text).expect("a report");
+    report.digest = PlaybookDigest::of(b"another");
+    fs::write(folder.join("other.json"), serde_json::to_vec(&report).expect("JSON")).expect("written");
+    let ended = stand_in.fettle(&[&PUBLISH[..], &["--report", "other.json"]].concat()).expect(4);
+    assert!(ended.err.contains("the scenario report is about"), "{}", ended.err);
+    assert_eq!(stand_in.asked(), [], "none of it was brought");
+    stand_in.fettle(&reported).expect(10);
+    assert_eq!(stand_in.asked().len(), 1, "a report on this package is taken as it is");
 }
 
 fn drilling(result: DrillResult) -> StandIn {
@@ -120,6 +162,15 @@ fn a_wait_outlives_a_restart_of_the_control_plane() {
     });
     stand_in.fettle(&["playbook", "drill", "by-hand", "--host", "h", "--remediation", "r", "--wait"]).expect(0);
     assert_eq!(stand_in.asked().len(), 5);
+}
+
+const PUBLISH: [&str; 8] = ["playbook", "publish", "--package", "x.package", "--key", "key", "--publisher", "acme"];
+
+/// A scenario that expects this outcome, beside the package.
+fn write_scenario(folder: &Path, outcome: &str) {
+    fs::create_dir_all(folder.join("scenarios")).expect("made");
+    let text = SCENARIO.replace("OUTCOME", outcome).replace("trace = \"nothing.trace\"\n", "");
+    fs::write(folder.join("scenarios/nothing.toml"), text).expect("written");
 }
 
 /// The component does nothing and says so, so the check stays critical.

@@ -34,7 +34,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 pub(crate) enum Asked {
     Command(Command),
     Query(Query),
-    Publish { publication: Vec<u8>, package: Vec<u8> },
+    Publish { publication: Vec<u8>, scenarios: Vec<u8>, package: Vec<u8> },
     Export,
 }
 
@@ -97,14 +97,15 @@ impl Operators for Service {
 
     async fn publish_playbook(&self, request: Request<Streaming<PlaybookPart>>) -> Result<Response<Document>, Status> {
         let mut parts = request.into_inner();
-        let (mut publication, mut package) = (Vec::new(), Vec::new());
+        let (mut publication, mut scenarios, mut package) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(part) = parts.message().await? {
             match part.part.expect("a part") {
                 playbook_part::Part::Publication(bytes) => publication = bytes,
+                playbook_part::Part::Scenarios(bytes) => scenarios = bytes,
                 playbook_part::Part::Data(bytes) => package.extend(bytes),
             }
         }
-        self.document(Asked::Publish { publication, package })
+        self.document(Asked::Publish { publication, scenarios, package })
     }
 
     type ExportLogStream = tokio_stream::Iter<std::vec::IntoIter<Result<BundlePart, Status>>>;

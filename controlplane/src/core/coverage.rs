@@ -30,6 +30,8 @@ pub fn coverage(state: &State, wall: UnixMillis) -> Vec<Coverage> {
             needs.into_iter().map(move |(needed, hosts)| Coverage {
                 remediation: remediation.name.clone(),
                 playbook: remediation.playbook.clone(),
+                admitted: admitted.stamp.position,
+                scenarios: admitted.scenarios.as_ref().map(|said| said.known),
                 hosts: u64::try_from(hosts.len()).unwrap_or(u64::MAX),
                 named: hosts.into_iter().take(MAX_HOSTS_NAMED).cloned().collect(),
                 finding: finding(state, admitted, &needed, wall),
@@ -136,6 +138,9 @@ fn earning(
     let drills = &admitted.admission.manifest.drills;
     if drills.is_empty() {
         return Earning::NoDrill;
+    }
+    if admitted.scenarios.is_none() {
+        return Earning::NoScenarios;
     }
     let staging = state.hosts().filter(|host| host.state != HostState::Revoked && host.environment.is_staging());
     let fitting = staging.filter(|host| needed_by(host, remediation, service, admitted).as_ref() == Some(needed));

@@ -42,6 +42,8 @@ pub struct RunningDrill {
     pub drill: Drill,
     /// Where.
     pub started: Stamp,
+    /// Where the stage before it, the version's scenarios, stands.
+    pub scenarios: Option<LogPosition>,
     /// The first fault, and what healed it.
     pub first: Round,
     /// The permit and run that must change nothing.
@@ -183,10 +185,11 @@ impl Drills {
         })
     }
 
-    pub(in crate::core) fn start(&mut self, drill: &Drill, stamp: Stamp) {
+    pub(in crate::core) fn start(&mut self, drill: &Drill, scenarios: Option<LogPosition>, stamp: Stamp) {
         let running = RunningDrill {
             drill: drill.clone(),
             started: stamp,
+            scenarios,
             first: Round::default(),
             repetition: None,
             repeated: None,

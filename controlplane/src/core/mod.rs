@@ -77,7 +77,7 @@ pub use decide::enrolment::{
 };
 pub use decide::people::{
     AskEnd, Involvement, MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY, MAX_WHY_BYTES, OWN_CERTIFICATE, OWN_SIGNING_KEY,
-    PersonCommand, PersonRefusal, PersonRequest, Tie, VerifiedLogin,
+    PersonCommand, PersonRefusal, PersonRequest, SignedReport, Tie, VerifiedLogin,
 };
 pub use decide::rollouts::Wait;
 pub use decide::{Append, Command, Core, Decision, Initialise, Outcome, decide};
@@ -91,7 +91,7 @@ pub use identities::KnownIdentity;
 pub use incidents::KnownIncident;
 pub use now::{Monotonic, Now};
 pub use people::Token;
-pub use playbooks::{Admitted, KnownEvidence, Proof};
+pub use playbooks::{Admitted, KnownEvidence, Proof, SaidOfScenarios};
 pub use proposals::{GivenApproval, KnownProposal, MAX_OPEN_PROPOSALS, ProposalState};
 pub use reclaim::{RECLAIM_MARGIN, Reclaims, hold};
 pub use rollout::{InForce, Rejection, Rollout, RolloutStanding};

@@ -2,7 +2,8 @@
 
 use super::entry::Stamp;
 use super::governor::targets;
-use fettle_model::digest::{DocumentDigest, PlaybookDigest};
+use fettle_model::counter::LogPosition;
+use fettle_model::digest::{DocumentDigest, EnvelopeDigest, PlaybookDigest};
 use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
 use fettle_model::host::HostDescription;
 use fettle_model::name::{Label, PlaybookName};
@@ -10,6 +11,7 @@ use fettle_model::playbook::Parameter;
 use fettle_model::record::PlaybookAdmitted;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Parameters, PlaybookVersion, Remediation};
+use fettle_model::scenarios::{KnownScenarios, ScenariosPassed};
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -27,8 +29,19 @@ pub struct Admitted {
     pub admission: PlaybookAdmitted,
     /// When.
     pub stamp: Stamp,
+    /// What its publisher says of its scenarios; `None`: nothing.
+    pub scenarios: Option<SaidOfScenarios>,
     /// The evidence that it earned, oldest first.
     pub evidence: VecDeque<KnownEvidence>,
+}
+
+/// A publisher's word on a version's scenarios.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SaidOfScenarios {
+    /// Where it stands, and how much it holds.
+    pub known: KnownScenarios,
+    /// What was signed: the same again is no news.
+    pub signed: EnvelopeDigest,
 }
 
 /// Evidence with its place in the log.
@@ -128,10 +141,10 @@ impl Admitted {
 }
 
 impl KnownEvidence {
-    /// Whether the drill went through all of its stages.
+    /// Whether the version and the drill went through all of their stages.
     pub(in crate::core) fn is_whole(&self) -> bool {
-        let Evidence { repetition, killed, grants, .. } = &self.evidence;
-        repetition.is_some() && killed.is_some() && !grants.is_empty()
+        let Evidence { repetition, killed, grants, scenarios, .. } = &self.evidence;
+        scenarios.is_some() && repetition.is_some() && killed.is_some() && !grants.is_empty()
     }
 }
 
@@ -197,8 +210,22 @@ impl Playbooks {
         self.0.entry(admission.digest).or_insert_with(|| Admitted {
             admission: admission.clone(),
             stamp,
+            scenarios: None,
             evidence: VecDeque::new(),
         });
+    }
+
+    /// Where the newest word on a version's scenarios stands.
+    pub(in crate::core) fn scenarios_at(&self, version: &PlaybookVersion) -> Option<LogPosition> {
+        self.version(version)?.scenarios.as_ref().map(|said| said.known.position)
+    }
+
+    pub(in crate::core) fn pass_scenarios(&mut self, passed: &ScenariosPassed, stamp: Stamp) {
+        if let Some(admitted) = self.0.get_mut(&passed.playbook.digest) {
+            let known = KnownScenarios { position: stamp.position, tally: passed.report.tally() };
+            let signed = EnvelopeDigest::of(passed.signed.as_bytes());
+            admitted.scenarios = Some(SaidOfScenarios { known, signed });
+        }
     }
 
     pub(in crate::core) fn earn(&mut self, evidence: &Evidence, stamp: Stamp) {

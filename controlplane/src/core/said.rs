@@ -60,6 +60,7 @@ impl<'a> Said<'a> {
             | Body::HostStateSet(_)
             | Body::PublisherTrusted(_)
             | Body::PlaybookAdmitted(_)
+            | Body::ScenariosPassed(_)
             | Body::ConfigurationSet(_)
             | Body::PermitGranted(_)
             | Body::PermitRefused(_)

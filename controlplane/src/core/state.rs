@@ -277,6 +277,7 @@ impl State {
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
             | Body::PlaybookAdmitted(_)
+            | Body::ScenariosPassed(_)
             | Body::ConfigurationSet(_)
             | Body::TransitionSeen(_)
             | Body::PermitRequested(_)
@@ -329,6 +330,7 @@ impl State {
             Body::HostStateSet(set) => self.set_host_state(set.host, set.state, stamp.at),
             Body::PublisherTrusted(trusted) => self.people.trust(trusted),
             Body::PlaybookAdmitted(admission) => self.playbooks.admit(admission, stamp),
+            Body::ScenariosPassed(passed) => self.playbooks.pass_scenarios(passed, stamp),
             Body::ConfigurationSet(set) => {
                 self.proposals.configure(&set.configuration, &set.by);
                 self.promotions.configure(&set.configuration);
@@ -364,7 +366,7 @@ impl State {
             Body::AutomationStopped(order) => self.stops.stop(order, stamp),
             Body::AutomationResumed(order) => self.stops.resume(order, stamp),
             Body::DrillStarted(drill) => {
-                self.drills.start(drill, stamp);
+                self.drills.start(drill, self.playbooks.scenarios_at(&drill.playbook), stamp);
                 if let Some(was) = &drill.scheduled {
                     self.schedules.started(was, drill.drill, stamp);
                 }

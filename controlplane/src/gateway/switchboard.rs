@@ -271,6 +271,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
             | Body::PlaybookAdmitted(_)
+            | Body::ScenariosPassed(_)
             | Body::TransitionSeen(_)
             | Body::PermitRequested(_)
             | Body::PermitGranted(_)

@@ -118,6 +118,7 @@ impl Haste {
                 | Kind::HostStateSet
                 | Kind::PublisherTrusted
                 | Kind::PlaybookAdmitted
+                | Kind::ScenariosPassed
                 | Kind::ConfigurationSet
                 | Kind::PermitRequested
                 | Kind::PermitGranted

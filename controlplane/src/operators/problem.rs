@@ -42,6 +42,10 @@ pub(super) fn unavailable(message: impl Into<String>, remedy: impl Into<String>)
 /// What helps whose certificate was withdrawn.
 const ADDED_ANEW: &str = "ask an administrator to add you anew: fettle person add";
 
+/// What helps where the log does not have it that a version's scenarios passed.
+const SCENARIOS_RUN: &str =
+    "mend what fails (fettle playbook test), then publish it, which runs its scenarios: fettle playbook publish";
+
 /// The caller's certificate was withdrawn, whatever roles they have.
 pub(super) fn withdrawn(by: &PersonName, action: &str) -> Problem {
     let message = format!("{by} may not {action}: their certificate was withdrawn");
@@ -211,6 +215,7 @@ fn remedy(refusal: &PersonRefusal) -> (ProblemCode, &'static str) {
             (ProblemCode::Refused, "an administrator trusts the key first: fettle publisher trust NAME PUBLIC_KEY")
         }
         Refusal::PublisherDiffers { .. } => (ProblemCode::Refused, "publish it under another name"),
+        Refusal::ScenarioReport(_) | Refusal::NoScenarios(_) => (ProblemCode::Refused, SCENARIOS_RUN),
         Refusal::NotStopped(_) => (ProblemCode::Refused, "see what is stopped: fettle status"),
         Refusal::FreezeLength { .. } => (ProblemCode::Invalid, "declare a longer one as [[freeze]]: fettle apply"),
         Refusal::TooManyFreezes => (ProblemCode::Refused, "lift one first: fettle freeze list"),

@@ -1,18 +1,21 @@
-//! A playbook's admission: the publisher's signature, the package, its manifest and its imports.
+//! A playbook's admission: the publisher's signature, the package, its manifest and its imports; and with it the
+//! publisher's word on its scenarios.
 //!
 //! Whether the publisher is trusted is decided twice: here, so that nobody else's bytes are parsed, and by
-//! the leader. The package is durable before its record.
+//! the leader; so is whether the report says that all passed. The package is durable before its record. No scenario is
+//! run here: whoever holds the permit key runs no code that somebody sent.
 
 use super::Caller;
 use super::execute::decided;
-use super::problem::{invalid, not_found, status};
-use crate::core::PersonRequest;
+use super::problem::{self, invalid, not_found, status};
+use crate::core::{PersonRefusal, PersonRequest, SignedReport};
 use crate::gateway::{gone, internal};
 use fettle_audit::envelope::Envelope;
 use fettle_audit::key::PublicKey;
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::playbook::{MAX_PACKAGE_BYTES, PUBLICATION_PAYLOAD_TYPE, Publication};
 use fettle_model::record::PlaybookAdmitted;
+use fettle_model::scenarios::{MAX_REPORT_BYTES, SCENARIOS_PAYLOAD_TYPE, ScenarioReport};
 use fettle_proto::operator::{CommandReply, Problem, ProblemCode};
 use fettle_proto::v1::{PlaybookPart, playbook_part};
 use fettle_sandbox::package::{InvalidPackage, Package};
@@ -31,7 +34,14 @@ pub(super) async fn publish(caller: &Caller<'_>, mut parts: Streaming<PlaybookPa
         return Err(wrong_order("the first part must be the publication"));
     };
     let (publication, key, envelope) = believed(caller, publication).await?;
-    let bytes = package(&mut parts).await?;
+    let (report, first) = match next(&mut parts).await? {
+        Some(playbook_part::Part::Scenarios(bytes)) => (Some(reported(bytes, &key, &publication)?), None),
+        Some(playbook_part::Part::Data(data)) => (None, Some(data)),
+        Some(playbook_part::Part::Publication(_)) | None => {
+            return Err(wrong_order("the publication comes once, before the package"));
+        }
+    };
+    let bytes = package(&mut parts, first).await?;
     let digest = PlaybookDigest::of(&bytes);
     if digest != publication.digest {
         return Err(differs(format!("the package has the digest {digest}, not {}", publication.digest)));
@@ -58,7 +68,11 @@ pub(super) async fn publish(caller: &Caller<'_>, mut parts: Streaming<PlaybookPa
         by: caller.person.clone(),
     };
     caller.shared.packages.keep(digest, package.bytes()).await.map_err(internal)?;
-    let request = PersonRequest::AdmitPlaybook { admission: Box::new(admission), key: key.to_string() };
+    let request = PersonRequest::AdmitPlaybook {
+        admission: Box::new(admission),
+        report: report.map(Box::new),
+        key: key.to_string(),
+    };
     decided(caller, request).await?;
     tracing::info!(%name, %digest, by = %caller.person, "a playbook was admitted");
     Ok(CommandReply::Playbook { name, digest })
@@ -115,11 +129,28 @@ async fn believed(caller: &Caller<'_>, bytes: Vec<u8>) -> Result<(Publication, P
     Ok((claimed, key, text))
 }
 
-async fn package(parts: &mut Streaming<PlaybookPart>) -> Result<Vec<u8>, Status> {
-    let mut bytes = Vec::new();
+/// The report on the scenarios of what is published, once the key that signed the publication has signed it too.
+fn reported(bytes: Vec<u8>, key: &PublicKey, publication: &Publication) -> Result<SignedReport, Status> {
+    const REMEDY: &str = "sign it with: fettle playbook publish";
+    let malformed = |what: &dyn std::fmt::Display| invalid(format!("the scenario report is malformed: {what}"), REMEDY);
+    if bytes.len() > MAX_REPORT_BYTES {
+        return Err(malformed(&format!("more than {MAX_REPORT_BYTES} bytes")));
+    }
+    let envelope = Envelope::parse(bytes).map_err(|error| malformed(&error))?;
+    let payload = envelope
+        .verify(key, SCENARIOS_PAYLOAD_TYPE)
+        .map_err(|error| refused(format!("the scenario report does not verify: {error}"), REMEDY))?;
+    let report: ScenarioReport = serde_json::from_slice(payload).map_err(|error| malformed(&error))?;
+    report.check(&publication.digest).map_err(|flaw| problem::refused(&PersonRefusal::ScenarioReport(flaw)))?;
+    let signed = String::from_utf8(envelope.into_bytes()).map_err(internal)?;
+    Ok(SignedReport { report, signed })
+}
+
+async fn package(parts: &mut Streaming<PlaybookPart>, first: Option<Vec<u8>>) -> Result<Vec<u8>, Status> {
+    let mut bytes = first.unwrap_or_default();
     while let Some(part) = next(parts).await? {
         let playbook_part::Part::Data(data) = part else {
-            return Err(wrong_order("the publication comes once, before the package"));
+            return Err(wrong_order("the publication and the scenario report come once, before the package"));
         };
         if bytes.len() + data.len() > MAX_PACKAGE_BYTES {
             return Err(invalid(format!("the package has more than {MAX_PACKAGE_BYTES} bytes"), "make it smaller"));

@@ -75,6 +75,8 @@ pub(super) fn playbooks(state: &State) -> Vec<PlaybookRow> {
             manifest: admitted.admission.manifest.clone(),
             publisher: row.publisher,
             imports: admitted.admission.imports.clone(),
+            admitted: row.admitted.position,
+            scenarios: row.scenarios,
             evidence: row.evidence.into_iter().map(|known| known.evidence).collect(),
         })
     })

@@ -16,6 +16,7 @@ use fettle_model::proposal::{Approval, Proposal, Verdict};
 use fettle_model::record::{Author, Body, ConfigurationSet, RoleGranted, RoleRevoked};
 use fettle_model::refusal::Refusal;
 use fettle_model::rollout::{RolloutHalted, RolloutOrdered};
+use fettle_model::scenarios::{ScenarioTally, ScenariosPassed};
 
 /// Who wrote a record.
 pub(super) fn author(state: &State, author: &Author) -> String {
@@ -89,6 +90,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             let about = &admitted.manifest.playbook;
             format!("{} {} of {} admitted by {}", about.name, about.version, admitted.publisher, admitted.by)
         }
+        Body::ScenariosPassed(passed) => scenarios_passed(passed),
         Body::ConfigurationSet(set) => configured(set),
         Body::TransitionSeen(seen) => format!(
             "{}: {} to {}, epoch {}: {}",
@@ -171,6 +173,14 @@ fn proposed(state: &State, proposal: &Proposal) -> String {
     };
     let (playbook, host) = (&proposal.playbook.name, name(state, proposal.host));
     format!("{playbook} for {} on {host} waits for {waits_for}", proposal.check)
+}
+
+fn scenarios_passed(passed: &ScenariosPassed) -> String {
+    let ScenarioTally { scenarios, errors, crashes } = passed.report.tally();
+    format!(
+        "{}: {scenarios} scenarios passed with {errors} errors and {crashes} crashes, says {}",
+        passed.playbook.name, passed.publisher
+    )
 }
 
 fn configured(set: &ConfigurationSet) -> String {

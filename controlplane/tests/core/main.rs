@@ -33,5 +33,6 @@ mod rules;
 mod schedules;
 mod signing_keys;
 mod simulation;
+mod stages;
 mod views;
 mod world;

@@ -365,8 +365,13 @@ fn a_playbook_needs_a_trusted_key_and_its_name_keeps_its_publisher() {
         Outcome::PersonRefused(PersonRefusal::PublisherDiffers { playbook, publisher })
     );
     world.done(admit("restart-service", "2.0.0", "acme"));
-    let Body::PlaybookAdmitted(admitted) = world.last() else { unreachable!("{:?}", world.last()) };
-    assert_eq!(admitted.by.as_str(), "alice", "who asks is who is named");
+    let [.., admitted, passed] = world.log.as_slice() else { unreachable!("{:?}", world.last()) };
+    let (Body::PlaybookAdmitted(admitted), Body::ScenariosPassed(passed)) =
+        (&admitted.record.body, &passed.record.body)
+    else {
+        unreachable!("{admitted:?} {passed:?}")
+    };
+    assert_eq!((admitted.by.as_str(), passed.by.as_str()), ("alice", "alice"), "who asks is who is named");
 }
 
 #[test]

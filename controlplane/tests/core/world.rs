@@ -5,7 +5,7 @@ mod hosts;
 mod playbooks;
 
 pub(crate) use hosts::{describe, description};
-pub(crate) use playbooks::{PUBLISHER_KEY, START_SERVICE, admit, version};
+pub(crate) use playbooks::{PUBLISHER_KEY, START_SERVICE, admit, admit_with, report, version};
 
 use fettle_controlplane::core::{
     AgentRecord, Append, Authorisation, Command, Core, Decision, Enrol, Entry, Fresh, Host, InForce, Initialise,

@@ -68,7 +68,7 @@ pub(crate) fn request(agent: &Agent, playbook: &Playbook) -> PermitRequest {
 pub(crate) async fn configured(alice: &Person) -> Playbook {
     let playbook = Playbook::new("restart-web");
     alice.done(Command::TrustPublisher { publisher: name("acme"), key: publisher_key().public().to_string() }).await;
-    alice.publish(playbook.publication(), playbook.bytes()).await.expect("admitted");
+    alice.publish_with(playbook.publication(), Some(playbook.scenarios()), playbook.bytes()).await.expect("admitted");
     alice.done(configuration(&playbook, Mode::Auto, 0)).await;
     playbook
 }

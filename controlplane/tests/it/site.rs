@@ -198,10 +198,21 @@ impl Person {
         self.log().await.iter().map(|row| row.kind).collect()
     }
 
-    /// Brings a playbook in two parts.
+    /// Brings a playbook, and nothing about its scenarios.
     pub(crate) async fn publish(&self, publication: Vec<u8>, package: &[u8]) -> Answer<CommandReply> {
+        self.publish_with(publication, None, package).await
+    }
+
+    /// Brings a playbook in its parts.
+    pub(crate) async fn publish_with(
+        &self,
+        publication: Vec<u8>,
+        scenarios: Option<Vec<u8>>,
+        package: &[u8],
+    ) -> Answer<CommandReply> {
         let part = |part| PlaybookPart { part: Some(part) };
         let mut parts = vec![part(fettle_proto::v1::playbook_part::Part::Publication(publication))];
+        parts.extend(scenarios.map(|said| part(fettle_proto::v1::playbook_part::Part::Scenarios(said))));
         for data in package.chunks(40_000) {
             parts.push(part(fettle_proto::v1::playbook_part::Part::Data(data.to_vec())));
         }

@@ -6,6 +6,7 @@ use fettle_model::name::Label;
 use fettle_model::playbook::{GrantKind, Manifest};
 use fettle_model::remediation::Parameters;
 use fettle_model::run::Ending;
+use fettle_model::scenarios::{MAX_TITLE_BYTES, is_title};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -89,6 +90,10 @@ impl Scenario {
             line: line_at(text, error.span().map_or(0, |span| span.start)),
             message: error.message().to_owned(),
         })?;
+        if !is_title(&file.title) {
+            let message = format!("the title must be one line of 1 to {MAX_TITLE_BYTES} bytes");
+            return Err(InvalidScenario { line: line_of(text, "title"), message });
+        }
         let wrong = |(mentions, message): Wrong| InvalidScenario { line: line_of(text, &mentions), message };
         check_world(&file.world, manifest).map_err(wrong)?;
         check_actions(&file, manifest).map_err(wrong)?;

@@ -5,7 +5,7 @@ use fettle_audit::key::SigningKey;
 use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::{Check, CheckRef, HostValue, Probe};
 use fettle_model::configuration::{Configuration, Declared};
-use fettle_model::counter::ConfigurationGeneration;
+use fettle_model::counter::{ConfigurationGeneration, LogPosition};
 use fettle_model::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use fettle_model::escalation::Escalation;
 use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, KilledRun, ProvedGrant};
@@ -221,6 +221,7 @@ fn evidence() -> anyhow::Result<Evidence> {
         injection: run,
         healing: run,
         repetition: Some(run),
+        scenarios: Some(LogPosition(0)),
         killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
         observed: Vec::new(),
         expires_at: BEGUN.plus(Duration::from_hours(24)),

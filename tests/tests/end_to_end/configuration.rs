@@ -50,8 +50,7 @@ const MISTAKES: [Mistake; 5] = [
 fn a_mistaken_configuration_is_refused_with_file_line_and_remedy_and_changes_nothing() -> anyhow::Result<()> {
     Site::test_bare(|site| {
         site.make_publisher()?;
-        let package = Remedy::Restart.pack(&site.operator, Pace::AsShipped, &site.path("."))?;
-        site.publish(&package)?;
+        site.publish(Remedy::Restart, Pace::AsShipped)?;
         site.configure(&[(Remedy::Restart, Remedy::Restart.playbook())], LOOSE)?;
         let (services, remediations) = (site.path("services.toml"), site.path("remediations.toml"));
         let sound = [&services, &remediations].map(fs::read_to_string);

@@ -43,8 +43,7 @@ fn where_a_restart_does_not_help_the_rollback_heals() -> anyhow::Result<()> {
 
 /// Restart first, then roll back; both proven on the service, each by a drill of its own.
 fn list(site: &mut Site) -> anyhow::Result<()> {
-    let package = Remedy::Restart.pack(&site.operator, Pace::Quick, &site.path("."))?;
-    site.publish(&package)?;
+    site.publish(Remedy::Restart, Pace::Quick)?;
     let then = "parameters = { healthy-within = \"2s\" }\n[[remediation.then]]\nplaybook = \"rollback-release\"\n";
     let remediation = Remedy::Rollback.remediation_toml("restart-service", LOOSE) + then;
     let (services, remediations) = (site.path("services.toml"), site.path("remediations.toml"));

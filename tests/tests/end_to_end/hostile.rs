@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use fettle_model::refusal::Reason;
 use fettle_model::run::{Claim, Ending};
 use fettle_proto::operator::WhyDecision;
+use fettle_tests::operator::Said;
 use fettle_tests::remedy::Remedy;
 use fettle_tests::site::{PATIENCE, STAGING, Site};
 use fettle_tests::two_faced;
@@ -22,7 +23,9 @@ fn a_playbook_that_loops_or_traps_or_lies_ends_its_run_and_opens_the_breaker() -
         site.make_publisher()?;
         let (component, manifest) = two_faced::write(&site.path("."))?;
         let package = site.operator.pack(&component, &manifest)?;
-        site.publish(&package)?;
+        // Its author lies about the scenarios: that they passed is a publisher's word.
+        let report = two_faced::lie(&site.path("."), &package)?;
+        site.operator.publish(&package, Said::Reported { report: &report }, &site.path("publisher.key"))?;
         for name in [STAGING, LOOPS, TRAPS, CLAIMS, HONEST] {
             site.add_host(name, &[Remedy::Restart])?;
         }

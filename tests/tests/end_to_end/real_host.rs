@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use fettle_model::run::Ending;
 use fettle_proto::operator::{Connection, RunState};
 use fettle_tests::control_plane::{ControlPlane, Hold, Pulse, TRUST_DOMAIN};
-use fettle_tests::operator::{Operator, PUBLISHER};
+use fettle_tests::operator::{Operator, PUBLISHER, Said};
 use fettle_tests::programs::{self, AGENT, Place};
 use fettle_tests::remedy::{Pace, Remedy};
 use fettle_tests::{Host, Network, on_hosts};
@@ -105,7 +105,8 @@ impl Fleet {
         let publisher = self.operator.make_publisher(&self.path("publisher.key"))?;
         for remedy in [Remedy::Restart, Remedy::Rollback] {
             let package = remedy.pack(&self.operator, Pace::AsShipped, self.folder.path())?;
-            self.operator.publish(&package, &self.path("publisher.key"))?;
+            let said = Said::ByRunning { scenarios: &remedy.scenarios() };
+            self.operator.publish(&package, said, &self.path("publisher.key"))?;
         }
         let agent = stripped(&programs::program(AGENT)?, self.folder.path())?;
         for host in &self.hosts {

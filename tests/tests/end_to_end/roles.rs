@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use fettle_model::record::Body;
-use fettle_tests::operator::Operator;
+use fettle_tests::operator::{Operator, Said};
 use fettle_tests::remedy::{Pace, Remedy};
 use fettle_tests::site::Site;
 
@@ -43,7 +43,9 @@ fn an_author_and_an_auditor_are_refused_what_is_not_theirs_and_that_is_recorded(
         });
         let (author, auditor) = (author?, auditor?);
         let key = site.path("publisher.key");
-        author.publish(&package, &key)?;
+        let scenarios = Remedy::Restart.scenarios();
+        let said = Said::ByRunning { scenarios: &scenarios };
+        author.publish(&package, said, &key)?;
         let (bundle, policy) = (site.path("audit.bundle"), site.path("audit.policy"));
         auditor.export(&bundle, &policy)?;
 
@@ -57,7 +59,7 @@ fn an_author_and_an_auditor_are_refused_what_is_not_theirs_and_that_is_recorded(
             let (code, said) = person.refused(arguments)?;
             ensure!(code > 2 && !said.is_empty(), "{arguments:?}: exit {code}: {said}");
         }
-        ensure!(auditor.publish(&package, &key).is_err(), "an auditor publishes nothing");
+        ensure!(auditor.publish(&package, said, &key).is_err(), "an auditor publishes nothing");
 
         let log = site.verified_log()?;
         let records = log.records().iter();

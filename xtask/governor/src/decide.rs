@@ -10,7 +10,7 @@ use fettle_controlplane::core::{
 };
 use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
-use fettle_model::counter::{AgentSequence, ConfigurationGeneration};
+use fettle_model::counter::{AgentSequence, ConfigurationGeneration, LogPosition};
 use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::evidence::{Evidence, Fault, FaultKind, HostClass, KilledRun, ProvedGrant};
 use fettle_model::id::{DrillId, HostId, IncidentId, PermitId, ProposalId, RunId, TokenId};
@@ -160,6 +160,7 @@ impl Play {
                 injection: run,
                 healing: run,
                 repetition: Some(run),
+                scenarios: Some(LogPosition(0)),
                 killed: Some(KilledRun { injection: run, healing: run, step: 1 }),
                 observed: Vec::new(),
                 expires_at: self.now.wall.plus(Duration::from_hours(24)),

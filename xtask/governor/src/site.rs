@@ -80,7 +80,9 @@ impl Site {
     /// Admits the playbook and binds it to the services.
     pub(crate) async fn configure(&self, services: u32) -> anyhow::Result<()> {
         let admission = Box::new(fleet::admission()?);
-        self.person(PersonRequest::AdmitPlaybook { admission, key: fleet::PUBLISHER_KEY.to_owned() }).await?;
+        // Nothing is drilled here, so nobody needs to say anything of its scenarios.
+        let key = fleet::PUBLISHER_KEY.to_owned();
+        self.person(PersonRequest::AdmitPlaybook { admission, report: None, key }).await?;
         let declared = Box::new(fleet::declared(services)?);
         let replaces = ConfigurationGeneration(0);
         self.person(PersonRequest::SetConfiguration { declared, replaces }).await

@@ -143,7 +143,8 @@ impl Stage {
         child.wait_until("the control plane listens", START_PATIENCE, || Ok(listening.is_file().then_some(())))
     }
 
-    /// Makes a publisher's key, packs the components with their manifests, trusts the publisher, publishes.
+    /// Makes a publisher's key, packs the components with their manifests, trusts the publisher, and publishes with
+    /// their scenarios.
     pub fn publish(&mut self, sources: &Path, components: &[PathBuf]) -> anyhow::Result<()> {
         let text = |path: &Path| path.display().to_string();
         let key = text(&self.folder.join("publisher.key"));
@@ -155,7 +156,8 @@ impl Stage {
         std::fs::create_dir_all(&packages)?;
         for component in components {
             let name = component.file_stem().context("a component without a name")?.to_string_lossy().into_owned();
-            let manifest = sources.join("playbooks").join(&name).join("playbook.toml");
+            let playbook = sources.join("playbooks").join(&name);
+            let (manifest, scenarios) = (playbook.join("playbook.toml"), text(&playbook.join("scenarios")));
             let package = packages.join(format!("{name}.fettle"));
             let (component, manifest) = (text(component), text(&manifest));
             let package = text(&package);
@@ -178,6 +180,8 @@ impl Stage {
                 &key,
                 "--publisher",
                 PUBLISHER,
+                "--scenarios",
+                &scenarios,
             ])?;
         }
         Ok(())

@@ -259,6 +259,7 @@ impl Core {
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
             | Body::PlaybookAdmitted(_)
+            | Body::ScenariosPassed(_)
             | Body::ConfigurationSet(_)
             | Body::TransitionSeen(_)
             | Body::PermitRequested(_)

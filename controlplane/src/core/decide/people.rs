@@ -23,7 +23,7 @@ mod tokens;
 pub(in crate::core) use configuration::sound as sound_configuration;
 pub(in crate::core) use drills::{Wanted, start as start_drill};
 pub use refusal::{AskEnd, Involvement, PersonRefusal, Tie};
-pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, VerifiedLogin};
+pub use request::{OWN_CERTIFICATE, OWN_SIGNING_KEY, PersonRequest, SignedReport, VerifiedLogin};
 pub(super) use roles::certified;
 pub use tokens::{MAX_OPEN_TOKENS, MAX_TOKEN_VALIDITY};
 
@@ -79,7 +79,9 @@ fn accept(state: &State, now: Now, by: &PersonName, request: &PersonRequest) -> 
         }
         PersonRequest::SetConfiguration { declared, replaces } => configuration::set(state, by, declared, *replaces),
         PersonRequest::OrderRollout { order, seen, why } => rollouts::order(state, by, *order, *seen, why),
-        PersonRequest::AdmitPlaybook { admission, key } => publication::admit(state, by, admission, key),
+        PersonRequest::AdmitPlaybook { admission, report, key } => {
+            publication::admit(state, by, admission, report.as_deref(), key)
+        }
         PersonRequest::TrustPublisher { publisher, key } => Ok(publication::trust(state, by, publisher, key)),
         PersonRequest::GrantRole { person, role } => roles::grant(state, by, person, role),
         PersonRequest::AddPerson { person, role, certificate, signing_key } => {

@@ -169,6 +169,7 @@ fn proved(state: &State, running: &RunningDrill, by: Healed, last: Vec<LogPositi
         injection,
         healing,
         repetition: Some(repetition),
+        scenarios: running.scenarios,
         killed: Some(killed),
         observed,
         expires_at: wall.plus(EVIDENCE_VALID_FOR),

@@ -100,6 +100,7 @@ impl<'a> Course<'a> {
             | Body::HostDescribed(_)
             | Body::PublisherTrusted(_)
             | Body::PlaybookAdmitted(_)
+            | Body::ScenariosPassed(_)
             | Body::AutomationStopped(_)
             | Body::AutomationResumed(_)
             | Body::FreezeDeclared(_)

@@ -193,6 +193,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::HostEnrolled
         | Kind::CertificateIssued
         | Kind::PublisherTrusted
+        | Kind::ScenariosPassed
         | Kind::TransitionSeen
         | Kind::PermitRequested
         | Kind::PermitGranted

@@ -9,6 +9,7 @@ use fettle_model::coverage::{Coverage, Finding};
 use fettle_model::evidence::{Drill, DrillResult, DrillStage, Evidence, HostClass};
 use fettle_model::name::{PublisherName, RemediationName};
 use fettle_model::remediation::PlaybookVersion;
+use fettle_model::scenarios::KnownScenarios;
 use fettle_model::time::UnixMillis;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub struct PlaybookRow {
     pub publisher: PublisherName,
     /// Where it was admitted.
     pub admitted: Stamp,
+    /// What its publisher says of its scenarios, and where.
+    pub scenarios: Option<KnownScenarios>,
     /// The remediations that use this very version.
     pub used_by: Vec<RemediationName>,
     /// Its evidence, newest first.
@@ -90,6 +93,7 @@ fn row(state: &State, admitted: &Admitted, needs: &[Coverage], wall: UnixMillis)
         summary: about.summary.clone(),
         publisher: admitted.admission.publisher.clone(),
         admitted: admitted.stamp,
+        scenarios: admitted.scenarios.as_ref().map(|said| said.known),
         used_by: users().map(|answer| answer.name.clone()).collect(),
         evidence: evidence.collect(),
         uncovered: uncovered.into_iter().collect(),

@@ -57,6 +57,9 @@ pub(in crate::core) fn start(state: &State, now: Now, wanted: Wanted<'_>) -> Res
     let remediation = answer.at(rung).ok_or_else(no_remediation)?;
     let service = configuration.service(&check.service).ok_or_else(no_remediation)?;
     let playbook = state.playbooks.version(&remediation.playbook).ok_or_else(no_remediation)?;
+    if playbook.scenarios.is_none() {
+        return Err(PersonRefusal::NoScenarios(remediation.playbook.clone()));
+    }
     let consents = known.description.as_ref().is_some_and(|description| match description.drills {
         DrillConsent::Allowed => true,
         DrillConsent::Refused => false,

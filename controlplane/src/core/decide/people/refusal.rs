@@ -16,6 +16,7 @@ use fettle_model::mute::{MAX_MUTE, MAX_MUTES};
 use fettle_model::name::{PersonName, PlaybookName, PublisherName, RemediationName};
 use fettle_model::proposal::EndedBecause;
 use fettle_model::remediation::{Mode, PlaybookVersion};
+use fettle_model::scenarios::ReportFlaw;
 use fettle_model::time::{HumanDuration, UnixMillis};
 use std::time::Duration;
 
@@ -318,6 +319,12 @@ pub enum PersonRefusal {
         /// Who published it before.
         publisher: PublisherName,
     },
+    /// What was brought does not say that the scenarios of this version passed.
+    #[error("the second stage of validation is not passed")]
+    ScenarioReport(#[source] ReportFlaw),
+    /// The version has not passed the stage before a drill.
+    #[error("{} {} has no record that its scenarios passed, which comes before a drill", .0.name, .0.digest)]
+    NoScenarios(PlaybookVersion),
     /// Nothing is stopped, and no breaker is open, in exactly this scope.
     #[error("nothing is stopped in the scope {0}")]
     NotStopped(Scope),

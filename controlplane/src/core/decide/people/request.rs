@@ -19,6 +19,7 @@ use fettle_model::name::{EnvironmentName, HostName, PersonName, PublisherName};
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::PlaybookAdmitted;
 use fettle_model::rollout::RolloutOrder;
+use fettle_model::scenarios::ScenarioReport;
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
 
@@ -41,6 +42,15 @@ pub struct VerifiedLogin {
     pub authenticated_at: Option<UnixMillis>,
     /// How, where it says so.
     pub context: Option<String>,
+}
+
+/// A report on scenarios whose signature is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedReport {
+    /// What it says.
+    pub report: ScenarioReport,
+    /// The publisher's DSSE envelope over it, as text.
+    pub signed: String,
 }
 
 /// What a person asks for.
@@ -77,6 +87,9 @@ pub enum PersonRequest {
     AdmitPlaybook {
         /// The record's body; its `by` is replaced by who asks.
         admission: Box<PlaybookAdmitted>,
+        /// The publisher's word on its scenarios, signed by the same key; `None`: none was brought, and it cannot be
+        /// drilled.
+        report: Option<Box<SignedReport>>,
         /// The 32 public bytes of the key that signed the publication, base64.
         key: String,
     },
