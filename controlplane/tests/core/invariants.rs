@@ -1,14 +1,15 @@
 //! Random histories of a small fleet, held against the oracle after every step.
 
 use crate::oracle::Oracle;
-use crate::world::{World, description};
-use fettle_controlplane::core::{Authorisation, Heard, PersonRequest, Senses};
+use crate::world::{World, description, web};
+use fettle_controlplane::core::{Authorisation, Heard, Outcome, PersonRequest, Senses};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, FreezeId, HostId, MuteId};
-use fettle_model::permit::{Permit, PermitRejection};
+use fettle_model::offline::{Offline, OfflineReturned, Units};
+use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::Body;
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
@@ -24,6 +25,9 @@ enum Step {
     Ask(usize),
     AskForNothing(usize),
     AskAgain(usize),
+    AskInAdvance(usize),
+    UseUnit(usize, Ending),
+    GiveBack(usize),
     End(usize, Ending),
     Reject(usize, PermitRejection),
     Advance(Duration),
@@ -93,6 +97,9 @@ fn steps() -> impl Strategy<Value = Step> {
         14 => host().prop_map(Step::Ask),
         1 => host().prop_map(Step::AskForNothing),
         1 => host().prop_map(Step::AskAgain),
+        8 => host().prop_map(Step::AskInAdvance),
+        5 => (host(), ending.clone()).prop_map(|(budget, ending)| Step::UseUnit(budget, ending)),
+        3 => host().prop_map(Step::GiveBack),
         6 => (host(), ending).prop_map(|(run, ending)| Step::End(run, ending)),
         1 => (host(), rejection).prop_map(|(run, because)| Step::Reject(run, because)),
         5 => (1_u64..900).prop_map(|seconds| Step::Advance(Duration::from_secs(seconds))),
@@ -133,21 +140,49 @@ impl Muting {
 
 struct Play {
     world: World,
+    deeds: Deeds,
     muting: Muting,
     /// The mutes that are in force where muting is allowed.
     mutes: Vec<(MuteId, Scope, UnixMillis)>,
     oracle: Oracle,
     hosts: Vec<HostId>,
     drills: Vec<(HostId, DrillId)>,
+    /// The budgets whose agents have not given them back.
+    budgets: Vec<Permit>,
+}
+
+/// What the playbook of a history does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deeds {
+    /// What nothing undoes.
+    Restarts,
+    /// What can be undone, so that it may be given in advance.
+    Starts,
+}
+
+impl Deeds {
+    /// The guard of a history: with one more slot or two where a budget in advance is to have one.
+    fn guard(self, drawn: Guard) -> Guard {
+        match (self, drawn.max_in_flight) {
+            (Self::Starts, Amount::Count(most)) => Guard { max_in_flight: Amount::Count(most + 2), ..drawn },
+            (Self::Starts | Self::Restarts, _) => drawn,
+        }
+    }
 }
 
 impl Play {
-    fn new(muting: Muting) -> Self {
-        let (world, _) = World::proved(5);
+    fn new(muting: Muting, deeds: Deeds) -> Self {
+        let (mut world, _) = match deeds {
+            Deeds::Restarts => World::proved(5),
+            Deeds::Starts => World::reversible(5),
+        };
+        let units = Units::new(2).expect("units");
+        world.offline = Some(Offline { hosts: Amount::Count(2), units, lasts: Duration::from_mins(2) });
+        assert_eq!(world.configure(), Outcome::Done);
         let hosts = world.core.state().hosts().map(|host| host.id).collect();
         let mut oracle = Oracle::default();
         oracle.check(&world);
-        Self { world, muting, mutes: Vec::new(), oracle, hosts, drills: Vec::new() }
+        Self { world, deeds, muting, mutes: Vec::new(), oracle, hosts, drills: Vec::new(), budgets: Vec::new() }
     }
 
     fn host(&self, pick: usize) -> HostId {
@@ -166,9 +201,64 @@ impl Play {
             .state()
             .in_flight()
             .map(|run| &run.permit)
-            .filter(|permit| self.speaks(permit.host))
+            .filter(|permit| self.speaks(permit.host) && !permit.is_offline())
             .collect();
         running.get(pick % running.len().max(1)).map(|permit| (*permit).clone())
+    }
+
+    /// A budget that a host holds, or held until it expired, and of how many of its units nothing was told.
+    fn budget(&self, pick: usize) -> Option<(Permit, Vec<Permit>)> {
+        let state = self.world.core.state();
+        let budgets: Vec<&Permit> = self.budgets.iter().filter(|permit| self.speaks(permit.host)).collect();
+        let budget = *budgets.get(pick % budgets.len().max(1))?;
+        let left = budget.all_units().filter(|unit| state.permit(unit.permit).is_none()).collect();
+        Some((budget.clone(), left))
+    }
+
+    fn ask_in_advance(&mut self, pick: usize) {
+        let host = self.host(pick);
+        if self.speaks(host) {
+            let remediation = "restart-web".parse().expect("a name");
+            let asked = self.world.ask_with(host, |request| {
+                request.purpose = Purpose::Offline { check: web(), remediation };
+            });
+            self.budgets.extend(asked.ok());
+        }
+    }
+
+    fn use_unit(&mut self, pick: usize, ending: Ending) {
+        if let Some((_, left)) = self.budget(pick)
+            && let Some(unit) = left.first()
+        {
+            self.world.end(unit, ending);
+        }
+    }
+
+    fn give_back(&mut self, pick: usize) {
+        let Some((budget, left)) = self.budget(pick) else { return };
+        let used = budget.units.get() - u32::try_from(left.len()).expect("few");
+        let returned = OfflineReturned { permit: budget.permit, used };
+        let said = self.world.say(budget.host, Body::OfflineReturned(Box::new(returned)));
+        assert_eq!(said, Outcome::Done);
+        self.budgets.retain(|held| held.permit != budget.permit);
+    }
+
+    /// Mutes and their ends, which either leave one record or a refusal.
+    fn mute(&mut self, scope: Scope, lasts: Duration) {
+        let mute = MuteId::from_uuid(self.world.mint());
+        self.mutes.push((mute, scope.clone(), self.world.now.wall.plus(lasts)));
+        let request = PersonRequest::Mute { mute, scope, lasts, why: "noise".to_owned() };
+        drop(self.world.person_with(request, self.muting.said()));
+    }
+
+    fn lift_mute(&mut self, pick: usize) {
+        let now = self.world.now.wall;
+        self.mutes.retain(|(_, _, until)| *until > now);
+        if pick < self.mutes.len() {
+            let (mute, scope, _) = self.mutes.swap_remove(pick);
+            let request = PersonRequest::LiftMute { mute, scope, why: "quiet".to_owned() };
+            drop(self.world.person_with(request, self.muting.said()));
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -190,6 +280,9 @@ impl Play {
                 let again = world.say(host, Body::PermitRequested(Box::new(request)));
                 assert_eq!(first, again, "the same request gets another answer");
             }),
+            Step::AskInAdvance(pick) => self.ask_in_advance(pick),
+            Step::UseUnit(pick, ending) => self.use_unit(pick, ending),
+            Step::GiveBack(pick) => self.give_back(pick),
             Step::End(pick, ending) => {
                 if let Some(permit) = self.running(pick) {
                     self.world.end(&permit, ending);
@@ -238,28 +331,15 @@ impl Play {
                 let freeze = FreezeId::from_uuid(self.world.mint());
                 drop(self.world.person(PersonRequest::Freeze { freeze, scope, lasts, why: "a move".to_owned() }));
             }
-            Step::Mute(scope, lasts) => {
-                let mute = MuteId::from_uuid(self.world.mint());
-                self.mutes.push((mute, scope.clone(), self.world.now.wall.plus(lasts)));
-                let request = PersonRequest::Mute { mute, scope, lasts, why: "noise".to_owned() };
-                drop(self.world.person_with(request, self.muting.said()));
-            }
-            Step::LiftMute(pick) => {
-                let now = self.world.now.wall;
-                self.mutes.retain(|(_, _, until)| *until > now);
-                if pick < self.mutes.len() {
-                    let (mute, scope, _) = self.mutes.swap_remove(pick);
-                    let request = PersonRequest::LiftMute { mute, scope, why: "quiet".to_owned() };
-                    drop(self.world.person_with(request, self.muting.said()));
-                }
-            }
+            Step::Mute(scope, lasts) => self.mute(scope, lasts),
+            Step::LiftMute(pick) => self.lift_mute(pick),
             Step::Sense(heard, lag) => {
                 let production = "production".parse().expect("a name");
                 self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag, ..Senses::default() };
                 self.world.tick();
             }
             Step::Configure(guard, storm) => {
-                self.world.guard = guard;
+                self.world.guard = self.deeds.guard(guard);
                 self.world.limits.storm = storm;
                 drop(self.world.configure());
             }
@@ -280,9 +360,10 @@ proptest! {
 
     #[test]
     fn no_history_breaks_a_rule_and_every_history_replays_to_the_same_state(
-        history in proptest::collection::vec(steps(), 1..150)
+        history in proptest::collection::vec(steps(), 1..150),
+        deeds in select(vec![Deeds::Restarts, Deeds::Starts]),
     ) {
-        let mut play = Play::new(Muting::Allowed);
+        let mut play = Play::new(Muting::Allowed, deeds);
         for step in history {
             play.step(step);
         }
@@ -297,7 +378,7 @@ proptest! {
     #[test]
     fn every_record_is_the_same_with_and_without_mutes(history in proptest::collection::vec(steps(), 1..150)) {
         let [muted, plain] = [Muting::Allowed, Muting::Denied].map(|muting| {
-            let mut play = Play::new(muting);
+            let mut play = Play::new(muting, Deeds::Starts);
             for step in history.clone() {
                 play.step(step);
             }
@@ -318,9 +399,10 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut grants, mut refusals, mut lost, mut opened, mut muted) = (0, 0, 0, 0, 0);
-    for _ in 0..20 {
+    let (mut offline, mut expired) = (0, 0);
+    for deeds in [Deeds::Restarts, Deeds::Starts].into_iter().cycle().take(40) {
         let history = proptest::collection::vec(steps(), 150).new_tree(&mut runner).expect("a history").current();
-        let mut play = Play::new(Muting::Allowed);
+        let mut play = Play::new(Muting::Allowed, deeds);
         for step in history {
             play.step(step);
         }
@@ -328,10 +410,13 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
         grants += play.oracle.grants - 2;
         refusals += play.oracle.refusals;
         lost += play.oracle.lost;
+        offline += play.oracle.offline_runs;
+        expired += play.oracle.expired;
         opened += play.oracle.opened;
         muted += play.world.count(|body| matches!(body, Body::MuteStarted(_) | Body::MuteLifted(_)));
     }
     assert!(grants > 50 && refusals > 100 && lost > 5, "{grants} grants, {refusals} refusals, {lost} lost runs");
+    assert!(offline > 10 && expired > 2, "{offline} runs under budgets in advance, {expired} that expired");
     assert!(opened > 50, "{opened} breakers opened by storms, blindness and a log that lags");
     assert!(muted > 50, "{muted} mutes and their ends");
 }

@@ -1,5 +1,7 @@
 //! What must always hold, checked from the log alone: a second, simpler reading of it that shares no
-//! code with the core.
+//! code with the core. What of it is an invariant of the permit protocol is quoted by the name that the model has for
+//! it (`fettle_permit_model`), so that what is explored there and what is played here is the same sentence. Those that
+//! are the agent's alone (I1, I2, I6, I8) are played with the agent's code in the simulation.
 
 use crate::world::{Logged, World, web};
 use fettle_controlplane::core::{Group, State};
@@ -11,10 +13,13 @@ use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
 use fettle_model::guard::Guard;
 use fettle_model::host::{HostDescription, HostState};
 use fettle_model::id::{DrillId, HostId, PermitId, RequestId, RunId};
+use fettle_model::offline::Offline;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
+use fettle_model::playbook::Action;
 use fettle_model::record::{Author, Body};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
+use fettle_permit_model::invariants::{I1, I3, I4, I5, I8, I9, I11};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -59,6 +64,22 @@ struct Ramp {
     last: UnixMillis,
 }
 
+/// A permit in the window.
+struct Spent {
+    environment: String,
+    at: UnixMillis,
+    /// Whether it may do what nothing undoes.
+    grave: bool,
+    permit: PermitId,
+}
+
+/// A budget given in advance.
+struct Held {
+    environment: String,
+    units: u32,
+    lease: Duration,
+}
+
 /// The log so far, as an auditor would tally it.
 #[derive(Default)]
 pub(crate) struct Oracle {
@@ -66,9 +87,15 @@ pub(crate) struct Oracle {
     hosts: BTreeMap<HostId, Known>,
     in_flight: BTreeMap<PermitId, (HostId, Duration)>,
     guard: Guard,
+    offline: Option<Offline>,
+    playbook: String,
     limits: BreakerLimits,
-    /// Environment, time, and whether a playbook runs: the one there is restarts, which nothing undoes.
-    spent: Vec<(String, UnixMillis, bool)>,
+    spent: Vec<Spent>,
+    /// Budgets given in advance that hold their slots.
+    held: BTreeMap<PermitId, Held>,
+    /// Of which permit a unit is.
+    units: BTreeMap<PermitId, PermitId>,
+    ended_units: BTreeSet<PermitId>,
     ramps: BTreeMap<String, Ramp>,
     remediating: BTreeMap<PermitId, String>,
     evidence: Vec<Evidence>,
@@ -82,6 +109,10 @@ pub(crate) struct Oracle {
     pub(crate) grants: usize,
     pub(crate) refusals: usize,
     pub(crate) lost: usize,
+    /// Runs under budgets given in advance.
+    pub(crate) offline_runs: usize,
+    /// Budgets that were not given back in time.
+    pub(crate) expired: usize,
     /// Breakers that a condition of the fleet opened.
     pub(crate) opened: usize,
 }
@@ -168,7 +199,10 @@ impl Oracle {
                 known.description = Some((**description).clone());
             }
             Body::ConfigurationSet(set) => {
-                self.guard = set.configuration.remediations().first().expect("one").guard.clone();
+                let remediation = set.configuration.remediations().first().expect("one");
+                self.guard = remediation.guard.clone();
+                self.offline = remediation.offline.clone();
+                self.playbook = remediation.playbook.name.to_string();
                 self.limits = set.configuration.breakers().clone();
                 for known in self.hosts.values_mut() {
                     known.recovered = None;
@@ -203,18 +237,26 @@ impl Oracle {
             }
             Body::PermitRefused(refusal) => {
                 assert!(!refusal.reasons.is_empty(), "a refusal without a reason");
-                assert!(self.answered.insert(refusal.request), "a request is answered twice");
+                assert!(self.answered.insert(refusal.request), "{I11}: a request is answered twice");
                 self.refusals += 1;
             }
             Body::PermitRejected(rejected) if rejected.because != PermitRejection::Replayed => {
                 self.ended(rejected.permit.expect("a permit"), None, at);
             }
+            Body::RunEnded(ended) if self.units.contains_key(&ended.permit) => {
+                assert!(self.ended_units.insert(ended.permit), "{I1}: one unit runs twice");
+                let known = self.hosts.get_mut(&ended.host).expect("an enrolled host");
+                known.attempts += 1;
+                self.offline_runs += 1;
+            }
             Body::RunEnded(ended) => self.ended(ended.permit, Some(ended.ending), at),
+            Body::OfflineReturned(returned) => self.returned(returned.permit, returned.used, at),
+            Body::OfflineExpired(expired) => self.offline_expired(expired.permit, at, monotonic),
             Body::RunUnresolved(unresolved) => {
                 let (_, since) = self.in_flight.get(&unresolved.permit).expect("a run in flight");
                 // 30 s lease, 3 min effect, 1 min margin, and 1 min of injection or 3 of run and confirmation.
                 let shortest = Duration::from_secs(30 + 180 + 60 + 60);
-                assert!(monotonic.saturating_sub(*since) >= shortest, "a slot is given back too early");
+                assert!(monotonic.saturating_sub(*since) >= shortest, "{I3}: a slot is given back too early");
                 self.ended(unresolved.permit, Some(Ending::InDoubt), at);
                 self.lost += 1;
             }
@@ -270,8 +312,40 @@ impl Oracle {
         }
     }
 
+    fn offline_expired(&mut self, permit: PermitId, at: UnixMillis, monotonic: Duration) {
+        let (_, since) = self.in_flight.get(&permit).expect("a budget that holds its slot");
+        let held = self.held.get(&permit).expect("a budget");
+        // The lease, 3 min of run and confirmation, 3 min effect, 1 min margin.
+        let shortest = held.lease + Duration::from_secs(180 + 180 + 60);
+        assert!(monotonic.saturating_sub(*since) >= shortest, "{I3}: a slot is given back too early");
+        let units = held.units;
+        self.returned(permit, units, at);
+        self.expired += 1;
+    }
+
+    /// A budget given in advance is over; so many of its units are spent. One that was over before gives back the others.
+    fn returned(&mut self, permit: PermitId, used: u32, at: UnixMillis) {
+        let used = usize::try_from(used).expect("few");
+        match self.held.remove(&permit) {
+            Some(held) => {
+                let spent = || Spent { environment: held.environment.clone(), at, grave: false, permit };
+                self.spent.extend((0..used).map(|_| spent()));
+            }
+            None => {
+                let mut kept = 0;
+                self.spent.retain(|spent| {
+                    kept += usize::from(spent.permit == permit);
+                    spent.permit != permit || kept <= used
+                });
+            }
+        }
+        self.in_flight.remove(&permit);
+    }
+
     fn ended(&mut self, permit: PermitId, ending: Option<Ending>, at: UnixMillis) {
         self.in_flight.remove(&permit);
+        // One that its agent refused was not used.
+        self.held.remove(&permit);
         if let Some(environment) = self.remediating.remove(&permit) {
             let ramp = self.ramps.get_mut(&environment).expect("a ramp");
             ramp.running -= 1;
@@ -293,19 +367,24 @@ impl Oracle {
     }
 
     fn granted(&mut self, permit: &Permit, at: UnixMillis) {
-        assert!(self.answered.insert(permit.request), "a request is answered twice");
-        assert!(self.runs.insert(permit.run), "a run has two permits");
+        assert!(self.answered.insert(permit.request), "{I11}: a request is answered twice");
+        assert!(self.runs.insert(permit.run), "{I11}: a run has two permits");
         assert!(!permit.targets.is_empty(), "a permit without a target");
         let known = self.hosts.get(&permit.host).expect("an enrolled host");
         assert!(known.active, "a host that is not active acts");
-        assert!(permit.fence > known.fence, "a fence does not grow");
-        assert!(self.in_flight.values().all(|(host, _)| *host != permit.host), "two permits on one host");
+        assert!(permit.fence > known.fence, "{I5}: a fence does not grow");
+        assert!(self.in_flight.values().all(|(host, _)| *host != permit.host), "{I9}: two permits on one host");
         let environment = known.environment.clone();
         self.group_has_room(permit, &environment);
         self.nothing_stops(permit, &environment, at);
         self.is_warranted(permit, at);
         self.budget_has_room(permit, &environment, at);
-        self.ramp_has_room(permit, &environment, at);
+        if permit.is_offline() {
+            self.hold(permit, &environment);
+        } else {
+            assert!(permit.units.is_one(), "{I1}: a permit for several runs that is no budget");
+            self.ramp_has_room(permit, &environment, at);
+        }
         let guard = self.guard.clone();
         let known = self.hosts.get_mut(&permit.host).expect("an enrolled host");
         known.fence = permit.fence;
@@ -323,34 +402,57 @@ impl Oracle {
         }
     }
 
+    /// A budget given in advance, where more is asked than of a permit.
+    fn hold(&mut self, permit: &Permit, environment: &str) {
+        let offline = self.offline.as_ref().expect("a remediation that gives budgets");
+        assert!(permit.lease <= offline.lasts && permit.units <= offline.units, "{I4}: more than is configured");
+        assert!(permit.targets.iter().all(|target| !target.actions.contains(&Action::Restart)), "{I8}: irreversible");
+        assert!(permit.drill.is_none(), "a drill under a budget");
+        let members = self.members(environment);
+        let size = u32::try_from(members.len()).expect("a small group");
+        let slots = self.guard.max_in_flight.as_maximum(size).saturating_sub(1);
+        let holders = self.held.values().filter(|held| held.environment == environment).count();
+        let most = offline.hosts.as_maximum(size).min(slots);
+        assert!(u32::try_from(holders).expect("few") < most, "{I3}: no slot is left for hosts that are connected");
+        let attempts = self.hosts.get(&permit.host).map_or(0, |known| known.attempts);
+        assert!(attempts + permit.units.get() <= self.guard.max_attempts, "{I4}: more units than attempts");
+        let (lease, units) = (permit.lease, permit.units.get());
+        self.held.insert(permit.permit, Held { environment: environment.to_owned(), units, lease });
+        self.units.extend(permit.all_units().map(|unit| (unit.permit, permit.permit)));
+    }
+
     fn group_has_room(&self, permit: &Permit, environment: &str) {
         let members = self.members(environment);
         let size = u32::try_from(members.len()).expect("a small group");
         let in_flight = members.iter().filter(|(id, _)| self.is_busy(id)).count();
         let limit = self.guard.max_in_flight.as_maximum(size);
-        assert!(u32::try_from(in_flight).expect("few") < limit, "more in flight than allowed");
+        assert!(u32::try_from(in_flight).expect("few") < limit, "{I3}: more in flight than allowed");
         let healthy = members.iter().filter(|(id, known)| **id != permit.host && self.is_healthy(id, known));
         // A drill and what heals it leave the drilled host out of the group.
         let minimum = match permit.drill {
             None => self.guard.min_healthy.as_minimum(size),
             Some(_) => self.guard.min_healthy.as_minimum(size - 1).min(size - 1),
         };
-        assert!(u32::try_from(healthy.count()).expect("few") >= minimum, "too few healthy hosts are left");
+        // While a budget is held one more may fail and still be healed.
+        let minimum = if permit.is_offline() { minimum + 1 } else { minimum };
+        let enough = u32::try_from(healthy.count()).expect("few") >= minimum;
+        assert!(enough || (permit.is_offline() && minimum == 1), "{I3}: too few healthy hosts are left");
     }
 
     fn budget_has_room(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
-        let grave = permit.playbook.is_some();
-        let spent: Vec<bool> = self
-            .spent
-            .iter()
-            .filter(|(there, then, _)| there == environment && at.since(*then) < self.guard.window)
-            .map(|(_, _, grave)| *grave)
-            .collect();
+        let grave = permit.targets.iter().any(|target| target.actions.contains(&Action::Restart));
+        let here = |spent: &&Spent| spent.environment == environment && at.since(spent.at) < self.guard.window;
+        let spent: Vec<&Spent> = self.spent.iter().filter(here).collect();
+        let held = self.held.values().filter(|held| held.environment == environment).map(|held| held.units);
         let few = |count: usize| u32::try_from(count).expect("few");
-        assert!(few(spent.len()) < self.guard.max_per_window, "more permits in the window than allowed");
-        let graves = few(spent.iter().filter(|grave| **grave).count());
-        assert!(!grave || graves < self.guard.max_irreversible, "more irreversible permits than allowed");
-        self.spent.push((environment.to_owned(), at, grave));
+        let counted = few(spent.len()) + held.sum::<u32>() + permit.units.get();
+        assert!(counted <= self.guard.max_per_window, "{I4}: more permits in the window than allowed");
+        let graves = few(spent.iter().filter(|spent| spent.grave).count());
+        assert!(!grave || graves < self.guard.max_irreversible, "{I4}: more irreversible permits than allowed");
+        if !permit.is_offline() {
+            let environment = environment.to_owned();
+            self.spent.push(Spent { environment, at, grave, permit: permit.permit });
+        }
     }
 
     fn ramp_has_room(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
@@ -371,7 +473,7 @@ impl Oracle {
     fn nothing_stops(&mut self, permit: &Permit, environment: &str, at: UnixMillis) {
         let scopes = ["global".to_owned(), format!("environment:{environment}")]
             .into_iter()
-            .chain(["service:web".to_owned(), "playbook:restart-service".to_owned()]);
+            .chain(["service:web".to_owned(), format!("playbook:{}", self.playbook)]);
         for scope in scopes {
             let scope: Scope = scope.parse().expect("a scope");
             assert!(!self.stopped.contains(&scope), "a permit although {scope} is stopped");
@@ -386,6 +488,7 @@ impl Oracle {
                 let passes = |half_open_at: &Option<UnixMillis>| half_open_at.is_some_and(|then| then <= at);
                 assert!(open.reasons.values().all(passes), "a permit although {scope} is open");
                 assert_eq!(open.probe, None, "two probes in {scope}");
+                assert!(!permit.is_offline(), "a budget is the probe of {scope}");
                 open.probe = Some(permit.permit);
             } else {
                 self.no_storm(&wards, at);
