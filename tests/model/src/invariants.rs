@@ -44,7 +44,7 @@ pub const I11: &str = "I11 a request is answered by one permit at most";
 pub const INVARIANTS: [Invariant; 11] = [
     Invariant {
         name: I1,
-        kept_by: "effector::admission::admit (Replayed), sandbox::journal::replay (Dangling)",
+        kept_by: "effector::admission::admit (Replayed, units included), sandbox::journal::replay (Dangling)",
         holds: |_, state| state.permits().all(|(_, permit)| happened_once(permit)),
     },
     Invariant {
@@ -64,7 +64,7 @@ pub const INVARIANTS: [Invariant; 11] = [
     },
     Invariant {
         name: I4,
-        kept_by: "core::governor (window budgets), core::decide::endings::of_loss (no refund)",
+        kept_by: "core::governor::checks::budget, core::budgets (units held in advance, no refund but by word)",
         holds: |protocol, state| {
             protocol.setup.scopes.iter().all(|scope| {
                 let here = state.permits().filter(|(_, permit)| scope.hosts.contains(permit.host));
@@ -90,7 +90,7 @@ pub const INVARIANTS: [Invariant; 11] = [
     },
     Invariant {
         name: I8,
-        kept_by: "the effector, before the effect of an irreversible step",
+        kept_by: "nothing yet: a restart and a reload do not wait for the log (README, what it does not do yet)",
         holds: |_, state| !state.breaches.contains(Breach::Unpublished),
     },
     Invariant {
