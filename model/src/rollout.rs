@@ -422,4 +422,41 @@ mod tests {
         let shop = Remediation { guard: lowered.guard, ..remediation("shop", "1", Mode::Approve) };
         assert_eq!(judged.remediations(), [shop, remediation("mail", "1", Mode::Observe)]);
     }
+
+    #[test]
+    fn a_list_that_is_held_back_keeps_its_playbooks_and_is_trusted_place_by_place_no_further_than_the_target() {
+        use crate::escalation::{Escalation, Further};
+        let further = |version: &str, mode: Mode| {
+            let Remediation { playbook, parameters, modes, .. } = remediation("web", version, mode);
+            Further { playbook, parameters, modes, timeout: std::time::Duration::from_mins(1) }
+        };
+        let list = |then: Vec<Further>| {
+            let escalation = Escalation { timeout: std::time::Duration::from_mins(1), then };
+            of(1, &[service("web", 1)], &[Remediation { escalation, ..remediation("web", "1", Mode::Auto) }])
+        };
+        let held = list(vec![further("a", Mode::Auto), further("b", Mode::Auto)]);
+        // The first is exchanged and less trusted, the second is gone.
+        let target = list(vec![further("c", Mode::Approve)]);
+        let judged = held_back(&held, &target);
+        let then = &judged.remediations()[0].escalation.then;
+        assert_eq!(then.as_slice(), [further("a", Mode::Approve), further("b", Mode::Observe)]);
+    }
+
+    #[test]
+    fn a_budget_in_advance_is_given_where_both_give_it_and_by_the_targets_limits() {
+        use crate::offline::{DEFAULT_LASTS, Offline, Units};
+        let offline = |units: u32| {
+            let units = Units::new(units).expect("units");
+            Some(Offline { hosts: crate::guard::Amount::Count(1), units, lasts: DEFAULT_LASTS })
+        };
+        let giving = |offline: Option<Offline>| {
+            of(1, &[service("web", 1)], &[Remediation { offline, ..remediation("web", "1", Mode::Auto) }])
+        };
+        let judged = |held: Option<Offline>, target: Option<Offline>| {
+            held_back(&giving(held), &giving(target)).remediations()[0].offline.clone()
+        };
+        assert_eq!(judged(None, offline(1)), None);
+        assert_eq!(judged(offline(2), None), None);
+        assert_eq!(judged(offline(2), offline(1)), offline(1));
+    }
 }

@@ -47,3 +47,52 @@ fn tried(tried: &Tried) -> String {
         TriedHow::PassedOver => "The host cannot run it, and it was passed over".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fettle_model::digest::PlaybookDigest;
+    use fettle_model::escalation::Rung;
+    use fettle_model::id::RunId;
+    use fettle_model::remediation::{Mode, PlaybookVersion};
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    const NOW: UnixMillis = UnixMillis(100_000);
+
+    fn row(number: u32, playbook: &str, standing: RungStanding, how: Vec<TriedHow>) -> RungRow {
+        let (rung, name) = (Rung::try_from(number).expect("a rung"), playbook.parse().expect("a name"));
+        let playbook = PlaybookVersion { name, digest: PlaybookDigest::of(b"package") };
+        let tried = how.into_iter().map(|how| Tried { rung, playbook: playbook.name.clone(), how }).collect();
+        RungRow { rung, playbook, mode: Mode::Auto, timeout: Duration::from_mins(15), standing, tried }
+    }
+
+    #[test]
+    fn a_list_is_told_with_what_was_tried_what_is_due_and_what_comes_then() {
+        let run = RunId::from_uuid(Uuid::from_u128(1));
+        let rows = [
+            row(
+                1,
+                "restart-service",
+                RungStanding::Over,
+                vec![
+                    TriedHow::Ended { run, ending: Ending::Succeeded },
+                    TriedHow::Ended { run, ending: Ending::Ineffective },
+                ],
+            ),
+            row(2, "clear-cache", RungStanding::Over, vec![TriedHow::PassedOver]),
+            row(
+                3,
+                "rollback-release",
+                RungStanding::Due { over_at: Some(UnixMillis(160_000)) },
+                vec![TriedHow::Rejected { run }, TriedHow::Unresolved { run }],
+            ),
+            row(4, "disable-flag", RungStanding::Waiting, Vec::new()),
+        ];
+        let over = [row(1, "restart-service", RungStanding::Over, Vec::new())];
+        let due = [row(1, "restart-service", RungStanding::Due { over_at: None }, Vec::new())];
+        let told = [&rows[..], &over, &due].map(|rows| rungs(rows, NOW));
+        insta::assert_snapshot!(told.join("--\n"));
+        assert_eq!(rungs(&[], NOW), "");
+    }
+}

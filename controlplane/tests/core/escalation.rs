@@ -1,7 +1,7 @@
 //! Escalation lists: whose turn it is, and what ends a turn.
 
 use crate::world::{Answer, World, admit, description, fault, version, web};
-use fettle_controlplane::core::{Due, Outcome, PersonRequest, views};
+use fettle_controlplane::core::{Due, Outcome, PersonRequest, ProposalState, views};
 use fettle_model::breaker::Scope;
 use fettle_model::check::Status;
 use fettle_model::escalation::{Escalation, Further, Rung, RungStanding, Tried, TriedHow};
@@ -10,6 +10,7 @@ use fettle_model::id::{DrillId, HostId};
 use fettle_model::incident::IncidentCause;
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
 use fettle_model::playbook::Action;
+use fettle_model::proposal::EndedBecause;
 use fettle_model::record::{Body, Kind};
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion};
@@ -342,4 +343,24 @@ fn a_list_is_told_as_tried_due_and_next() {
     assert_eq!(rows[0].tried, [tried_on(1, &permit, Ending::Ineffective)]);
     world.restart();
     assert_eq!(standings(&world), [RungStanding::Over, RungStanding::Due { over_at: None }], "after a restart");
+}
+
+#[test]
+fn a_proposal_ends_when_its_host_asks_for_the_rung_that_is_due_by_now() {
+    let (mut world, host) = world();
+    world.modes.insert("production", Mode::Approve);
+    let modes = world.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect();
+    world.escalation.then.first_mut().expect("a second").modes = modes;
+    world.configure();
+    let request = world.request(host);
+    let plan = crate::approvals::plan(&request);
+    crate::approvals::asked(&mut world, host, request).expect_err("people have to say yes");
+    assert_eq!(world.say(host, Body::PlanMade(Box::new(plan))), Outcome::Done);
+    let Body::ProposalMade(proposal) = world.last() else { unreachable!("{:?}", world.last()) };
+    let (first, made) = (rung(1), proposal.proposal);
+    assert_eq!(proposal.rung, first);
+    withhold(&mut world, host, 1, unbound());
+    ask(&mut world, host, 2).expect_err("people have to say yes to that one too");
+    let state = &world.core.state().proposal(made).expect("it is known").state;
+    assert_eq!(state, &ProposalState::Ended { because: EndedBecause::RungChanged });
 }
