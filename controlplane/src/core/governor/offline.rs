@@ -34,17 +34,7 @@ pub(super) fn judge(case: &Case<'_>, check: &CheckRef, name: &RemediationName) -
         reasons.push(Reason::NoOffline);
     }
     let playbook = remediation.and_then(|remediation| remediate::held_playbook(case, remediation));
-    let bound = match playbook.map(|playbook| targets::bind(&playbook.admission.manifest, &case.request.targets)) {
-        None => {
-            reasons.push(Reason::PlaybookNotAdmitted);
-            None
-        }
-        Some(Err(unbound)) => {
-            reasons.extend(unbound);
-            None
-        }
-        Some(Ok(bound)) => Some(bound),
-    };
+    let bound = targets::bound_to(playbook, &case.request.targets, &mut reasons);
     let warrant = match (remediation, playbook) {
         (Some(remediation), Some(playbook)) => {
             match playbook.admission.manifest.reversibility() {

@@ -38,17 +38,7 @@ pub(super) fn judge(
         reasons.push(Reason::NoRemediation);
     }
     let playbook = remediation.and_then(|remediation| remediate::held_playbook(case, remediation));
-    let bound = match playbook.map(|playbook| targets::bind(&playbook.admission.manifest, &case.request.targets)) {
-        None => {
-            reasons.push(Reason::PlaybookNotAdmitted);
-            None
-        }
-        Some(Err(unbound)) => {
-            reasons.extend(unbound);
-            None
-        }
-        Some(Ok(bound)) => Some(bound),
-    };
+    let bound = targets::bound_to(playbook, &case.request.targets, &mut reasons);
     if let Some(remediation) = remediation {
         match remediation.mode_in(&case.host.environment) {
             Mode::Auto => {}

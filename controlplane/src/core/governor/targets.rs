@@ -1,6 +1,7 @@
 //! The rule on targets: every label of the manifest bound exactly once to a thing of its kind, and
 //! nothing else. An empty list is a reason of its own; it never means "everything".
 
+use crate::core::playbooks::Admitted;
 use fettle_model::permit::{BoundTarget, PermittedTarget, Target};
 use fettle_model::playbook::{GrantKind, Manifest};
 use fettle_model::refusal::Reason;
@@ -14,6 +15,25 @@ pub(super) const fn kind(target: &Target) -> GrantKind {
         Target::Flag { .. } => GrantKind::Flag,
         Target::Health { .. } => GrantKind::Health,
         Target::Facts => GrantKind::Facts,
+    }
+}
+
+/// What the request binds the playbook's labels to; `None` with every reason why not.
+pub(super) fn bound_to(
+    playbook: Option<&Admitted>,
+    targets: &[BoundTarget],
+    reasons: &mut Vec<Reason>,
+) -> Option<Vec<PermittedTarget>> {
+    let Some(playbook) = playbook else {
+        reasons.push(Reason::PlaybookNotAdmitted);
+        return None;
+    };
+    match bind(&playbook.admission.manifest, targets) {
+        Ok(bound) => Some(bound),
+        Err(unbound) => {
+            reasons.extend(unbound);
+            None
+        }
     }
 }
 
