@@ -79,7 +79,10 @@ impl Records {
             at.flag(Rule::Opening, "the record log-opened must be the first record and no other");
         }
         self.logins.see(&record.body, leaf.received_at, at);
+        self.glasses.see(leaf.received_at);
+        self.glasses.judge(record, at);
         self.apply(log, &leaf, record, at);
+        self.follow(record, at);
     }
 
     /// The leaf and the record of a line, as far as both can be believed.
@@ -122,9 +125,7 @@ impl Records {
     }
 
     fn apply(&mut self, log: &Log<'_>, leaf: &Leaf, record: &Record, at: &mut At<'_>) {
-        let Self { hosts, people, glasses, mutes, proposals, promotions, standing, grants, runs, .. } = self;
-        glasses.see(leaf.received_at);
-        glasses.judge(record, at);
+        let Self { hosts, people, glasses, mutes, proposals, standing, grants, runs, .. } = self;
         match (&record.body, agent_of(&record.author)) {
             (Body::LogOpened(opened), _) => {
                 check_opening(log, opened, at);
@@ -217,7 +218,11 @@ impl Records {
             | (Body::PersonLoggedIn(_) | Body::ConfigurationRejected(_) | Body::ActionRefused(_), _)
             | (Body::PromotionProposed(_), _) => {}
         }
-        promotions.see(record, hosts, standing, at);
+    }
+
+    /// Hands a record to those that look at several kinds, after what it changes stands.
+    fn follow(&mut self, record: &Record, at: &mut At<'_>) {
+        self.promotions.see(record, &self.hosts, &self.standing, at);
     }
 
     /// Adds what only the end of the log shows.
