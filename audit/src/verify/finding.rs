@@ -104,6 +104,10 @@ rules! {
     Promotion = "promotion", Invalid;
     /// The remediation does not act by itself in that environment, and people did not approve; or they did where it does.
     Mode = "mode", Invalid;
+    /// A permit is for another rung than the one whose turn it was, or a refusal does not say that every turn is over.
+    Turn = "turn", Invalid;
+    /// Nothing was left to try, and people were not called.
+    Called = "called", Invalid;
     /// A stop order stood, or was newer than the permit says.
     Stop = "stop", Invalid;
     /// A freeze was in force, or another than one in force was lifted.

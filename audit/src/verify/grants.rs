@@ -406,11 +406,10 @@ fn inject(
     }
     not_killed(permit, at);
     let running = running_drill(drill, standing, at)?;
-    let Drill { host, service, check, .. } = &running.drill;
-    if *host != permit.host || &running.drill.fault != fault || permit.drill != Some(drill) {
+    if running.drill.host != permit.host || &running.drill.fault != fault || permit.drill != Some(drill) {
         at.flag(Rule::Drill, format!("the permit is for another host or fault than the drill {drill}"));
     }
-    let check = CheckRef { service: service.clone(), check: check.clone() };
+    let check = running.check();
     let again = running.stages.contains(&DrillStage::Repeated);
     let injection = if again { &mut running.second_injection } else { &mut running.injection };
     if injection.replace(permit.permit).is_some() {

@@ -1,6 +1,7 @@
 //! One record at a time: leaf, envelope, author, signature, chain; then the rules for its kind.
 
 use super::break_glass::Glasses;
+use super::course::{Course, Scene};
 use super::finding::{AgentTail, At, Findings, Rule};
 use super::grants::Grants;
 use super::hosts::Hosts;
@@ -22,6 +23,7 @@ use fettle_model::digest::EnvelopeDigest;
 use fettle_model::id::HostId;
 use fettle_model::permit::Purpose;
 use fettle_model::record::{Author, Body, ForkSeen, Kind, LogOpened, Record};
+use fettle_model::time::UnixMillis;
 use fettle_model::withheld::RequestWithheld;
 
 /// The log that the bundle says it is, and whom to believe.
@@ -44,6 +46,7 @@ pub(super) struct Records {
     standing: Standing,
     grants: Grants,
     runs: Runs,
+    course: Course,
 }
 
 impl Records {
@@ -60,6 +63,7 @@ impl Records {
             standing: Standing::default(),
             grants: Grants::default(),
             runs: Runs::default(),
+            course: Course::default(),
         }
     }
 
@@ -82,7 +86,7 @@ impl Records {
         self.glasses.see(leaf.received_at);
         self.glasses.judge(record, at);
         self.apply(log, &leaf, record, at);
-        self.follow(record, at);
+        self.follow(record, leaf.received_at, at);
     }
 
     /// The leaf and the record of a line, as far as both can be believed.
@@ -221,14 +225,17 @@ impl Records {
     }
 
     /// Hands a record to those that look at several kinds, after what it changes stands.
-    fn follow(&mut self, record: &Record, at: &mut At<'_>) {
-        self.promotions.see(record, &self.hosts, &self.standing, at);
+    fn follow(&mut self, record: &Record, now: UnixMillis, at: &mut At<'_>) {
+        let Self { hosts, standing, promotions, course, .. } = self;
+        promotions.see(record, hosts, standing, at);
+        course.see(record, Scene { hosts, standing, now }, at);
     }
 
     /// Adds what only the end of the log shows.
     pub(super) fn finish(&self, findings: &mut Findings) {
         self.glasses.finish(findings);
         self.runs.finish(findings);
+        self.course.finish(findings);
     }
 
     pub(super) fn permits(&self) -> u64 {

@@ -256,7 +256,7 @@ impl Runs {
 
 /// Whether an agent's refusal ends a permit. A second delivery of a used one says nothing about the
 /// run under it; after a bad or foreign signature or a missing proof the same permit may arrive once more, sound.
-const fn ends_permit(because: &PermitRejection) -> bool {
+pub(super) const fn ends_permit(because: &PermitRejection) -> bool {
     match because {
         PermitRejection::BadSignature
         | PermitRejection::ForeignKey { .. }

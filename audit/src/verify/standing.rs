@@ -134,6 +134,14 @@ impl Standing {
         self.drills.get(&drill)
     }
 
+    /// The drill that runs on a host and breaks this check.
+    pub(super) fn drill_on(&self, host: HostId, check: &CheckRef) -> Option<&Drill> {
+        let running = self.drills.values().filter(|running| running.progress == Progress::Running);
+        running
+            .map(|running| &running.drill)
+            .find(|drill| drill.host == host && drill.service == check.service && drill.check == check.check)
+    }
+
     /// The newest stop order in a scope.
     pub(super) fn newest_stop(&self, scope: &Scope) -> Option<StopEpoch> {
         self.newest_stop.get(scope).copied()
@@ -341,9 +349,8 @@ impl Standing {
             DrillStage::Repeated => running.stages.contains(&DrillStage::Healed),
             DrillStage::Killed => running.stages.contains(&DrillStage::Repeated),
         };
-        let Drill { host, service, check, .. } = &running.drill;
-        let check = CheckRef { service: service.clone(), check: check.clone() };
-        let newest = hosts.get(*host).and_then(|host| host.newest(&check));
+        let check = running.check();
+        let newest = hosts.get(running.drill.host).and_then(|host| host.newest(&check));
         if newest.is_none_or(|(_, status)| status != Status::Passing) {
             at.flag(Rule::Drill, format!("{check} does not pass where the drill {id} passes the stage {stage}"));
         }
@@ -420,6 +427,13 @@ impl Standing {
         };
         let until = self.evidence.entry(coverage).or_default();
         *until = (*until).max(evidence.expires_at);
+    }
+}
+
+impl RunningDrill {
+    /// The check that it breaks.
+    pub(super) fn check(&self) -> CheckRef {
+        CheckRef { service: self.drill.service.clone(), check: self.drill.check.clone() }
     }
 }
 

@@ -5,6 +5,7 @@
 mod approvals;
 mod break_glass;
 mod check;
+mod faults;
 mod flips;
 mod foundations;
 mod framing;
@@ -16,3 +17,4 @@ mod people;
 mod runs;
 mod scale;
 mod story;
+mod turns;

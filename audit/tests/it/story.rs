@@ -102,6 +102,8 @@ pub(crate) enum At {
 pub(crate) enum Edit {
     Keep,
     Drop,
+    /// An agent says something after it.
+    Then(HostId, Body),
 }
 
 /// The story as it is.
@@ -133,12 +135,15 @@ pub(crate) fn edited(mut edit: impl FnMut(At, &mut Body) -> Edit) -> Log {
         part(&mut steps);
     }
     for (at, author, mut body) in steps {
-        match edit(at, &mut body) {
-            Edit::Drop => {}
-            Edit::Keep => match author {
+        let edit = edit(at, &mut body);
+        if !matches!(edit, Edit::Drop) {
+            match author {
                 None => log.control_plane(body),
                 Some(host) => log.agent(host, body),
-            },
+            }
+        }
+        if let Edit::Then(host, body) = edit {
+            log.agent(host, body);
         }
     }
     log

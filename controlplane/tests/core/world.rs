@@ -1,5 +1,6 @@
 //! A control plane in memory with its agents: what the tests play on.
 
+mod audited;
 mod drills;
 mod hosts;
 mod playbooks;
@@ -522,6 +523,8 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert!(&self.replayed() == self.core.state(), "replaying the log gives another state");
+            let findings = self.findings();
+            assert!(findings.is_empty(), "the offline verifier finds fault: {findings:#?}");
         }
     }
 }

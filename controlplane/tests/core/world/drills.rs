@@ -73,9 +73,10 @@ impl World {
     pub(crate) fn resumed(&self, permit: &Permit, ending: Ending) -> RunRecord {
         let mut report = self.report(permit, ending);
         report.resumed = 1;
+        let worker = permit.targets.iter().find(|target| target.label == fault().on);
         report.steps.push(Step {
             number: 1,
-            action: Action::Restart,
+            action: *worker.and_then(|target| target.actions.first()).expect("a permitted action"),
             label: fault().on,
             arguments: String::new(),
             intended_at: self.now.wall,
