@@ -12,16 +12,16 @@
 //! the newest configuration, the newest transition, an admitted playbook, evidence for the host's
 //! class or a running drill, the mode `auto` or the signed approvals of enough independent people, no standing stop order and no open breaker, room in
 //! `max_in_flight`, `max_per_window` and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
-//! that every run has its permit, stays within it and ends once; and that whose turn it was in a list was counted as the records
-//! show, and people were called when nothing was left to try; and that a person's signature is by the key
+//! that every run has its permit, stays within it and ends once; and that attempts, cooldown, the ramp and whose turn it was in a
+//! list were counted as the records show, and people were called when nothing was left to try; and that a person's signature is by the key
 //! that stands for them there, which they proved to hold and nobody else ever had; and that whoever logged in did so by the
 //! identity that was registered as theirs, with a young token that nobody had used, for the certificate that follows; and that a
 //! configuration which is everywhere at once changes nothing for a host that holds one.
 //!
 //! It does **not** re-check what records do not show: people's authority (Cedar) but for approvers' roles; under which
 //! policies a permit was decided or a proposal stood, because no record says when they changed; what only an agent's boot
-//! clock shows; and what a provider signed for a login. Nor does it re-check `min_healthy`, attempts, cooldown and
-//! the ramp, which the records do show: only folding them as the control plane does tells.
+//! clock shows; and what a provider signed for a login. Nor does it re-check `min_healthy`,
+//! which the records do show: only folding every host's health as the control plane does tells.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to
 //! which sequence it is complete.
@@ -41,6 +41,7 @@ mod people;
 mod problems;
 mod promotions;
 mod proposals;
+mod ramps;
 mod record;
 mod rollout;
 mod runs;

@@ -1,11 +1,12 @@
-//! The course of problems and runs: whose turn it was, how often a problem was tried, and whether people were called at
-//! its end. Sees each record in the order of the log, after what it changes stands, and counts as the control plane
+//! The course of problems and runs: whose turn it was, how often and how soon a problem was tried, how far a remediation had
+//! come up its ramp, and whether people were called at a problem's end. Sees each record in the order of the log, after what it changes stands, and counts as the control plane
 //! counts: on the clock of the leaves.
 
 use super::calls::Calls;
 use super::finding::{At, Findings, Rule};
 use super::hosts::{Host, Hosts};
 use super::problems::{Called, Change, Fingerprint, Health, Ledger};
+use super::ramps::{Ramps, Slope};
 use super::runs::ends_permit;
 use super::standing::Standing;
 use super::turns::{Due, Turns};
@@ -33,6 +34,7 @@ pub(super) struct Course {
     health: Health,
     ledger: Ledger,
     turns: Turns,
+    ramps: Ramps,
     calls: Calls,
     /// The runs whose effects may be in progress, by their permits.
     live: BTreeMap<PermitId, Live>,
@@ -60,6 +62,37 @@ struct Live {
     run: RunId,
     of: Fingerprint,
     role: Role,
+    /// What it earns something for; drills and units of budgets earn nothing.
+    slope: Option<Slope>,
+}
+
+/// How a run left its slot.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Its agent told of it.
+    Told(Ending),
+    /// Its agent refused the permit.
+    Refused(TurnAfter),
+    /// It was given up.
+    Lost,
+}
+
+impl End {
+    const fn turn(self) -> TurnAfter {
+        match self {
+            Self::Told(ending) => turn_after(ending),
+            Self::Refused(turn) => turn,
+            Self::Lost => TurnAfter::GoesOn,
+        }
+    }
+
+    const fn came_to(self) -> Option<Ending> {
+        match self {
+            Self::Told(ending) => Some(ending),
+            Self::Lost => Some(Ending::InDoubt),
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -108,11 +141,13 @@ impl Course {
         } else if let Body::PermitRefused(refusal) = &record.body {
             self.refuse(refusal, scene, at);
         } else if let Body::RunUnresolved(unresolved) = &record.body {
-            self.end(unresolved.permit, unresolved.host, TurnAfter::GoesOn, scene.now);
+            self.end(unresolved.permit, unresolved.host, End::Lost, scene.now);
         } else if let Body::OfflineExpired(expired) = &record.body {
             self.expire(expired.permit);
         } else if let Body::IncidentOpened(incident) = &record.body {
             self.call(incident);
+        } else if let Body::ConfigurationSet(set) = &record.body {
+            self.ramps.keep(|name| set.configuration.remediation(name).is_some());
         }
     }
 
@@ -178,20 +213,60 @@ impl Course {
                 Some(running) => (running.check(), Role::Rehearsal),
                 None => return,
             },
-            (Purpose::Offline { check, .. }, _) => return self.give(permit, check),
+            (Purpose::Offline { check, .. }, _) => return self.give(permit, check, scene, at),
         };
         let of = Fingerprint { host: permit.host, check };
         self.check_turn(permit, &of, host, scene, at);
         if role != Role::Rehearsal && permit.kill.is_none() {
+            self.check_attempts(&of, scene, at);
+        }
+        if role != Role::Rehearsal && permit.kill.is_none() {
             self.ledger.attempt(&of);
         }
-        if role == Role::Remediation {
+        let mut slope = None;
+        if let (Role::Remediation, Purpose::Remediate { remediation, .. }) = (role, &permit.purpose) {
             self.ledger.fixes(&of, None);
             if let Some(answer) = scene.answer(&of) {
                 self.turns.granted(&of, answer, permit.run, scene.now);
             }
+            let of_remediation = (remediation.clone(), host.environment.clone());
+            self.check_ramp(&of, &of_remediation, scene, at);
+            let newest = scene.standing.configuration().and_then(|newest| newest.remediation(remediation));
+            let quiet = newest.map(|known| known.guard.healthy_for).unwrap_or_default();
+            self.ramps.granted(&of_remediation, quiet, scene.now);
+            slope = Some(of_remediation);
         }
-        self.live.insert(permit.permit, Live { run: permit.run, of, role });
+        self.live.insert(permit.permit, Live { run: permit.run, of, role, slope });
+    }
+
+    /// Attempts are left, and the last run is long enough ago.
+    fn check_attempts(&self, of: &Fingerprint, scene: Scene<'_>, at: &mut At<'_>) {
+        // Without an answer another rule has been flagged already.
+        let Some(guard) = scene.answer(of).map(|answer| &answer.guard) else { return };
+        let count = self.ledger.of(of).count;
+        if count >= guard.max_attempts {
+            let words = format!("{count} attempts at {} on {} were made before this one", of.check, of.host);
+            at.flag(Rule::Attempts, format!("{words}, of {}", guard.max_attempts));
+        }
+        if let Some(ended) = self.ledger.last_end(of).filter(|ended| ended.plus(guard.cooldown) > scene.now) {
+            let after = scene.now.since(ended);
+            let words = format!("{after:?} after the last run for {} on {}", of.check, of.host);
+            at.flag(Rule::Cooldown, format!("{words}, where {:?} must pass", guard.cooldown));
+        }
+    }
+
+    /// The remediation acts on no more hosts at once than its runs have earned. A ramp as high as the guard's maximum says
+    /// nothing that the maximum does not.
+    fn check_ramp(&self, of: &Fingerprint, slope: &Slope, scene: Scene<'_>, at: &mut At<'_>) {
+        let (name, environment) = slope;
+        let Some(answer) = scene.answer(of).filter(|answer| &answer.name == name) else { return };
+        let step = self.ramps.step(slope, answer.guard.healthy_for, scene.now);
+        let most = answer.guard.max_in_flight;
+        let most = most.as_maximum(scene.hosts.size_of(&answer.service, environment, scene.standing));
+        if step.in_flight >= step.limit && step.limit < most {
+            let words = format!("{} runs of {name} in {environment} were in flight", step.in_flight);
+            at.flag(Rule::Ramp, format!("{words}, where its ramp allowed {}", step.limit));
+        }
     }
 
     /// The permit is for the rung that is due. One for another remediation than that which answers is flagged as such.
@@ -205,8 +280,13 @@ impl Course {
         }
     }
 
-    fn give(&mut self, permit: &Permit, check: &CheckRef) {
+    fn give(&mut self, permit: &Permit, check: &CheckRef, scene: Scene<'_>, at: &mut At<'_>) {
         let of = Fingerprint { host: permit.host, check: check.clone() };
+        self.check_attempts(&of, scene, at);
+        let left = scene.answer(&of).map(|answer| answer.guard.max_attempts.saturating_sub(self.ledger.of(&of).count));
+        if left.is_some_and(|left| permit.units.get() > left.max(1)) {
+            at.flag(Rule::Offline, format!("{} units, where fewer attempts are left", permit.units));
+        }
         let budget = Budget { of, units: permit.units.get(), told: 0, state: Held::Yes };
         self.budgets.insert(permit.permit, budget);
         for unit in permit.all_units() {
@@ -249,7 +329,7 @@ impl Course {
         if let Some(live) = self.live.get(&run.permit).filter(|live| live.of.host == host).cloned() {
             let how = turn_after(run.ending);
             self.check_called(&live, run.ending, how, scene, at);
-            self.end(run.permit, host, how, scene.now);
+            self.end(run.permit, host, End::Told(run.ending), scene.now);
         } else if let Some(unit) = self.unit(run.permit, host) {
             self.check_called(&unit, run.ending, turn_after(run.ending), scene, at);
             self.end_unit(run.permit, &unit, run.ending, scene);
@@ -262,7 +342,7 @@ impl Course {
             let how = turn_after_rejection(&rejected.because);
             // Nothing was done, and the attempt is spent.
             self.check_called(&live, Ending::Expired, how, scene, at);
-            self.end(permit, host, how, scene.now);
+            self.end(permit, host, End::Refused(how), scene.now);
         } else if let Some(budget) = self.budgets.get_mut(&permit)
             && (budget.of.host, budget.state) == (host, Held::Yes)
         {
@@ -287,16 +367,24 @@ impl Course {
     }
 
     /// A run is over, and its slot free.
-    fn end(&mut self, permit: PermitId, host: HostId, how: TurnAfter, now: UnixMillis) {
+    fn end(&mut self, permit: PermitId, host: HostId, end: End, now: UnixMillis) {
         if self.live.get(&permit).is_none_or(|live| live.of.host != host) {
             return;
         }
-        let Some(Live { run, of, role }) = self.live.remove(&permit) else { return };
+        let Some(Live { run, of, role, slope }) = self.live.remove(&permit) else { return };
         self.over = self.over.saturating_add(1);
-        if role == Role::Remediation {
-            self.ledger.fixes(&of, Some(now));
+        match role {
+            Role::Remediation => {
+                self.ledger.ended(&of, now);
+                self.ledger.fixes(&of, Some(now));
+            }
+            Role::Healing => self.ledger.ended(&of, now),
+            Role::Rehearsal => {}
         }
-        self.turns.ended(&of, run, how);
+        self.turns.ended(&of, run, end.turn());
+        if let Some(slope) = slope {
+            self.ramps.ended(&slope, end.came_to(), now);
+        }
     }
 
     /// The run under a unit of a budget given in advance, where it still counts.
@@ -310,7 +398,7 @@ impl Course {
             Held::Returned(since, used) => remembered(since) && budget.told < used,
             Held::Refused => false,
         };
-        counts.then(|| Live { run: *run, of: budget.of.clone(), role: Role::Remediation })
+        counts.then(|| Live { run: *run, of: budget.of.clone(), role: Role::Remediation, slope: None })
     }
 
     /// It counts when it is told of.
@@ -319,6 +407,7 @@ impl Course {
             budget.told = budget.told.saturating_add(1);
         }
         self.ledger.attempt(&unit.of);
+        self.ledger.ended(&unit.of, scene.now);
         self.ledger.fixes(&unit.of, Some(scene.now));
         if let Some(answer) = scene.answer(&unit.of) {
             self.turns.granted(&unit.of, answer, unit.run, scene.now);

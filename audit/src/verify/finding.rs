@@ -104,6 +104,12 @@ rules! {
     Promotion = "promotion", Invalid;
     /// The remediation does not act by itself in that environment, and people did not approve; or they did where it does.
     Mode = "mode", Invalid;
+    /// No attempt at the problem was left.
+    Attempts = "attempts", Invalid;
+    /// The last run for the check had ended too short a time before.
+    Cooldown = "cooldown", Invalid;
+    /// More runs of a remediation at once than its runs had earned.
+    Ramp = "ramp", Invalid;
     /// A permit is for another rung than the one whose turn it was, or a refusal does not say that every turn is over.
     Turn = "turn", Invalid;
     /// Nothing was left to try, and people were not called.

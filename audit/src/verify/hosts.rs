@@ -109,6 +109,13 @@ impl Hosts {
         environment: &EnvironmentName,
         standing: &Standing,
     ) -> u32 {
+        let size = self.size_of(service, environment, standing);
+        self.sizes.insert((service.clone(), environment.clone()), size);
+        size
+    }
+
+    /// The same, without keeping it.
+    pub(super) fn size_of(&self, service: &ServiceName, environment: &EnvironmentName, standing: &Standing) -> u32 {
         let group = (service.clone(), environment.clone());
         if let Some(size) = self.sizes.get(&group) {
             return *size;
@@ -119,9 +126,7 @@ impl Hosts {
             let defined = standing.configuration_of(**id, host).and_then(|it| it.service(service));
             host.state != HostState::Revoked && defined.is_some_and(|defined| host.is_selected_by(defined))
         });
-        let size = u32::try_from(members.count()).unwrap_or(u32::MAX);
-        self.sizes.insert(group, size);
-        size
+        u32::try_from(members.count()).unwrap_or(u32::MAX)
     }
 
     /// Another configuration may select other hosts.

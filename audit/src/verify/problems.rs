@@ -93,6 +93,8 @@ pub(super) struct Ledger {
     /// Checks whose problem began with another one of their host, which has no entry here itself.
     began_with: BTreeMap<Fingerprint, CheckRef>,
     fixes: BTreeMap<HostId, Fix>,
+    /// When the last run for each check ended.
+    ends: BTreeMap<Fingerprint, UnixMillis>,
 }
 
 impl Ledger {
@@ -118,6 +120,15 @@ impl Ledger {
 
     pub(super) fn called(&mut self, of: &Fingerprint) {
         self.entry(of).called = Called::Yes;
+    }
+
+    pub(super) fn ended(&mut self, of: &Fingerprint, at: UnixMillis) {
+        self.ends.insert(of.clone(), at);
+    }
+
+    /// When the last run for this check ended.
+    pub(super) fn last_end(&self, of: &Fingerprint) -> Option<UnixMillis> {
+        self.ends.get(of).copied()
     }
 
     /// A run outside of drills began, or ended.

@@ -2,19 +2,21 @@
 
 use crate::log::{Log, host};
 use crate::story::{
-    At, Edit, PRODUCTION, check_ref, configuration, edited, ended_run, parameters, parsed, permit_for, request, version,
+    At, Edit, PRODUCTION, check_ref, configuration, described, edited, ended_run, enrolled, parameters, parsed,
+    permit_for, request, token, version,
 };
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::configuration::{Configuration, Declared};
 use fettle_model::counter::{ConfigurationGeneration, Fence, TransitionEpoch};
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::escalation::{Escalation, Further, Rung};
-use fettle_model::guard::Guard;
+use fettle_model::guard::{Amount, Guard};
+use fettle_model::host::DrillConsent;
 use fettle_model::id::{HostId, IncidentId};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
 use fettle_model::playbook::Action;
-use fettle_model::record::{ActionRefused, Body, PermitRejected};
+use fettle_model::record::{ActionRefused, Body, PermitRejected, RunUnresolved};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::Mode;
 use fettle_model::run::{Ending, RunRecord};
@@ -32,7 +34,7 @@ pub(crate) fn rung(number: u32) -> Rung {
 /// Many attempts, one after the other; health lasts after 20 s.
 pub(crate) fn patient(guard: &mut Guard) {
     (guard.max_attempts, guard.cooldown, guard.healthy_for) = (9, Duration::ZERO, Duration::from_secs(20));
-    guard.max_in_flight = fettle_model::guard::Amount::Count(8);
+    (guard.max_in_flight, guard.max_irreversible) = (Amount::Count(8), 30);
 }
 
 /// The story's configuration with a list of two rungs, on which the same playbook stands.
@@ -70,6 +72,15 @@ impl Course {
     pub(crate) fn after(edit: impl FnMut(At, &mut Body) -> Edit) -> Self {
         let log = edited(edit);
         Self { log, number: 100, fences: std::collections::BTreeMap::new(), epochs: std::collections::BTreeMap::new() }
+    }
+
+    /// Another production host is enrolled, whose check is critical.
+    pub(crate) fn joins(&mut self, number: u128) -> HostId {
+        self.log.control_plane(token(number, "production"));
+        self.log.control_plane(enrolled(number, "production"));
+        self.log.agent(host(number), described("production", DrillConsent::Refused));
+        self.check_becomes(host(number), &check_ref(), Status::Critical);
+        host(number)
     }
 
     pub(crate) fn becomes(&mut self, to: Status) {
@@ -142,6 +153,12 @@ impl Course {
             because,
         };
         self.log.agent(permit.host, Body::PermitRejected(Box::new(rejected)));
+    }
+
+    /// Its run never reports.
+    pub(crate) fn lost(&mut self, permit: &Permit) {
+        let unresolved = RunUnresolved { run: permit.run, permit: permit.permit, host: permit.host };
+        self.log.control_plane(Body::RunUnresolved(Box::new(unresolved)));
     }
 
     /// The production host asks for this rung and is refused.

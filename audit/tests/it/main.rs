@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one step of the story and keeps all others")]
 
 mod approvals;
+mod attempts;
 mod break_glass;
 mod check;
 mod faults;
@@ -14,6 +15,7 @@ mod log;
 mod logins;
 mod offline;
 mod people;
+mod ramps;
 mod runs;
 mod scale;
 mod story;

@@ -269,3 +269,35 @@ fn it_is_given_back_once_by_its_holder_and_expires_once() {
     log.control_plane(expired());
     check(&log, Rule::Ending);
 }
+
+#[test]
+fn it_has_no_more_units_than_attempts_are_left_and_those_used_are_attempts() {
+    let once = |attempts: u32| {
+        story_with(move |_, body| {
+            if let Body::ConfigurationSet(set) = body {
+                let mut declared = giving(1).declared();
+                declared.remediations[0].guard.max_attempts = attempts;
+                set.configuration = Configuration::new(ConfigurationGeneration(1), declared).expect("consistent");
+            }
+        })
+    };
+    // The story has tried once, and its success did not last.
+    check(&given(once(2), |_| ()).0, Rule::Offline);
+    check_gap(&given(once(2), |permit| permit.units = Units::ONE).0, Rule::OpenRun);
+    check(&given(once(1), |permit| permit.units = Units::ONE).0, Rule::Attempts);
+
+    let (mut log, permit) = given(once(3), |_| ());
+    for number in 0..2 {
+        ran(&mut log, &unit(&permit, number), |_| ());
+    }
+    returned(&mut log, host(PRODUCTION), permit.permit, 2);
+    check_valid(&log);
+    log.agent(host(PRODUCTION), transition(5, Status::Critical));
+    let request = request(6, host(PRODUCTION), crate::story::remediate(5));
+    let mut again = permit_for(&request, Fence(3));
+    again.targets.iter_mut().for_each(|target| start(&mut target.actions));
+    again.stop_epoch = StopEpoch(1);
+    log.agent(host(PRODUCTION), Body::PermitRequested(Box::new(request)));
+    log.control_plane(Body::PermitGranted(Box::new(again)));
+    check(&log, Rule::Attempts);
+}

@@ -15,7 +15,7 @@ use fettle_model::evidence::{
     Drill, DrillEnding, DrillResult, DrillStage, DrillStagePassed, Evidence, Fault, FaultKind, HostClass, KilledRun,
     ProvedGrant,
 };
-use fettle_model::guard::Guard;
+use fettle_model::guard::{Amount, Guard};
 use fettle_model::host::{
     Binding, CarriedService, DrillConsent, HostDescription, Isolation, ManagerKind, OperatingSystem,
 };
@@ -450,7 +450,7 @@ pub(crate) fn configuration(generation: u64, in_flight: u32) -> Configuration {
         playbook: version(),
         parameters: parameters(),
         modes: BTreeMap::from([(parsed("staging"), Mode::Auto), (parsed("production"), Mode::Auto)]),
-        guard: Guard { max_in_flight: fettle_model::guard::Amount::Count(in_flight), ..Guard::default() },
+        guard: Guard { max_in_flight: Amount::Count(in_flight), cooldown: Duration::ZERO, ..Guard::default() },
         escalation: Escalation::default(),
         offline: None,
     };

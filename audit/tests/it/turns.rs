@@ -9,7 +9,7 @@ use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::permit::PermitRejection;
-use fettle_model::record::{Body, ConfigurationSet, RunUnresolved};
+use fettle_model::record::{Body, ConfigurationSet};
 use fettle_model::refusal::Reason;
 use fettle_model::rollout::Reach;
 use fettle_model::run::Ending;
@@ -54,8 +54,7 @@ fn the_first_goes_first_and_the_next_when_a_run_did_not_help() {
     }
     let lost = |course: &mut Course| {
         let permit = course.granted(1);
-        let unresolved = RunUnresolved { run: permit.run, permit: permit.permit, host: permit.host };
-        course.log.control_plane(Body::RunUnresolved(Box::new(unresolved)));
+        course.lost(&permit);
     };
     due(lost, 1);
 }
