@@ -1,17 +1,12 @@
 //! Mode `approve`: what is proposed, who may say yes to it, and what takes a yes away again.
 
-use crate::signing_keys::signing_key;
-use crate::world::{World, version, web};
-use fettle_controlplane::core::{
-    Authorisation, Command, GiveApproval, Involvement, NewCertificate, Outcome, PersonCommand, PersonRefusal,
-    PersonRequest, ProposalState,
-};
+use crate::world::{World, name, version, web};
+use fettle_controlplane::core::{Authorisation, Involvement, Outcome, PersonRefusal, PersonRequest, ProposalState};
 use fettle_model::check::Status;
 use fettle_model::counter::TransitionEpoch;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{HostId, ProposalId, RequestId};
 use fettle_model::identity::{HeldRole, Role};
-use fettle_model::name::PersonName;
 use fettle_model::permit::{Permit, PermitRequest, Purpose, Target};
 use fettle_model::playbook::Action;
 use fettle_model::proposal::{Approval, EndedBecause, PROPOSAL_VALID_FOR, Proposal, Verdict};
@@ -21,25 +16,14 @@ use fettle_model::remediation::Mode;
 use fettle_model::run::{Certainty, Claim, Ending, Plan, PlannedStep};
 use std::time::Duration;
 
-fn name(person: &str) -> PersonName {
-    person.parse().expect("a name")
-}
-
 fn approver(world: &mut World, person: &str) {
     let held = HeldRole { role: Role::Approver, team: Some("team-web".parse().expect("a name")) };
     person_with(world, person, held, person);
 }
 
 fn person_with(world: &mut World, person: &str, role: HeldRole, key: &str) {
-    let not_after = world.now.wall.plus(Duration::from_hours(24));
-    let certificate = NewCertificate { serial: format!("of {key}"), not_after };
-    let signing_key = signing_key(key);
-    world.done(PersonRequest::AddPerson { person: name(person), role, certificate, signing_key });
-}
-
-fn asks_by(world: &mut World, person: &str, request: PersonRequest) -> Outcome {
-    let (by, authorised) = (name(person), Authorisation::Allowed);
-    world.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+    let addition = world.addition(person, role, key);
+    world.done(addition);
 }
 
 /// Production in mode approve with a critical host, and three approvers.
@@ -98,14 +82,7 @@ fn hash(world: &World, proposal: ProposalId) -> DocumentDigest {
 }
 
 fn says(world: &mut World, person: &str, approval: Approval) -> Outcome {
-    let author = Author::Person { person: name(person) };
-    let record = Record { author, at: world.now.wall, body: Body::ApprovalGiven(Box::new(approval)) };
-    brings(world, person, record, Authorisation::Allowed)
-}
-
-fn brings(world: &mut World, person: &str, record: Record, authorised: Authorisation) -> Outcome {
-    let given = GiveApproval { by: name(person), authorised, record, policies: world.policies };
-    world.run(&Command::Approval(Box::new(given)))
+    world.approves(person, approval, Authorisation::Allowed)
 }
 
 fn approve(world: &mut World, person: &str, proposal: ProposalId) -> Outcome {
@@ -209,9 +186,9 @@ fn nobody_approves_what_they_wished_for_admitted_or_configured() {
     declared.remediations[0].guard.approvals = 2;
     let declared = Box::new(declared);
     let set = PersonRequest::SetConfiguration { declared, replaces };
-    assert_eq!(asks_by(&mut world, "olga", set), Outcome::Done);
+    assert_eq!(world.person_by("olga", set), Outcome::Done);
     let wish = PersonRequest::WishRun { host, check: web() };
-    assert_eq!(asks_by(&mut world, "ann", wish), Outcome::Done);
+    assert_eq!(world.person_by("ann", wish), Outcome::Done);
     let proposal = propose(&mut world, host);
     assert_eq!(made(&world).wished_by.into_iter().collect::<Vec<_>>(), [name("ann")]);
     let whole = HeldRole::from(Role::Approver);
@@ -310,7 +287,7 @@ fn an_approver_by_broken_glass_counts_for_half_an_hour_and_not_for_what_they_wis
     let (mut world, host) = self::world();
     person_with(&mut world, "dan", Role::Operator.into(), "dan");
     let wish = PersonRequest::WishRun { host, check: web() };
-    assert_eq!(asks_by(&mut world, "dan", wish), Outcome::Done);
+    assert_eq!(world.person_by("dan", wish), Outcome::Done);
     let proposal = propose(&mut world, host);
     crate::break_glass::opened(&mut world, "dan", Role::Approver.into(), "ann");
     let refusal = PersonRefusal::NotIndependent { by: name("dan"), because: Involvement::Wished };
@@ -394,13 +371,13 @@ fn what_is_no_approval_of_whoever_brings_it_is_not_taken() {
         Record { author: Author::ControlPlane, at, body: body() },
         Record { author: Author::Person { person: name("ann") }, at, body: Body::RunWished(Box::new(wish)) },
     ] {
-        let outcome = brings(&mut world, "ann", record, Authorisation::Allowed);
+        let outcome = world.brings("ann", record, Authorisation::Allowed);
         assert_eq!(outcome, refused(PersonRefusal::NoApproval(name("ann"))));
     }
     assert_eq!(world.log.len(), length);
     let policies = vec!["floor".to_owned()];
     let record = Record { author: Author::Person { person: name("ann") }, at, body: body() };
-    brings(&mut world, "ann", record, Authorisation::Denied { policies });
+    world.brings("ann", record, Authorisation::Denied { policies });
     assert_eq!(world.last().kind(), Kind::ActionRefused);
     assert_eq!(world.core.state().proposal(proposal).expect("it is known").count(), 0);
 }

@@ -1,10 +1,10 @@
 //! Broken glass: who opens it for whom, for how long, and what it does not outlive.
 
 use crate::signing_keys::signing_key;
-use crate::world::World;
+use crate::world::{World, name};
 use fettle_controlplane::core::{
-    AskEnd, Authorisation, Command, Glass, GlassStanding, NewCertificate, Outcome, PersonAction, PersonCommand,
-    PersonRefusal, PersonRequest, SayBreakGlass, Tie,
+    AskEnd, Authorisation, Command, Glass, GlassStanding, NewCertificate, Outcome, PersonAction, PersonRefusal,
+    PersonRequest, SayBreakGlass, Tie,
 };
 use fettle_model::break_glass::{
     BREAK_GLASS_LASTS, BreakGlassAsked, BreakGlassClosed, BreakGlassOpened, MAX_ASK_WAITS,
@@ -13,34 +13,17 @@ use fettle_model::digest::EnvelopeDigest;
 use fettle_model::id::{BreakGlassId, IncidentId};
 use fettle_model::identity::{HeldRole, Role};
 use fettle_model::incident::IncidentCause;
-use fettle_model::name::PersonName;
 use fettle_model::record::{Author, Body, Kind, Record};
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
-
-fn name(person: &str) -> PersonName {
-    person.parse().expect("a name")
-}
 
 fn operator() -> HeldRole {
     Role::Operator.into()
 }
 
 fn add(world: &mut World, person: &str, role: Role, key: &str, by: &str) {
-    let not_after = world.now.wall.plus(Duration::from_hours(24));
-    let certificate = NewCertificate { serial: format!("of {key}"), not_after };
-    let request = PersonRequest::AddPerson {
-        person: name(person),
-        role: role.into(),
-        certificate,
-        signing_key: signing_key(key),
-    };
-    asks_by(world, by, request);
-}
-
-fn asks_by(world: &mut World, person: &str, request: PersonRequest) -> Outcome {
-    let (by, authorised) = (name(person), Authorisation::Allowed);
-    world.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+    let addition = world.addition(person, role.into(), key);
+    world.person_by(by, addition);
 }
 
 /// A viewer who will ask, and two who may confirm; alice, an administrator, added all of them.
@@ -50,13 +33,6 @@ fn world() -> World {
     add(&mut world, "ben", Role::Approver, "ben", "alice");
     add(&mut world, "cid", Role::IncidentCommander, "cid", "alice");
     world
-}
-
-fn says(world: &mut World, person: &str, body: Body, authorised: Authorisation) -> Outcome {
-    let author = Author::Person { person: name(person) };
-    let record = Record { author, at: world.now.wall, body };
-    let incident = IncidentId::from_uuid(world.mint());
-    world.run(&Command::BreakGlass(Box::new(SayBreakGlass { by: name(person), authorised, record, incident })))
 }
 
 fn asked(world: &mut World, held: HeldRole) -> BreakGlassAsked {
@@ -71,7 +47,7 @@ fn asked(world: &mut World, held: HeldRole) -> BreakGlassAsked {
 }
 
 fn ask_with(world: &mut World, person: &str, asked: &BreakGlassAsked) -> Outcome {
-    says(world, person, Body::BreakGlassAsked(Box::new(asked.clone())), Authorisation::Allowed)
+    world.of_glass(person, Body::BreakGlassAsked(Box::new(asked.clone())), Authorisation::Allowed)
 }
 
 fn ask(world: &mut World, person: &str, held: HeldRole) -> BreakGlassId {
@@ -86,7 +62,7 @@ fn confirmation(world: &World, ask: BreakGlassId) -> BreakGlassOpened {
 
 fn confirm(world: &mut World, person: &str, ask: BreakGlassId) -> Outcome {
     let opened = confirmation(world, ask);
-    says(world, person, Body::BreakGlassOpened(Box::new(opened)), Authorisation::Allowed)
+    world.of_glass(person, Body::BreakGlassOpened(Box::new(opened)), Authorisation::Allowed)
 }
 
 fn holds(world: &World, person: &str, held: &HeldRole) -> bool {
@@ -162,12 +138,12 @@ fn a_confirmation_is_good_for_exactly_one_ask_and_once() {
     let first = ask(&mut world, "ann", operator());
     let signed = confirmation(&world, first);
     let close = |ask| PersonRequest::CloseBreakGlass { ask, why: "a mistake".to_owned() };
-    assert_eq!(asks_by(&mut world, "ann", close(first)), Outcome::Done);
-    let late = says(&mut world, "ben", Body::BreakGlassOpened(Box::new(signed.clone())), Authorisation::Allowed);
+    assert_eq!(world.person_by("ann", close(first)), Outcome::Done);
+    let late = world.of_glass("ben", Body::BreakGlassOpened(Box::new(signed.clone())), Authorisation::Allowed);
     assert_eq!(late, refused(PersonRefusal::AskOver { ask: first, because: AskEnd::Closed }));
     let second = ask(&mut world, "ann", Role::Administrator.into());
     let replayed = BreakGlassOpened { ask: second, asked: signed.asked };
-    let replayed = says(&mut world, "ben", Body::BreakGlassOpened(Box::new(replayed)), Authorisation::Allowed);
+    let replayed = world.of_glass("ben", Body::BreakGlassOpened(Box::new(replayed)), Authorisation::Allowed);
     assert_eq!(replayed, refused(PersonRefusal::OtherAsk(second)));
     assert_eq!(confirm(&mut world, "ben", second), Outcome::Done);
     let over = refused(PersonRefusal::AskOver { ask: second, because: AskEnd::Confirmed });
@@ -177,7 +153,7 @@ fn a_confirmation_is_good_for_exactly_one_ask_and_once() {
     assert_eq!(confirm(&mut world, "cid", second), over);
     let nowhere = BreakGlassId::from_uuid(world.mint());
     let unknown = BreakGlassOpened { ask: nowhere, asked: EnvelopeDigest::of(b"x") };
-    let outcome = says(&mut world, "ben", Body::BreakGlassOpened(Box::new(unknown)), Authorisation::Allowed);
+    let outcome = world.of_glass("ben", Body::BreakGlassOpened(Box::new(unknown)), Authorisation::Allowed);
     assert_eq!(outcome, refused(PersonRefusal::UnknownAsk(nowhere)));
 }
 
@@ -269,16 +245,16 @@ fn it_is_closed_by_hand_once_and_what_was_done_under_it_is_told_apart() {
     let mut world = world();
     let ask = broken(&mut world);
     let stop = PersonRequest::Stop { scope: "global".parse().expect("a scope"), why: "an emergency".to_owned() };
-    assert_eq!(asks_by(&mut world, "ann", stop.clone()), Outcome::Done);
+    assert_eq!(world.person_by("ann", stop.clone()), Outcome::Done);
     let during = world.log.len() - 1;
     let close = |why: &str| PersonRequest::CloseBreakGlass { ask, why: why.to_owned() };
-    assert_eq!(asks_by(&mut world, "ann", close("")), refused(PersonRefusal::Why));
-    assert_eq!(asks_by(&mut world, "ann", close("done")), Outcome::Done);
+    assert_eq!(world.person_by("ann", close("")), refused(PersonRefusal::Why));
+    assert_eq!(world.person_by("ann", close("done")), Outcome::Done);
     let closed = BreakGlassClosed { ask, by: name("ann"), why: "done".to_owned() };
     assert_eq!(world.last(), &Body::BreakGlassClosed(Box::new(closed)));
-    assert_eq!(asks_by(&mut world, "ben", close("again")), Outcome::Unchanged);
+    assert_eq!(world.person_by("ben", close("again")), Outcome::Unchanged);
     assert!(!holds(&world, "ann", &operator()));
-    assert_eq!(asks_by(&mut world, "ann", stop), Outcome::Done);
+    assert_eq!(world.person_by("ann", stop), Outcome::Done);
     let at = |world: &World, position: usize| {
         let position_ = fettle_model::counter::LogPosition(position as u64);
         let stamp = fettle_controlplane::core::Stamp { position: position_, at: world.log[position].received_at };
@@ -317,7 +293,7 @@ fn what_cedar_denies_is_a_record_and_opens_nothing() {
     let opened = Body::BreakGlassOpened(Box::new(confirmation(&world, ask)));
     let policies = vec!["floor".to_owned()];
     let denied = Authorisation::Denied { policies: policies.clone() };
-    let outcome = says(&mut world, "cid", opened, denied);
+    let outcome = world.of_glass("cid", opened, denied);
     let action = PersonAction::ConfirmBreakGlass;
     assert_eq!(outcome, refused(PersonRefusal::NotAuthorised { by: name("cid"), action, policies }));
     assert_eq!(world.last().kind(), Kind::ActionRefused);

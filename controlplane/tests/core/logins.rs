@@ -1,21 +1,13 @@
 //! Whose an OpenID identity is, which tokens let somebody in, and what that certificate is worth.
 
-use crate::world::World;
-use fettle_controlplane::core::{
-    Authorisation, Command, KnownIdentity, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
-    VerifiedLogin,
-};
+use crate::world::{World, name};
+use fettle_controlplane::core::{KnownIdentity, NewCertificate, Outcome, PersonRefusal, PersonRequest, VerifiedLogin};
 use fettle_model::digest::DocumentDigest;
 use fettle_model::identity::Role;
 use fettle_model::login::{MAX_CLOCK_LEAD, MAX_TOKEN_AGE, OidcIdentity};
-use fettle_model::name::PersonName;
 use fettle_model::record::{Body, Kind};
 use fettle_model::time::UnixMillis;
 use std::time::Duration;
-
-fn name(person: &str) -> PersonName {
-    person.parse().expect("a name")
-}
 
 fn identity(subject: &str) -> OidcIdentity {
     OidcIdentity {
@@ -46,15 +38,7 @@ fn login(subject: &str, token: &str, issued_at: UnixMillis) -> Box<VerifiedLogin
 fn log_in(world: &mut World, person: &str, serial: &str, login: Box<VerifiedLogin>) -> Outcome {
     let not_after = world.now.wall.plus(Duration::from_hours(8));
     let certificate = NewCertificate { serial: serial.to_owned(), not_after };
-    by(world, person, PersonRequest::LogIn { login, certificate })
-}
-
-fn by(world: &mut World, person: &str, request: PersonRequest) -> Outcome {
-    world.run(&Command::Person(Box::new(PersonCommand {
-        by: name(person),
-        authorised: Authorisation::Allowed,
-        request,
-    })))
+    world.person_by(person, PersonRequest::LogIn { login, certificate })
 }
 
 fn refused(refusal: PersonRefusal) -> Outcome {
@@ -173,7 +157,7 @@ fn a_certificate_from_a_login_is_not_renewed_and_others_are() {
         },
     };
     let request = renewal(&world, "aa");
-    assert_eq!(by(&mut world, "bob", request), refused(PersonRefusal::LogInAgain(name("bob"))));
+    assert_eq!(world.person_by("bob", request), refused(PersonRefusal::LogInAgain(name("bob"))));
     let request = renewal(&world, "from the console");
-    assert_eq!(by(&mut world, "bob", request), Outcome::Done);
+    assert_eq!(world.person_by("bob", request), Outcome::Done);
 }

@@ -1,18 +1,11 @@
 //! Who may be revoked, and which certificates are good after that.
 
 use crate::signing_keys::signing_key;
-use crate::world::World;
-use fettle_controlplane::core::{
-    Authorisation, Command, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
-};
+use crate::world::{World, name};
+use fettle_controlplane::core::{Command, NewCertificate, Outcome, PersonRefusal, PersonRequest};
 use fettle_model::identity::{HeldRole, Role};
-use fettle_model::name::PersonName;
 use fettle_model::record::{Body, Kind};
 use std::time::Duration;
-
-fn name(person: &str) -> PersonName {
-    person.parse().expect("a name")
-}
 
 fn certificate(world: &World, serial: &str) -> NewCertificate {
     NewCertificate { serial: serial.to_owned(), not_after: world.now.wall.plus(Duration::from_hours(24)) }
@@ -30,8 +23,7 @@ fn revoke(world: &mut World, person: &str) -> Outcome {
 
 fn renew(world: &mut World, person: &str, shown: &str, serial: &str) -> Outcome {
     let request = PersonRequest::RenewCertificate { shown: shown.to_owned(), certificate: certificate(world, serial) };
-    let (by, authorised) = (name(person), Authorisation::Allowed);
-    world.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+    world.person_by(person, request)
 }
 
 fn good(world: &World, person: &str, serial: &str) -> bool {

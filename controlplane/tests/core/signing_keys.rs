@@ -1,18 +1,10 @@
 //! Whose signing key stands, and who may replace it. Proofs are the rim's to check.
 
-use crate::world::World;
-use fettle_controlplane::core::{
-    Authorisation, Command, NewCertificate, Outcome, PersonCommand, PersonRefusal, PersonRequest,
-};
+use crate::world::{World, name};
+use fettle_controlplane::core::{Outcome, PersonRefusal, PersonRequest};
 use fettle_model::identity::Role;
-use fettle_model::name::PersonName;
 use fettle_model::person_key::SigningKeyProof;
 use fettle_model::record::{Body, Kind};
-use std::time::Duration;
-
-fn name(person: &str) -> PersonName {
-    person.parse().expect("a name")
-}
 
 /// A key, by a text of its own.
 pub(crate) fn signing_key(text: &str) -> SigningKeyProof {
@@ -20,16 +12,13 @@ pub(crate) fn signing_key(text: &str) -> SigningKeyProof {
 }
 
 fn add(world: &mut World, person: &str, key: &str) -> Outcome {
-    let not_after = world.now.wall.plus(Duration::from_hours(24));
-    let certificate = NewCertificate { serial: format!("of {key}"), not_after };
-    let (role, signing_key) = (Role::Viewer.into(), signing_key(key));
-    world.person(PersonRequest::AddPerson { person: name(person), role, certificate, signing_key })
+    let addition = world.addition(person, Role::Viewer.into(), key);
+    world.person(addition)
 }
 
 fn set_own(world: &mut World, person: &str, key: &str, shown: &str) -> Outcome {
     let request = PersonRequest::SetSigningKey { shown: shown.to_owned(), signing_key: signing_key(key) };
-    let (by, authorised) = (name(person), Authorisation::Allowed);
-    world.run(&Command::Person(Box::new(PersonCommand { by, authorised, request })))
+    world.person_by(person, request)
 }
 
 #[track_caller]

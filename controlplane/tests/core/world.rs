@@ -1,11 +1,14 @@
 //! A control plane in memory with its agents: what the tests play on.
 
 mod audited;
+mod configuration;
 mod drills;
 mod hosts;
+mod people;
 mod playbooks;
 
 pub(crate) use hosts::{describe, description};
+pub(crate) use people::name;
 pub(crate) use playbooks::{PUBLISHER_KEY, START_SERVICE, admit, admit_with, report, version};
 
 use fettle_controlplane::core::{
@@ -230,59 +233,6 @@ impl World {
 
     pub(crate) fn done(&mut self, request: PersonRequest) {
         assert_eq!(self.person(request), Outcome::Done);
-    }
-
-    /// Sets the configuration from `guard` and `modes`.
-    pub(crate) fn configure(&mut self) -> Outcome {
-        let remediation = Remediation {
-            name: "restart-web".parse().expect("a name"),
-            service: web().service,
-            check: web().check,
-            playbook: version(self.answered_by, self.playbook.0),
-            parameters: self.playbook.1.clone(),
-            modes: self.modes.iter().map(|(name, mode)| (name.parse().expect("a name"), *mode)).collect(),
-            guard: self.guard.clone(),
-            escalation: self.escalation.clone(),
-            offline: self.offline.clone(),
-        };
-        let replaces = self.core.state().configuration().generation();
-        let declared = Box::new(Declared {
-            services: vec![service()],
-            remediations: vec![remediation],
-            breakers: self.limits.clone(),
-            freezes: self.freezes.clone(),
-            schedules: self.schedules.clone(),
-            rollout: self.rollout.clone(),
-            promotion: self.promotion,
-        });
-        let outcome = self.person(PersonRequest::SetConfiguration { declared, replaces });
-        self.roll_out();
-        outcome
-    }
-
-    /// Every agent is connected and holds what it gets, until no rollout is under way.
-    pub(crate) fn roll_out(&mut self) {
-        while self.core.state().rollout().is_some() {
-            self.all_hold();
-            self.advance(self.core.state().configuration().rollout().soak);
-            let rings = self.count(|body| matches!(body, Body::RolloutAdvanced(_)));
-            self.tick();
-            assert!(self.count(|body| matches!(body, Body::RolloutAdvanced(_))) > rings, "the rollout stands still");
-        }
-        self.senses.held = Arc::default();
-    }
-
-    /// Every agent is connected, and holds what has reached its host.
-    pub(crate) fn all_hold(&mut self) {
-        let state = self.core.state();
-        let hold =
-            |host: &Host| InForce { generation: state.configuration_of(host).generation(), since: self.now.wall };
-        self.senses.held = Arc::new(state.hosts().map(|host| (host.id, hold(host))).collect());
-    }
-
-    pub(crate) fn guarded(&mut self, change: impl FnOnce(&mut Guard)) {
-        change(&mut self.guard);
-        assert_eq!(self.configure(), Outcome::Done);
     }
 
     // Agents.
