@@ -12,7 +12,7 @@ use fettle_model::playbook::Action;
 use fettle_model::proposal::{Approval, EndedBecause, PROPOSAL_VALID_FOR, Proposal, Verdict};
 use fettle_model::record::{Author, Body, Kind, Record};
 use fettle_model::refusal::{Reason, Refusal};
-use fettle_model::remediation::Mode;
+use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::run::{Certainty, Claim, Ending, Plan, PlannedStep};
 use std::time::Duration;
 
@@ -59,8 +59,13 @@ fn made(world: &World) -> Proposal {
 }
 
 pub(crate) fn plan(request: &PermitRequest) -> Plan {
+    plan_of(request, version("restart-service", "1.0.0"), Action::Restart)
+}
+
+/// What a playbook that does one thing would do.
+pub(crate) fn plan_of(request: &PermitRequest, playbook: PlaybookVersion, action: Action) -> Plan {
     let step = PlannedStep {
-        action: Action::Restart,
+        action,
         label: "worker".parse().expect("a label"),
         arguments: String::new(),
         certainty: Certainty::Observed,
@@ -70,7 +75,7 @@ pub(crate) fn plan(request: &PermitRequest) -> Plan {
         run: request.run,
         host: request.host,
         purpose: request.purpose.clone(),
-        playbook: version("restart-service", "1.0.0"),
+        playbook,
         made_at: fettle_model::time::UnixMillis(1),
         steps: vec![step],
         claim: Claim::Resolved { summary: "restarted".to_owned() },

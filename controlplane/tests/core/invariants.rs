@@ -1,5 +1,8 @@
 //! Random histories of a small fleet, held against the oracle after every step.
 
+mod people;
+
+use self::people::PeopleStep;
 use crate::oracle::Oracle;
 use crate::world::{World, description, web};
 use fettle_controlplane::core::{Authorisation, Heard, Outcome, PersonRequest, Senses};
@@ -11,11 +14,12 @@ use fettle_model::id::{DrillId, FreezeId, HostId, MuteId};
 use fettle_model::offline::{Offline, OfflineReturned, Units};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::record::Body;
+use fettle_model::remediation::Mode;
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One thing that happens. Numbers pick among what there is.
@@ -45,6 +49,7 @@ enum Step {
     Freeze(Scope, Duration),
     Mute(Scope, Duration),
     LiftMute(usize),
+    People(PeopleStep),
 }
 
 fn guards() -> impl Strategy<Value = Guard> {
@@ -122,6 +127,17 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// In a mode that waits for people most of what happens is theirs.
+fn histories(mode: Mode) -> BoxedStrategy<Vec<Step>> {
+    match mode {
+        Mode::Observe | Mode::Auto => proptest::collection::vec(steps(), 1..150).boxed(),
+        Mode::Approve => {
+            let people = people::people_steps().prop_map(Step::People);
+            proptest::collection::vec(prop_oneof![1 => steps(), 3 => people], 1..200).boxed()
+        }
+    }
+}
+
 /// What becomes of every wish to mute: either leaves one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Muting {
@@ -171,7 +187,8 @@ impl Deeds {
 }
 
 impl Play {
-    fn new(muting: Muting, deeds: Deeds) -> Self {
+    /// Production is in this mode, and staging in `auto`.
+    fn new(muting: Muting, deeds: Deeds, mode: Mode) -> Self {
         let (mut world, _) = match deeds {
             Deeds::Restarts => World::proved(5),
             Deeds::Starts => World::reversible(5),
@@ -179,6 +196,9 @@ impl Play {
         let units = Units::new(2).expect("units");
         world.offline = Some(Offline { hosts: Amount::Count(2), units, lasts: Duration::from_mins(2) });
         assert_eq!(world.configure(), Outcome::Done);
+        if mode == Mode::Approve {
+            people::gather(&mut world);
+        }
         let hosts = world.core.state().hosts().map(|host| host.id).collect();
         let mut oracle = Oracle::default();
         oracle.check(&world);
@@ -333,6 +353,7 @@ impl Play {
             }
             Step::Mute(scope, lasts) => self.mute(scope, lasts),
             Step::LiftMute(pick) => self.lift_mute(pick),
+            Step::People(step) => self.people(step),
             Step::Sense(heard, lag) => {
                 let production = "production".parse().expect("a name");
                 self.world.senses = Senses { heard: BTreeMap::from([(production, heard)]), lag, ..Senses::default() };
@@ -341,7 +362,7 @@ impl Play {
             Step::Configure(guard, storm) => {
                 self.world.guard = self.deeds.guard(guard);
                 self.world.limits.storm = storm;
-                drop(self.world.configure());
+                self.configure("alice");
             }
         }
         self.oracle.check(&self.world);
@@ -360,10 +381,27 @@ proptest! {
 
     #[test]
     fn no_history_breaks_a_rule_and_every_history_replays_to_the_same_state(
-        history in proptest::collection::vec(steps(), 1..150),
+        history in histories(Mode::Auto),
         deeds in select(vec![Deeds::Restarts, Deeds::Starts]),
     ) {
-        let mut play = Play::new(Muting::Allowed, deeds);
+        let mut play = Play::new(Muting::Allowed, deeds, Mode::Auto);
+        for step in history {
+            play.step(step);
+        }
+        prop_assert!(&play.world.replayed() == play.world.core.state());
+    }
+}
+
+proptest! {
+    // Each begins with drills of two versions.
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_history_in_which_people_have_to_approve_breaks_a_rule(
+        history in histories(Mode::Approve),
+        deeds in select(vec![Deeds::Restarts, Deeds::Starts]),
+    ) {
+        let mut play = Play::new(Muting::Allowed, deeds, Mode::Approve);
         for step in history {
             play.step(step);
         }
@@ -378,7 +416,7 @@ proptest! {
     #[test]
     fn every_record_is_the_same_with_and_without_mutes(history in proptest::collection::vec(steps(), 1..150)) {
         let [muted, plain] = [Muting::Allowed, Muting::Denied].map(|muting| {
-            let mut play = Play::new(muting, Deeds::Starts);
+            let mut play = Play::new(muting, Deeds::Starts, Mode::Auto);
             for step in history.clone() {
                 play.step(step);
             }
@@ -402,7 +440,7 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
     let (mut offline, mut expired) = (0, 0);
     for deeds in [Deeds::Restarts, Deeds::Starts].into_iter().cycle().take(40) {
         let history = proptest::collection::vec(steps(), 150).new_tree(&mut runner).expect("a history").current();
-        let mut play = Play::new(Muting::Allowed, deeds);
+        let mut play = Play::new(Muting::Allowed, deeds, Mode::Auto);
         for step in history {
             play.step(step);
         }
@@ -419,4 +457,31 @@ fn the_histories_reach_grants_refusals_and_lost_runs() {
     assert!(offline > 10 && expired > 2, "{offline} runs under budgets in advance, {expired} that expired");
     assert!(opened > 50, "{opened} breakers opened by storms, blindness and a log that lags");
     assert!(muted > 50, "{muted} mutes and their ends");
+}
+
+#[test]
+fn the_histories_in_which_people_have_to_approve_reach_permits_and_every_end_of_a_proposal() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut used, mut ended) = (0, BTreeSet::new());
+    for deeds in [Deeds::Restarts, Deeds::Starts].into_iter().cycle().take(100) {
+        let history = histories(Mode::Approve).new_tree(&mut runner).expect("a history").current();
+        let mut play = Play::new(Muting::Allowed, deeds, Mode::Approve);
+        for step in history {
+            play.step(step);
+        }
+        used += play.oracle.approvals.used;
+        ended.append(&mut play.oracle.approvals.ended);
+    }
+    assert!(used > 30, "{used} permits that people said yes to");
+    let every = [
+        "approver-lost",
+        "configuration-changed",
+        "expired",
+        "policies-changed",
+        "rejected",
+        "targets-changed",
+        "transition-changed",
+    ];
+    assert_eq!(ended, BTreeSet::from(every));
 }

@@ -3,12 +3,16 @@
 //! it (`fettle_permit_model`), so that what is explored there and what is played here is the same sentence. Those that
 //! are the agent's alone (I1, I2, I6, I8) are played with the agent's code in the simulation.
 
+mod approvals;
+
+use self::approvals::Approvals;
 use crate::world::{Logged, World, web};
 use fettle_controlplane::core::{Group, State};
 use fettle_model::breaker::{Easing, ReasonKind, Scope};
 use fettle_model::breaker_limits::BreakerLimits;
 use fettle_model::check::Status;
 use fettle_model::counter::{Fence, TransitionEpoch};
+use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::{Evidence, HostClass, ProvedGrant};
 use fettle_model::guard::Guard;
 use fettle_model::host::{HostDescription, HostState};
@@ -106,6 +110,9 @@ pub(crate) struct Oracle {
     breakers: BTreeMap<Scope, Open>,
     answered: BTreeSet<RequestId>,
     runs: BTreeSet<RunId>,
+    policies: Option<DocumentDigest>,
+    /// What people said.
+    pub(crate) approvals: Approvals,
     pub(crate) grants: usize,
     pub(crate) refusals: usize,
     pub(crate) lost: usize,
@@ -121,6 +128,7 @@ impl Oracle {
     /// Reads what the world has appended since the last call.
     pub(crate) fn check(&mut self, world: &World) {
         let monotonic = world.now.monotonic.0;
+        self.policies = Some(world.policies);
         for logged in world.log.iter().skip(self.read) {
             self.record(logged, monotonic);
         }
@@ -181,6 +189,8 @@ impl Oracle {
             Author::ControlPlane | Author::Person { .. } => None,
         };
         let at = logged.received_at;
+        let epoch = |host: &HostId| self.hosts.get(host).map_or(TransitionEpoch(0), |known| known.epoch);
+        self.approvals.read(logged, epoch);
         match &logged.record.body {
             Body::HostEnrolled(enrolled) => {
                 let environment = enrolled.environment.to_string();
@@ -378,6 +388,8 @@ impl Oracle {
         self.group_has_room(permit, &environment);
         self.nothing_stops(permit, &environment, at);
         self.is_warranted(permit, at);
+        let policies = self.policies.expect("what the control plane decides by");
+        self.approvals.granted(permit, &environment.parse().expect("a name"), &policies, at);
         self.budget_has_room(permit, &environment, at);
         if permit.is_offline() {
             self.hold(permit, &environment);

@@ -29,26 +29,34 @@ impl World {
 
     /// Sets it, and waits until every agent holds it.
     pub(crate) fn configure(&mut self) -> Outcome {
-        self.configure_by("alice")
-    }
-
-    /// The same, by somebody.
-    pub(crate) fn configure_by(&mut self, by: &str) -> Outcome {
-        let replaces = self.core.state().configuration().generation();
-        let declared = Box::new(self.declared());
-        let outcome = self.person_by(by, PersonRequest::SetConfiguration { declared, replaces });
+        let outcome = self.apply_by("alice");
         self.roll_out();
         outcome
     }
 
+    /// Somebody sets it, and no agent has heard of it.
+    pub(crate) fn apply_by(&mut self, by: &str) -> Outcome {
+        let replaces = self.core.state().configuration().generation();
+        let declared = Box::new(self.declared());
+        self.person_by(by, PersonRequest::SetConfiguration { declared, replaces })
+    }
+
     /// Every agent is connected and holds what it gets, until no rollout is under way.
     pub(crate) fn roll_out(&mut self) {
+        self.roll_on();
+        assert!(self.core.state().rollout().is_none(), "the rollout stands still");
+    }
+
+    /// The same, or until nothing of it goes on.
+    pub(crate) fn roll_on(&mut self) {
         while self.core.state().rollout().is_some() {
             self.all_hold();
             self.advance(self.core.state().configuration().rollout().soak);
             let rings = self.count(|body| matches!(body, Body::RolloutAdvanced(_)));
             self.tick();
-            assert!(self.count(|body| matches!(body, Body::RolloutAdvanced(_))) > rings, "the rollout stands still");
+            if self.count(|body| matches!(body, Body::RolloutAdvanced(_))) == rings {
+                break;
+            }
         }
         self.senses.held = Arc::default();
     }
