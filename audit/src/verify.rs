@@ -11,7 +11,7 @@
 //! From the records it re-checks that every permit answers one open request word for word, rests on
 //! the newest configuration, the newest transition, an admitted playbook, evidence for the host's
 //! class or a running drill, the mode `auto` or the signed approvals of enough independent people, no standing stop order and no open breaker, room in
-//! `max_in_flight`, `max_per_window` and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
+//! `max_in_flight`, `max_per_window` (units held in advance count in it) and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
 //! that every run has its permit, stays within it and ends once; and that attempts, cooldown, the ramp and whose turn it was in a
 //! list were counted as the records show, and people were called when nothing was left to try; and that a person's signature is by the key
 //! that stands for them there, which they proved to hold and nobody else ever had; and that whoever logged in did so by the
@@ -29,6 +29,7 @@
 //! Memory: one line, and per host, run and playbook what later records are compared with.
 
 mod break_glass;
+mod budgets;
 mod calls;
 mod course;
 mod finding;

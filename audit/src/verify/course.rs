@@ -1,21 +1,23 @@
 //! The course of problems and runs: whose turn it was, how often and how soon a problem was tried, how far a remediation had
-//! come up its ramp, and whether people were called at a problem's end. Sees each record in the order of the log, after what it changes stands, and counts as the control plane
+//! come up its ramp, how much of its group's window was spent, and whether people were called at a problem's end. Sees each record in the order of the log, after what it changes stands, and counts as the control plane
 //! counts: on the clock of the leaves.
 
+use super::budgets::{Budgets, Units};
 use super::calls::Calls;
 use super::finding::{At, Findings, Rule};
-use super::hosts::{Host, Hosts};
+use super::hosts::{Group, Host, Hosts};
 use super::problems::{Called, Change, Fingerprint, Health, Ledger};
 use super::ramps::{Ramps, Slope};
 use super::runs::ends_permit;
 use super::standing::Standing;
 use super::turns::{Due, Turns};
+use super::windows::{Spending, Windows};
 use fettle_model::check::{CheckRef, Transition};
 use fettle_model::escalation::{TurnAfter, turn_after, turn_after_rejection};
 use fettle_model::id::{HostId, PermitId, RunId};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
-use fettle_model::offline::OfflineReturned;
 use fettle_model::permit::{Permit, Purpose};
+use fettle_model::playbook::{Manifest, Reversibility};
 use fettle_model::record::{Author, Body, PermitRejected, Record};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::Remediation;
@@ -23,10 +25,6 @@ use fettle_model::run::{Ending, RunRecord};
 use fettle_model::time::UnixMillis;
 use fettle_model::withheld::RequestWithheld;
 use std::collections::BTreeMap;
-
-/// So many runs that ended later and the control plane has forgotten a budget given in advance: a run that is told of
-/// under it counts no more.
-const REMEMBERED: u64 = 10_000;
 
 /// What is known of problems and of the runs that answer them.
 #[derive(Debug, Clone, Default)]
@@ -38,12 +36,8 @@ pub(super) struct Course {
     calls: Calls,
     /// The runs whose effects may be in progress, by their permits.
     live: BTreeMap<PermitId, Live>,
-    /// The budgets given in advance.
-    budgets: BTreeMap<PermitId, Budget>,
-    /// The units of which nothing was told yet, and whose they are.
-    units: BTreeMap<PermitId, (PermitId, RunId)>,
-    /// Runs and budgets that are over.
-    over: u64,
+    budgets: Budgets,
+    windows: Windows,
 }
 
 /// What a run is, as far as counting goes.
@@ -55,6 +49,8 @@ enum Role {
     Healing,
     /// It injects one, or shows that nothing is changed where nothing is wrong.
     Rehearsal,
+    /// It answers a fault, under a unit of a budget given in advance.
+    Unit,
 }
 
 #[derive(Debug, Clone)]
@@ -62,7 +58,7 @@ struct Live {
     run: RunId,
     of: Fingerprint,
     role: Role,
-    /// What it earns something for; drills and units of budgets earn nothing.
+    /// What it earns something for: drills and units earn nothing.
     slope: Option<Slope>,
 }
 
@@ -93,26 +89,19 @@ impl End {
             Self::Refused(_) => None,
         }
     }
-}
 
-#[derive(Debug, Clone)]
-struct Budget {
-    of: Fingerprint,
-    units: u32,
-    /// Runs under it that were told of.
-    told: u32,
-    state: Held,
-}
-
-/// Whether runs under a budget still count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Yes,
-    /// Since so many runs were over.
-    Expired(u64),
-    /// Given back since so many runs were over, with so many begun.
-    Returned(u64, u32),
-    Refused,
+    /// Whether there is nothing that people must be called to.
+    const fn is_well(self) -> bool {
+        match self {
+            Self::Told(Ending::Succeeded | Ending::Superseded | Ending::Cancelled) => true,
+            Self::Told(
+                Ending::Ineffective | Ending::Failed | Ending::Reverted | Ending::Expired | Ending::InDoubt,
+            )
+            // Nothing was done, and the attempt is spent.
+            | Self::Refused(_)
+            | Self::Lost => false,
+        }
+    }
 }
 
 /// What a record is judged by.
@@ -143,7 +132,8 @@ impl Course {
         } else if let Body::RunUnresolved(unresolved) = &record.body {
             self.end(unresolved.permit, unresolved.host, End::Lost, scene.now);
         } else if let Body::OfflineExpired(expired) = &record.body {
-            self.expire(expired.permit);
+            let became = self.budgets.expire(expired.permit, expired.host);
+            self.settle(expired.permit, became, scene.now);
         } else if let Body::IncidentOpened(incident) = &record.body {
             self.call(incident);
         } else if let Body::ConfigurationSet(set) = &record.body {
@@ -159,7 +149,8 @@ impl Course {
         } else if let Body::PermitRejected(rejected) = body {
             self.reject(host, rejected, scene, at);
         } else if let Body::OfflineReturned(returned) = body {
-            self.give_back(returned);
+            let became = self.budgets.give_back(returned.permit, host, returned.used);
+            self.settle(returned.permit, became, scene.now);
         } else if let Body::RequestWithheld(withheld) = body {
             self.withhold(host, withheld, scene, at);
         }
@@ -213,30 +204,76 @@ impl Course {
                 Some(running) => (running.check(), Role::Rehearsal),
                 None => return,
             },
-            (Purpose::Offline { check, .. }, _) => return self.give(permit, check, scene, at),
+            (Purpose::Offline { check, .. }, _) => (check.clone(), Role::Unit),
         };
         let of = Fingerprint { host: permit.host, check };
-        self.check_turn(permit, &of, host, scene, at);
-        if role != Role::Rehearsal && permit.kill.is_none() {
+        let answers = match role {
+            Role::Remediation | Role::Healing => permit.kill.is_none(),
+            Role::Unit => true,
+            Role::Rehearsal => false,
+        };
+        if answers {
             self.check_attempts(&of, scene, at);
         }
-        if role != Role::Rehearsal && permit.kill.is_none() {
+        self.check_turn(permit, &of, host, scene, at);
+        let group = (of.check.service.clone(), host.environment.clone());
+        self.spend(permit, &of, &group, scene, at);
+        if role == Role::Unit {
+            self.check_units(permit, &of, scene, at);
+            return self.budgets.give(permit, of, group);
+        }
+        if answers {
             self.ledger.attempt(&of);
         }
         let mut slope = None;
         if let (Role::Remediation, Purpose::Remediate { remediation, .. }) = (role, &permit.purpose) {
-            self.ledger.fixes(&of, None);
-            if let Some(answer) = scene.answer(&of) {
-                self.turns.granted(&of, answer, permit.run, scene.now);
-            }
-            let of_remediation = (remediation.clone(), host.environment.clone());
-            self.check_ramp(&of, &of_remediation, scene, at);
-            let newest = scene.standing.configuration().and_then(|newest| newest.remediation(remediation));
-            let quiet = newest.map(|known| known.guard.healthy_for).unwrap_or_default();
-            self.ramps.granted(&of_remediation, quiet, scene.now);
-            slope = Some(of_remediation);
+            let earning = (remediation.clone(), host.environment.clone());
+            self.check_ramp(&of, &earning, scene, at);
+            self.begin(permit, &of, &earning, scene);
+            slope = Some(earning);
         }
         self.live.insert(permit.permit, Live { run: permit.run, of, role, slope });
+    }
+
+    /// A run outside of drills begins.
+    fn begin(&mut self, permit: &Permit, of: &Fingerprint, earning: &Slope, scene: Scene<'_>) {
+        self.ledger.fixes(of, None);
+        if let Some(answer) = scene.answer(of) {
+            self.turns.granted(of, answer, permit.run, scene.now);
+        }
+        let newest = scene.standing.configuration().and_then(|newest| newest.remediation(&earning.0));
+        let quiet = newest.map(|known| known.guard.healthy_for).unwrap_or_default();
+        self.ramps.granted(earning, quiet, scene.now);
+    }
+
+    /// The window of the guard that stands for the host has room, and has less from here on.
+    fn spend(&mut self, permit: &Permit, of: &Fingerprint, group: &Group, scene: Scene<'_>, at: &mut At<'_>) {
+        let manifest = permit.playbook.as_ref().and_then(|playbook| scene.standing.manifest(&playbook.digest));
+        let spending = Spending {
+            group,
+            permit: permit.permit,
+            units: permit.units.get(),
+            reversibility: manifest.map_or(Reversibility::Reversible, Manifest::reversibility),
+            now: scene.now,
+        };
+        if let Some(answer) = scene.answer(of) {
+            self.windows.check(&spending, &answer.guard, at);
+        }
+        if permit.is_offline() {
+            self.windows.hold(&spending);
+        } else {
+            self.windows.spend(&spending);
+        }
+    }
+
+    /// A budget has no more units than attempts are left.
+    fn check_units(&self, permit: &Permit, of: &Fingerprint, scene: Scene<'_>, at: &mut At<'_>) {
+        let Some(answer) = scene.answer(of) else { return };
+        let left = answer.guard.max_attempts.saturating_sub(self.ledger.of(of).count);
+        // Without any another rule has been flagged already.
+        if permit.units.get() > left.max(1) {
+            at.flag(Rule::Offline, format!("{} units, where {left} attempts are left", permit.units));
+        }
     }
 
     /// Attempts are left, and the last run is long enough ago.
@@ -280,20 +317,6 @@ impl Course {
         }
     }
 
-    fn give(&mut self, permit: &Permit, check: &CheckRef, scene: Scene<'_>, at: &mut At<'_>) {
-        let of = Fingerprint { host: permit.host, check: check.clone() };
-        self.check_attempts(&of, scene, at);
-        let left = scene.answer(&of).map(|answer| answer.guard.max_attempts.saturating_sub(self.ledger.of(&of).count));
-        if left.is_some_and(|left| permit.units.get() > left.max(1)) {
-            at.flag(Rule::Offline, format!("{} units, where fewer attempts are left", permit.units));
-        }
-        let budget = Budget { of, units: permit.units.get(), told: 0, state: Held::Yes };
-        self.budgets.insert(permit.permit, budget);
-        for unit in permit.all_units() {
-            self.units.insert(unit.permit, (permit.permit, unit.run));
-        }
-    }
-
     fn refuse(&mut self, refusal: &Refusal, scene: Scene<'_>, at: &mut At<'_>) {
         let Some(check) = &refusal.check else { return };
         let of = Fingerprint { host: refusal.host, check: check.clone() };
@@ -326,12 +349,13 @@ impl Course {
     }
 
     fn report(&mut self, host: HostId, run: &RunRecord, scene: Scene<'_>, at: &mut At<'_>) {
+        let end = End::Told(run.ending);
         if let Some(live) = self.live.get(&run.permit).filter(|live| live.of.host == host).cloned() {
-            let how = turn_after(run.ending);
-            self.check_called(&live, run.ending, how, scene, at);
-            self.end(run.permit, host, End::Told(run.ending), scene.now);
-        } else if let Some(unit) = self.unit(run.permit, host) {
-            self.check_called(&unit, run.ending, turn_after(run.ending), scene, at);
+            self.check_called(&live, end, scene, at);
+            self.end(run.permit, host, end, scene.now);
+        } else if let Some((id, of)) = self.budgets.unit(run.permit, host) {
+            let unit = Live { run: id, of, role: Role::Unit, slope: None };
+            self.check_called(&unit, end, scene, at);
             self.end_unit(run.permit, &unit, run.ending, scene);
         }
     }
@@ -339,29 +363,27 @@ impl Course {
     fn reject(&mut self, host: HostId, rejected: &PermitRejected, scene: Scene<'_>, at: &mut At<'_>) {
         let Some(permit) = rejected.permit.filter(|_| ends_permit(&rejected.because)) else { return };
         if let Some(live) = self.live.get(&permit).filter(|live| live.of.host == host).cloned() {
-            let how = turn_after_rejection(&rejected.because);
-            // Nothing was done, and the attempt is spent.
-            self.check_called(&live, Ending::Expired, how, scene, at);
-            self.end(permit, host, End::Refused(how), scene.now);
-        } else if let Some(budget) = self.budgets.get_mut(&permit)
-            && (budget.of.host, budget.state) == (host, Held::Yes)
-        {
-            budget.state = Held::Refused;
-            self.over = self.over.saturating_add(1);
+            let end = End::Refused(turn_after_rejection(&rejected.because));
+            self.check_called(&live, end, scene, at);
+            self.end(permit, host, end, scene.now);
+        } else {
+            let became = self.budgets.refuse(permit, host);
+            self.settle(permit, became, scene.now);
         }
     }
 
     /// A run that used the last attempt, or whose end is that of the last turn, calls people.
-    fn check_called(&mut self, run: &Live, ending: Ending, how: TurnAfter, scene: Scene<'_>, at: &mut At<'_>) {
+    fn check_called(&mut self, run: &Live, end: End, scene: Scene<'_>, at: &mut At<'_>) {
         let Some(answer) = scene.answer(&run.of) else { return };
-        let helped = match ending {
-            Ending::Succeeded | Ending::Superseded | Ending::Cancelled => true,
-            Ending::Ineffective | Ending::Failed | Ending::Reverted | Ending::Expired | Ending::InDoubt => false,
+        let count = self.ledger.of(&run.of).count;
+        let used_up = match run.role {
+            Role::Remediation => count >= answer.guard.max_attempts,
+            // Counted when it is told of.
+            Role::Unit => count.saturating_add(1) >= answer.guard.max_attempts,
+            Role::Healing | Role::Rehearsal => false,
         };
-        let used_up = self.ledger.of(&run.of).count >= answer.guard.max_attempts;
-        let last_attempt = run.role == Role::Remediation && used_up && !helped;
-        let last_turn = how == TurnAfter::Over && self.turns.is_last(&run.of, answer, run.run);
-        if last_attempt || last_turn {
+        let last_turn = end.turn() == TurnAfter::Over && self.turns.is_last(&run.of, answer, run.run);
+        if (used_up && !end.is_well()) || last_turn {
             self.end_reached(run.of.clone(), at);
         }
     }
@@ -372,14 +394,15 @@ impl Course {
             return;
         }
         let Some(Live { run, of, role, slope }) = self.live.remove(&permit) else { return };
-        self.over = self.over.saturating_add(1);
+        self.budgets.one_more_is_over();
         match role {
             Role::Remediation => {
                 self.ledger.ended(&of, now);
                 self.ledger.fixes(&of, Some(now));
             }
             Role::Healing => self.ledger.ended(&of, now),
-            Role::Rehearsal => {}
+            // A unit has no slot of its own.
+            Role::Rehearsal | Role::Unit => {}
         }
         self.turns.ended(&of, run, end.turn());
         if let Some(slope) = slope {
@@ -387,52 +410,24 @@ impl Course {
         }
     }
 
-    /// The run under a unit of a budget given in advance, where it still counts.
-    fn unit(&self, permit: PermitId, host: HostId) -> Option<Live> {
-        let (budget, run) = self.units.get(&permit)?;
-        let budget = self.budgets.get(budget).filter(|budget| budget.of.host == host)?;
-        let remembered = |since: u64| self.over < since.saturating_add(REMEMBERED);
-        let counts = match budget.state {
-            Held::Yes => true,
-            Held::Expired(since) => remembered(since),
-            Held::Returned(since, used) => remembered(since) && budget.told < used,
-            Held::Refused => false,
-        };
-        counts.then(|| Live { run: *run, of: budget.of.clone(), role: Role::Remediation, slope: None })
+    /// A run under a unit of a budget given in advance counts when it is told of.
+    fn end_unit(&mut self, unit: PermitId, live: &Live, ending: Ending, scene: Scene<'_>) {
+        self.budgets.tell(unit);
+        self.ledger.attempt(&live.of);
+        self.ledger.ended(&live.of, scene.now);
+        self.ledger.fixes(&live.of, Some(scene.now));
+        if let Some(answer) = scene.answer(&live.of) {
+            self.turns.granted(&live.of, answer, live.run, scene.now);
+        }
+        self.turns.ended(&live.of, live.run, turn_after(ending));
     }
 
-    /// It counts when it is told of.
-    fn end_unit(&mut self, permit: PermitId, unit: &Live, ending: Ending, scene: Scene<'_>) {
-        if let Some(budget) = self.units.remove(&permit).and_then(|(budget, _)| self.budgets.get_mut(&budget)) {
-            budget.told = budget.told.saturating_add(1);
-        }
-        self.ledger.attempt(&unit.of);
-        self.ledger.ended(&unit.of, scene.now);
-        self.ledger.fixes(&unit.of, Some(scene.now));
-        if let Some(answer) = scene.answer(&unit.of) {
-            self.turns.granted(&unit.of, answer, unit.run, scene.now);
-        }
-        self.turns.ended(&unit.of, unit.run, turn_after(ending));
-        self.over = self.over.saturating_add(1);
-    }
-
-    fn expire(&mut self, permit: PermitId) {
-        if let Some(budget) = self.budgets.get_mut(&permit).filter(|budget| budget.state == Held::Yes) {
-            self.over = self.over.saturating_add(1);
-            budget.state = Held::Expired(self.over);
-        }
-    }
-
-    fn give_back(&mut self, returned: &OfflineReturned) {
-        let Some(budget) = self.budgets.get_mut(&returned.permit) else { return };
-        let used = returned.used.max(budget.told).min(budget.units);
-        match budget.state {
-            Held::Yes => {
-                self.over = self.over.saturating_add(1);
-                budget.state = Held::Returned(self.over, used);
-            }
-            Held::Expired(since) => budget.state = Held::Returned(since, used),
-            Held::Returned(..) | Held::Refused => {}
+    /// A budget given in advance is over, or less of it was used than was known.
+    fn settle(&mut self, permit: PermitId, became: Option<Units>, now: UnixMillis) {
+        match became {
+            Some(Units::Settled(group, used)) => self.windows.settle(&group, permit, used, now),
+            Some(Units::Corrected(group, used)) => self.windows.correct(&group, permit, used),
+            None => {}
         }
     }
 

@@ -5,7 +5,6 @@ use super::hosts::{Host, Hosts};
 use super::offline;
 use super::runs::Runs;
 use super::standing::{Coverage, Passage, Progress, RunningDrill, Standing};
-use super::windows::Windows;
 use fettle_model::breaker::Scope;
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::counter::TransitionEpoch;
@@ -15,7 +14,7 @@ use fettle_model::host::HostState;
 use fettle_model::id::{DrillId, HostId, RequestId};
 use fettle_model::name::{EnvironmentName, RemediationName};
 use fettle_model::permit::{KillPoint, Permit, PermitRequest, Purpose};
-use fettle_model::playbook::{Manifest, Reversibility};
+use fettle_model::playbook::Manifest;
 use fettle_model::refusal::Refusal;
 use fettle_model::remediation::{Mode, PlaybookVersion};
 use fettle_model::time::UnixMillis;
@@ -26,7 +25,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Grants {
     open: BTreeMap<RequestId, PermitRequest>,
     seen: BTreeMap<RequestId, HostId>,
-    windows: Windows,
 }
 
 /// A remediation permit's purpose, taken apart.
@@ -115,7 +113,6 @@ impl Grants {
                     } else if !permit.units.is_one() {
                         at.flag(Rule::Offline, "a permit for more than one run that is no budget in advance");
                     }
-                    self.spend(permit, &check, now, hosts, standing, at);
                     group = Some(of);
                 }
             }
@@ -124,24 +121,6 @@ impl Grants {
             host.fence = host.fence.max(Some(permit.fence));
         }
         runs.start(permit, drill, group, hosts, at);
-    }
-
-    /// The window of the guard that stands for the host has room. What is given in advance is spent when it is used.
-    fn spend(
-        &mut self,
-        permit: &Permit,
-        check: &CheckRef,
-        now: UnixMillis,
-        hosts: &Hosts,
-        standing: &Standing,
-        at: &mut At<'_>,
-    ) {
-        let Some(host) = hosts.get(permit.host).filter(|_| !permit.is_offline()) else { return };
-        let group = (check.service.clone(), host.environment.clone());
-        let answer = standing.configuration_of(permit.host, host).and_then(|it| it.answer_to(check));
-        let manifest = permit.playbook.as_ref().and_then(|playbook| standing.manifest(&playbook.digest));
-        let reversibility = manifest.map_or(Reversibility::Reversible, Manifest::reversibility);
-        self.windows.spend(&group, answer.map(|answer| &answer.guard), reversibility, now, at);
     }
 
     /// A permit answers one open request of its host, word for word.

@@ -13,13 +13,14 @@ use fettle_model::counter::{ConfigurationGeneration, Fence, StopEpoch};
 use fettle_model::digest::EnvelopeDigest;
 use fettle_model::evidence::ProvedGrant;
 use fettle_model::guard::Amount;
-use fettle_model::id::{HostId, PermitId};
+use fettle_model::id::{HostId, IncidentId, PermitId};
+use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::offline::{OfflineExpired, OfflineReturned, Units};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::remediation::Mode;
-use fettle_model::run::RunRecord;
+use fettle_model::run::{Ending, RunRecord};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -300,4 +301,103 @@ fn it_has_no_more_units_than_attempts_are_left_and_those_used_are_attempts() {
     log.agent(host(PRODUCTION), Body::PermitRequested(Box::new(request)));
     log.control_plane(Body::PermitGranted(Box::new(again)));
     check(&log, Rule::Attempts);
+}
+
+/// Another production host gets a permit.
+fn other_granted(log: &mut Log) {
+    let other = host(3);
+    log.control_plane(crate::story::token(3, "production"));
+    log.control_plane(crate::story::enrolled(3, "production"));
+    log.agent(other, crate::story::described("production", fettle_model::host::DrillConsent::Refused));
+    log.agent(other, transition(1, Status::Critical));
+    let request = request(8, other, crate::story::remediate(1));
+    let mut permit = permit_for(&request, Fence(1));
+    permit.targets.iter_mut().for_each(|target| start(&mut target.actions));
+    permit.stop_epoch = StopEpoch(1);
+    log.agent(other, Body::PermitRequested(Box::new(request)));
+    log.control_plane(Body::PermitGranted(Box::new(permit)));
+}
+
+#[test]
+fn what_is_held_counts_in_every_window_and_what_was_used_afterwards() {
+    // The story has spent one in production and five in staging, and the budget is of five.
+    let five = Units::new(5).expect("units");
+    let windowed = |most: u32| {
+        let log = story_with(move |_, body| {
+            if let Body::ConfigurationSet(set) = body {
+                let mut declared = giving(1).declared();
+                let guard = &mut declared.remediations[0].guard;
+                (guard.max_per_window, guard.max_attempts) = (most, 9);
+                declared.remediations[0].offline.as_mut().expect("it gives one").units = five;
+                set.configuration = Configuration::new(ConfigurationGeneration(1), declared).expect("consistent");
+            }
+        });
+        given(log, |permit| permit.units = five)
+    };
+    check(&windowed(5).0, Rule::Window);
+    check_open(&windowed(6).0);
+    let then = |most: u32, became: &dyn Fn(&mut Log, &Permit)| {
+        let (mut log, permit) = windowed(most);
+        became(&mut log, &permit);
+        other_granted(&mut log);
+        log
+    };
+    let held = |_: &mut Log, _: &Permit| ();
+    check(&then(6, &held), Rule::Window);
+    check_open(&then(7, &held));
+    let used = |log: &mut Log, permit: &Permit, used: usize| {
+        (0..used).for_each(|number| ran(log, &unit(permit, number), |_| ()));
+        returned(log, host(PRODUCTION), permit.permit, used.try_into().expect("few"));
+    };
+    check_open(&then(6, &|log, permit| used(log, permit, 0)));
+    check_open(&then(6, &|log, permit| used(log, permit, 4)));
+    check(&then(6, &|log, permit| used(log, permit, 5)), Rule::Window);
+    // Nobody knows what was used, until the agent says so.
+    let expired = |log: &mut Log, permit: &Permit| {
+        let expired = OfflineExpired { permit: permit.permit, host: permit.host };
+        log.control_plane(Body::OfflineExpired(Box::new(expired)));
+    };
+    check(&then(6, &expired), Rule::Window);
+    let late = |log: &mut Log, permit: &Permit, number: usize| {
+        expired(log, permit);
+        used(log, permit, number);
+    };
+    check_open(&then(6, &|log, permit| late(log, permit, 4)));
+    check(&then(6, &|log, permit| late(log, permit, 5)), Rule::Window);
+    // Its host refused it, so none of it was used.
+    check_open(&then(6, &|log, permit| log.agent(host(PRODUCTION), rejected(permit))));
+}
+
+/// Nothing is wrong, but that runs have not ended.
+#[track_caller]
+fn check_open(log: &Log) {
+    let findings = crate::check::verify(log).findings;
+    assert!(findings.iter().all(|finding| finding.rule == Rule::OpenRun), "{findings:?}");
+}
+
+#[test]
+fn people_are_called_when_a_unit_was_the_last_attempt() {
+    let told = |ending, host_number| {
+        let log = story_with(|_, body| {
+            if let Body::ConfigurationSet(set) = body {
+                let mut declared = giving(1).declared();
+                declared.remediations[0].guard.max_attempts = 2;
+                set.configuration = Configuration::new(ConfigurationGeneration(1), declared).expect("consistent");
+            }
+        });
+        let (mut log, permit) = given(log, |permit| permit.units = Units::ONE);
+        ran(&mut log, &unit(&permit, 0), |run| run.ending = ending);
+        if let Some(number) = host_number {
+            let cause = IncidentCause::AttemptsExhausted { attempts: 2, tried: Vec::new() };
+            let incident = IncidentId::from_uuid(crate::check::uuid(1));
+            let opened = IncidentOpened { incident, host: Some(host(number)), check: Some(check_ref()), cause };
+            log.control_plane(Body::IncidentOpened(Box::new(opened)));
+        }
+        returned(&mut log, host(PRODUCTION), permit.permit, 1);
+        log
+    };
+    check(&told(Ending::Ineffective, None), Rule::Called);
+    check(&told(Ending::Ineffective, Some(STAGING)), Rule::Called);
+    check_valid(&told(Ending::Ineffective, Some(PRODUCTION)));
+    check_valid(&told(Ending::Succeeded, None));
 }
