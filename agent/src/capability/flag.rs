@@ -192,14 +192,15 @@ impl FlagHandle {
     }
 
     fn begins(&self, value: &str, before: &FlagBefore) -> HoldChange {
-        HoldChange::Begins(Hold {
+        HoldChange::Begins(Box::new(Hold {
             file: self.path.as_str().to_owned(),
             key: self.key.clone(),
             old: before.value.clone(),
             set: value.to_owned(),
             revision: before.will_be.clone(),
             until: before.until,
-        })
+            drill: None,
+        }))
     }
 
     /// Looks before putting `value` back. The hold's own rules do not apply to its end.

@@ -5,6 +5,7 @@
 //! flag lie on each other: when a lower one ends first, the one above inherits its old value, so
 //! that the value before all of them comes back at the end, whatever the order.
 
+use fettle_model::id::DrillId;
 use fettle_model::time::UnixMillis;
 use fettle_sandbox::call::Revision;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Hold {
     pub revision: Revision,
     /// When, on the wall clock.
     pub until: UnixMillis,
+    /// The drill that it is part of; its end is the end of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillId>,
 }
 
 /// What a deed means for the holds.
@@ -37,7 +41,7 @@ pub enum HoldChange {
     /// Nothing.
     Unchanged,
     /// One begins; one whose `old` and `set` are equal makes the one that is in force last longer.
-    Begins(Hold),
+    Begins(Box<Hold>),
     /// One ended early.
     Ends {
         /// The file.
@@ -68,11 +72,12 @@ impl Holds {
         if self.0.len() < MAX_HOLDS { Ok(()) } else { Err(TooManyHolds) }
     }
 
-    /// Takes over what a deed means. Applying the same change twice is the same as once.
-    pub fn apply(&mut self, change: HoldChange) {
+    /// Takes over what a deed means, which was done for a drill or for none. Applying the same change twice is the same as
+    /// once.
+    pub fn apply(&mut self, change: HoldChange, drill: Option<DrillId>) {
         match change {
             HoldChange::Unchanged => {}
-            HoldChange::Begins(hold) => self.begin(hold),
+            HoldChange::Begins(hold) => self.begin(Hold { drill, ..*hold }),
             HoldChange::Ends { file, key, revision } => self.end(&file, &key, &revision),
         }
     }
@@ -98,6 +103,13 @@ impl Holds {
         let above = self.0.iter_mut().skip(index).find(|held| held.file == ended.file && held.key == ended.key);
         if let Some(above) = above {
             above.old = ended.old;
+        }
+    }
+
+    /// A drill is over: what was set in it is due.
+    pub fn end_of(&mut self, drill: DrillId, now: UnixMillis) {
+        for held in self.0.iter_mut().filter(|held| held.drill == Some(drill)) {
+            held.until = held.until.min(now);
         }
     }
 
@@ -156,13 +168,30 @@ mod tests {
             set: set.to_owned(),
             revision: Revision(format!("flag:{set}")),
             until: UnixMillis(until),
+            drill: None,
         }
+    }
+
+    fn drill(number: u128) -> DrillId {
+        DrillId::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn the_end_of_a_drill_brings_back_what_was_before_its_fault_and_leaves_other_holds_alone() {
+        let mut holds = Holds::default();
+        let other = Hold { key: "other".to_owned(), ..hold("off", "on", 100) };
+        holds.apply(HoldChange::Begins(Box::new(other)), Some(drill(2)));
+        holds.apply(HoldChange::Begins(Box::new(hold("off", "on", 50))), Some(drill(1)));
+        holds.apply(HoldChange::Begins(Box::new(hold("on", "off-2", 100))), Some(drill(1)));
+        holds.end_of(drill(1), UnixMillis(10));
+        let back = Hold { drill: Some(drill(1)), ..hold("off", "off-2", 10) };
+        assert_eq!(holds.due(UnixMillis(10)), [back]);
     }
 
     #[test]
     fn a_hold_is_due_at_its_end_and_not_before() {
         let mut holds = Holds::default();
-        holds.apply(HoldChange::Begins(hold("on", "off", 100)));
+        holds.apply(HoldChange::Begins(Box::new(hold("on", "off", 100))), None);
         assert_eq!(holds.next_end(), Some(UnixMillis(100)));
         assert_eq!(holds.due(UnixMillis(99)), []);
         let due = holds.due(UnixMillis(100));
@@ -175,24 +204,24 @@ mod tests {
     #[test]
     fn setting_what_is_held_already_makes_the_hold_longer() {
         let mut holds = Holds::default();
-        holds.apply(HoldChange::Begins(hold("on", "off", 100)));
+        holds.apply(HoldChange::Begins(Box::new(hold("on", "off", 100))), None);
         let again = Hold { old: "off".to_owned(), ..hold("on", "off", 300) };
-        holds.apply(HoldChange::Begins(again));
+        holds.apply(HoldChange::Begins(Box::new(again)), None);
         assert_eq!(holds.iter().cloned().collect::<Vec<_>>(), [hold("on", "off", 300)]);
     }
 
     #[test]
     fn setting_what_is_so_by_itself_holds_nothing() {
         let mut holds = Holds::default();
-        holds.apply(HoldChange::Begins(hold("off", "off", 100)));
+        holds.apply(HoldChange::Begins(Box::new(hold("off", "off", 100))), None);
         assert_eq!(holds, Holds::default());
     }
 
     #[test]
     fn a_covered_hold_that_ends_first_leaves_its_old_value_to_the_one_above() {
         let mut holds = Holds::default();
-        holds.apply(HoldChange::Begins(hold("off", "on", 50)));
-        holds.apply(HoldChange::Begins(hold("on", "off-2", 100)));
+        holds.apply(HoldChange::Begins(Box::new(hold("off", "on", 50))), None);
+        holds.apply(HoldChange::Begins(Box::new(hold("on", "off-2", 100))), None);
         assert_eq!(holds.due(UnixMillis(60)), [], "the flag is in another hand until 100");
         assert_eq!(holds.due(UnixMillis(100)), [hold("off", "off-2", 100)]);
     }
@@ -200,15 +229,15 @@ mod tests {
     #[test]
     fn ending_early_removes_only_the_hold_that_set_the_revision() {
         let mut holds = Holds::default();
-        holds.apply(HoldChange::Begins(hold("off", "on", 50)));
+        holds.apply(HoldChange::Begins(Box::new(hold("off", "on", 50))), None);
         let hold_change = |set: &str| HoldChange::Ends {
             file: "/srv/flags.json".to_owned(),
             key: "beta".to_owned(),
             revision: Revision(format!("flag:{set}")),
         };
-        holds.apply(hold_change("other"));
+        holds.apply(hold_change("other"), None);
         assert_eq!(holds.iter().count(), 1);
-        holds.apply(hold_change("on"));
+        holds.apply(hold_change("on"), None);
         assert_eq!(holds.iter().count(), 0);
     }
 
@@ -220,7 +249,7 @@ mod tests {
             let mut value = "v0".to_owned();
             for (variant, until) in sets {
                 let set = format!("v{variant}");
-                holds.apply(HoldChange::Begins(hold(&value, &set, until)));
+                holds.apply(HoldChange::Begins(Box::new(hold(&value, &set, until))), None);
                 value = set;
             }
             for now in 0..=50 {

@@ -57,11 +57,11 @@ impl Injection {
         }
     }
 
-    /// Takes it back. Nothing to take back is success.
+    /// Takes it back. Nothing to take back is success: a playbook that heals the fault may have removed it.
     ///
     /// # Errors
     /// Why it could not be done now.
-    pub(super) async fn take_back(&self, slowed: &Slowed) -> Result<(), String> {
+    pub(super) async fn take_back(&self, slowed: &Slowed) -> Result<TakenBack, String> {
         match self {
             Self::FillDisk { folder, .. } => disk::remove(folder),
             Self::RefusePort { port } => port::accept(*port).await,
@@ -77,6 +77,15 @@ impl Injection {
             Self::SlowResponses { process } => slowed.look(*process),
         }
     }
+}
+
+/// How an injection came to be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It was there, as far as can be told, and is not any more.
+    Now,
+    /// Nothing was left of it: what it was done to is gone, or was cleared.
+    GoneAlready,
 }
 
 /// An injection that is to be taken back.

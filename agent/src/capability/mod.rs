@@ -36,7 +36,7 @@ pub use deed::{Before, Deed, Done, FlagBefore, Look, ReleaseBefore, ServiceBefor
 pub use facts::{Facts, FactsError};
 pub use flag::{PutBack, put_back};
 pub use hold::{Hold, HoldChange, Holds, MAX_HOLDS, TooManyHolds};
-pub use injection::{Injection, Injections, MAX_INJECTIONS, Pending, TooManyInjections};
+pub use injection::{Injection, Injections, MAX_INJECTIONS, Pending, TakenBack, TooManyInjections};
 pub use open::{Capabilities, NotOpened, OpenTargets};
 pub use process::ProcessRef;
 

@@ -6,7 +6,7 @@
 
 use super::Facts;
 use super::flag::FlagHandle;
-use super::injection::{Injection, Slowed};
+use super::injection::{Injection, Slowed, TakenBack};
 use super::release::ReleaseHandle;
 use super::service::ServiceHandle;
 use super::service::command::CommandHandle;
@@ -97,7 +97,7 @@ impl Capabilities {
     ///
     /// # Errors
     /// Why it could not be done now.
-    pub async fn take_back(&self, injection: &Injection) -> Result<(), String> {
+    pub async fn take_back(&self, injection: &Injection) -> Result<TakenBack, String> {
         injection.take_back(&self.slowed).await
     }
 

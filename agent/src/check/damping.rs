@@ -103,6 +103,15 @@ impl Damping {
         self.current
     }
 
+    /// How many probes in a row have to pass for the check to pass: one while it does, or before it was ever told.
+    #[must_use]
+    pub const fn good_probes(&self) -> u32 {
+        match self.current {
+            Some(Status::Passing) | None => 1,
+            Some(Status::Warning | Status::Critical | Status::Unknown) => self.thresholds.recover_after,
+        }
+    }
+
     /// The check was redefined: the status stays, the runs begin anew, since other probes made them.
     pub fn redefine(&mut self, check: &Check) {
         *self = Self::start(check, self.current);

@@ -20,6 +20,13 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+/// Most probes that one answer on demand takes; the default of `recover_after` is two. Each ends within the check's
+/// timeout.
+const MAX_GOOD_PROBES: u32 = 3;
+
+/// Pause between two probes of one answer on demand: the shortest interval of a check.
+const BETWEEN_GOOD_PROBES: Duration = MIN_INTERVAL;
+
 /// Tells the wall-clock time, for people.
 pub type Clock = fn() -> UnixMillis;
 
@@ -128,17 +135,19 @@ impl Schedule {
         }
     }
 
-    /// Probes now, afresh, beside the schedule and without effect on it; ends within the check's timeout.
+    /// Probes now, afresh, beside the schedule and without effect on it. A check that does not pass is said to pass
+    /// only when as many probes in a row do as it needs to recover, [`MAX_GOOD_PROBES`] at most: one good answer of a
+    /// service that is slow, or that comes and goes, is not its health. A bad answer is said at once.
     /// Call it inside a tokio runtime; the future borrows nothing.
-    pub fn probe_once(&self, of: &CheckRef) -> impl Future<Output = Verdict> + Send + use<> {
+    pub fn probe_now(&self, of: &CheckRef) -> impl Future<Output = Verdict> + Send + use<> {
         let prepared = self.watched.get(of).map(|watched| {
             let prober = Prober::prepare(&watched.definition, &self.surroundings, &watched.looks);
-            (prober, watched.definition.timeout)
+            (prober, watched.definition.timeout, watched.damping.good_probes().min(MAX_GOOD_PROBES))
         });
         let absent = Verdict::unknown(&format!("this host has no check {of}"));
         async move {
             match prepared {
-                Some((mut prober, timeout)) => prober.probe_within(timeout).await,
+                Some((prober, timeout, good)) => told(prober, timeout, good).await,
                 None => absent,
             }
         }
@@ -217,6 +226,20 @@ impl Schedule {
         let task = self.tasks.spawn(round.run());
         Watched { definition, damping, looks, task, serial }
     }
+}
+
+/// What so many good probes in a row say together, or the first that is not good.
+async fn told(mut prober: Prober, timeout: Duration, good: u32) -> Verdict {
+    let mut verdict = prober.probe_within(timeout).await;
+    for _ in 1..good {
+        match verdict.status {
+            Status::Passing => {}
+            Status::Warning | Status::Critical | Status::Unknown => break,
+        }
+        tokio::time::sleep(BETWEEN_GOOD_PROBES).await;
+        verdict = prober.probe_within(timeout).await;
+    }
+    verdict
 }
 
 /// When a task probes first.

@@ -25,9 +25,11 @@ const MIN_KEEP_FREE_MIB: u64 = 64;
 
 /// Shortest part of a turn: at most a hundred signals a second.
 const MIN_TURN: Duration = Duration::from_millis(10);
-/// Longest time for which a process stands still at once: less than a service manager takes for death.
-const MAX_STOPPED: Duration = Duration::from_secs(1);
-/// Longest time for which it runs between; more is no slowness.
+/// Longest time for which a process stands still at once. A check fails `fail_after` times in a row only when that is more
+/// than so many intervals and one timeout: 35 s of a check with the defaults (three times, 10 s, 5 s).
+const MAX_STOPPED: Duration = Duration::from_mins(1);
+/// Longest time for which it runs between. A check does not pass in between when that and its timeout are less than
+/// `recover_after` - 1 intervals: 5 s of a check with the defaults.
 const MAX_RUNNING: Duration = Duration::from_secs(10);
 
 const MIB: u64 = 1024 * 1024;

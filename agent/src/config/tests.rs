@@ -80,9 +80,9 @@ fn a_fault_by_name_is_allowed_for_its_service_only_and_within_bounds() {
         assert!(mistakes.contains(words), "{mistakes}");
     }
     let slow = "[service.web]\nmanager = \"none\"\n[service.web.faults]\n";
-    let text = format!("{staging}{slow}slow-responses = {{ stopped = \"2s\", running = \"1ms\" }}\n");
+    let text = format!("{staging}{slow}slow-responses = {{ stopped = \"61s\", running = \"1ms\" }}\n");
     let mistakes = parse(&text).expect_err("two of them").to_string();
-    for words in ["slow-responses.stopped must be 10ms to 1s", "slow-responses.running must be 10ms to 10s"] {
+    for words in ["slow-responses.stopped must be 10ms to 1m", "slow-responses.running must be 10ms to 10s"] {
         assert!(mistakes.contains(words), "{mistakes}");
     }
     let refused = complaints(&format!("{disk}at-most-mib = 1\nkeep-free-mib = 64\n"));

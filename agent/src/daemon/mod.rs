@@ -165,7 +165,7 @@ impl Daemon {
                         self.tell(&answer).await?;
                     }
                 }
-                let probe = self.schedule.probe_once(&check);
+                let probe = self.schedule.probe_now(&check);
                 self.probes.spawn(async move {
                     let verdict = probe.await;
                     ToEffector::Probed { ask, status: verdict.status, reason: verdict.reason }

@@ -1,6 +1,7 @@
 //! The course of a run as the effector carries it out: permit in, machine driven, record out.
 
 use super::admission::{Occupation, PlaybookTrust, Situation, admit, in_scope};
+use super::injections::drilled_by;
 use super::offline::permit_of;
 use super::run::{FromHands, Hands, Outcome, Watching};
 use super::serve::{Active, Effector, EffectorError, Written};
@@ -294,7 +295,7 @@ impl Effector {
     fn write(&mut self, entry: &Entry<Deed>) -> Result<(), EffectorError> {
         let Some(active) = &mut self.active else { return Ok(()) };
         let text = serde_json::to_string(entry).map_err(EffectorError::Json)?;
-        let (run, number) = (active.permit.run, active.written.entries);
+        let (run, number, drill) = (active.permit.run, active.written.entries, drilled_by(&active.permit));
         active.written = active.written.and(text.len());
         if let Some(pending) = self.injected_by(entry) {
             // With the intent, so that no crash leaves a fault that nobody takes back.
@@ -306,7 +307,7 @@ impl Effector {
         }
         match done_by(entry) {
             Some(done) => {
-                self.holds.apply(done.hold.clone());
+                self.holds.apply(done.hold.clone(), drill);
                 let holds = serde_json::to_string(&self.holds).map_err(EffectorError::Json)?;
                 self.store.journal_with(run, number, &text, (Value::Holds, &holds))?;
             }
@@ -349,7 +350,7 @@ impl Effector {
         })
         .await?;
         if let Some(ended) = self.active.take() {
-            self.injections_after(&ended.permit, ending)?;
+            self.over_after(&ended.permit, ending)?;
             if ended.permit.is_offline() {
                 self.rest();
             }

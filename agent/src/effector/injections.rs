@@ -1,11 +1,13 @@
-//! The injections of drills: written down with their intent, taken back when they are over.
+//! What drills leave for a while: injections, written down with their intent, and flags that their runs set. Both are taken
+//! back when the drill's healing run has ended.
 //!
 //! Nothing here needs a permit: it is the end of an effect that had one. It needs no control plane either.
 
 use super::course::hold_point;
 use super::serve::{Effector, EffectorError};
 use super::store::Value;
-use crate::capability::{Before, Deed, Injections, Pending};
+use crate::capability::{Before, Deed, Injections, Pending, TakenBack};
+use fettle_model::id::DrillId;
 use fettle_model::permit::{Permit, Purpose};
 use fettle_model::run::Ending;
 use fettle_model::time::UnixMillis;
@@ -28,16 +30,25 @@ impl Effector {
     }
 
     /// A run has ended: where it was one that healed a drill's fault, or one that failed to inject it, what the
-    /// drill injected is over.
-    pub(super) fn injections_after(&mut self, permit: &Permit, ending: Ending) -> Result<(), EffectorError> {
+    /// drill injected is over, and so is what its runs set for a while: the next fault meets the service as the first did.
+    pub(super) fn over_after(&mut self, permit: &Permit, ending: Ending) -> Result<(), EffectorError> {
         let over = match &permit.purpose {
             Purpose::InjectFault { drill, .. } => (ending != Ending::Succeeded).then_some(*drill),
             Purpose::Remediate { .. } | Purpose::Repeat { .. } | Purpose::Offline { .. } => permit.drill,
         };
         match over {
-            Some(drill) => self.end_injections(|now, injections| injections.end_of(drill, now)),
+            Some(drill) => {
+                self.end_injections(|now, injections| injections.end_of(drill, now))?;
+                self.end_holds(drill)
+            }
             None => Ok(()),
         }
+    }
+
+    fn end_holds(&mut self, drill: DrillId) -> Result<(), EffectorError> {
+        let before = self.holds.clone();
+        self.holds.end_of(drill, self.clocks.now().wall);
+        if before == self.holds { Ok(()) } else { self.keep(Value::Holds, &self.holds) }
     }
 
     /// This process begins: what an earlier one kept up is over, and taken back before anything else.
@@ -68,8 +79,12 @@ impl Effector {
         for pending in due {
             let what = pending.injection.in_words();
             match self.capabilities.take_back(&pending.injection).await {
-                Ok(()) => {
+                Ok(TakenBack::Now) => {
                     tracing::info!(drill = %pending.drill, what, "a drill's fault is taken back");
+                    self.injections.settled(&pending);
+                }
+                Ok(TakenBack::GoneAlready) => {
+                    tracing::info!(drill = %pending.drill, what, "a drill's fault was gone already");
                     self.injections.settled(&pending);
                 }
                 Err(why) => {
@@ -80,5 +95,13 @@ impl Effector {
         }
         hold_point();
         self.keep(Value::Injections, &self.injections)
+    }
+}
+
+/// The drill whose fault a run injects or answers.
+pub(super) fn drilled_by(permit: &Permit) -> Option<DrillId> {
+    match &permit.purpose {
+        Purpose::InjectFault { drill, .. } | Purpose::Repeat { drill, .. } => Some(*drill),
+        Purpose::Remediate { .. } | Purpose::Offline { .. } => permit.drill,
     }
 }

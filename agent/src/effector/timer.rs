@@ -27,8 +27,9 @@ impl Effector {
         if self.active.as_ref().and_then(|active| active.ask_at).is_some_and(|at| at <= now.on_boot) {
             self.ask_daemon().await;
         }
-        self.put_back_due()?;
+        // A drill's fault before the flags: what a playbook turned off because of the fault is not on again during it.
         self.take_back_due().await?;
+        self.put_back_due()?;
         if self.planning.as_ref().is_some_and(|planning| planning.until <= now.on_boot) {
             self.give_up_plan("it took longer than it may");
         }

@@ -93,6 +93,28 @@ async fn a_fault_is_taken_back_when_the_drills_healing_run_has_ended() {
 }
 
 #[tokio::test]
+async fn a_flag_that_a_drill_set_is_as_before_when_the_drills_healing_run_has_ended() {
+    let mut stand = Stand::configured().await;
+    stand.start_drill().await;
+    for (breaks, variant) in [(false, "on"), (true, "off")] {
+        if breaks {
+            stand.host.break_it();
+        }
+        let request = stand.request().await;
+        let permit = Permit { drill: Some(id(9)), ..stand.permit(&request) };
+        stand.say(Body::PermitGranted(Box::new(permit))).await;
+        assert_eq!(ended(&mut stand).await.run, request.run);
+        let set = format!("\"defaultVariant\": \"{variant}\"");
+        let is_set = async {
+            while !stand.host.flags().contains(&set) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, is_set).await.expect("long before the hold's own end");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_ends_takes_its_faults_back_first() {
     let (_dir, file, table) = folder("30m");
     let mut stand = Stand::with_tables(&table).await;

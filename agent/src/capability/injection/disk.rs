@@ -3,7 +3,7 @@
 //! The file is allocated, not written, so it takes milliseconds and no bandwidth. No symbolic link is followed
 //! on the way to the folder: whoever may write there gains nothing from the effector being root.
 
-use super::{Injection, Look};
+use super::{Injection, Look, TakenBack};
 use crate::capability::Done;
 use crate::config::FillDiskSettings;
 use fettle_sandbox::call::ActError;
@@ -74,11 +74,12 @@ pub(in crate::capability) fn fill(settings: &FillDiskSettings, bytes: u64) -> Re
     }
 }
 
-/// Removes the file.
-pub(super) fn remove(path: &str) -> Result<(), String> {
+/// Removes the file. A service that clears its folder when it starts may have done so, or have made the folder anew.
+pub(super) fn remove(path: &str) -> Result<TakenBack, String> {
     let removed = open(path).and_then(|folder| unlinkat(&folder, NAME, AtFlags::empty()));
     match removed {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(TakenBack::Now),
+        Err(Errno::NOENT) => Ok(TakenBack::GoneAlready),
         Err(error) => Err(format!("{NAME} in {path} cannot be removed: {error}")),
     }
 }

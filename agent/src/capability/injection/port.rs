@@ -3,7 +3,7 @@
 //! `nft` gets a script on its standard input, built from a number; there is no shell. A script is one transaction of the
 //! kernel: all of it holds, or nothing.
 
-use super::Look;
+use super::{Look, TakenBack};
 use crate::capability::Done;
 use crate::capability::program::{Ran, feed, read_output};
 use crate::config::{Argv, WrongScalar};
@@ -52,11 +52,11 @@ pub(in crate::capability) async fn refuse(port: u16) -> Result<Done, ActError> {
     }
 }
 
-/// Removes the table. That it is made first makes removing one that is not there no mistake, in every version.
-pub(super) async fn accept(port: u16) -> Result<(), String> {
+/// Removes the table, which nobody else does. That it is made first makes removing one that is not there no mistake, in every version.
+pub(super) async fn accept(port: u16) -> Result<TakenBack, String> {
     let table = table(port);
     match script(&format!("add table inet {table}\ndelete table inet {table}\n")).await {
-        Ran::Exited(0) => Ok(()),
+        Ran::Exited(0) => Ok(TakenBack::Now),
         ran @ (Ran::Exited(_) | Ran::NotStarted(_) | Ran::Signalled(_) | Ran::TimedOut | Ran::Lost(_)) => {
             Err(format!("{NFT} {ran}, so the table {table} may still refuse the port"))
         }

@@ -4,7 +4,7 @@
 //! itself after so many turns, and always by letting the process go on. It dies with the effector; what it may have
 //! left stopped then is let go by the next one, from the ledger.
 
-use super::Look;
+use super::{Look, TakenBack};
 use crate::capability::Done;
 use crate::capability::process::{ProcessRef, hold};
 use crate::config::SlowResponsesSettings;
@@ -63,8 +63,8 @@ impl Slowed {
         Ok(Done::of_injection())
     }
 
-    /// Lets a process go on for good.
-    pub(super) fn end(&self, process: ProcessRef) -> Result<(), String> {
+    /// Lets a process go on for good, if it has not ended.
+    pub(super) fn end(&self, process: ProcessRef) -> Result<TakenBack, String> {
         let found = {
             let mut all = self.all();
             all.iter().position(|slow| slow.process == process).map(|index| all.swap_remove(index))
@@ -78,9 +78,10 @@ impl Slowed {
         // The thread of an earlier effector may have left it stopped.
         let failed = |error: &dyn std::fmt::Display| format!("the process {} cannot be let go: {error}", process.pid);
         match hold(process).map_err(|error| failed(&error))? {
-            None => Ok(()),
+            None => Ok(TakenBack::GoneAlready),
             Some(held) => match pidfd_send_signal(&held, Signal::CONT) {
-                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Ok(()) => Ok(TakenBack::Now),
+                Err(Errno::SRCH) => Ok(TakenBack::GoneAlready),
                 Err(error) => Err(failed(&error)),
             },
         }

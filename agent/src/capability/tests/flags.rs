@@ -63,7 +63,7 @@ async fn set_deed(open: &OpenTargets, value: &str, hold: Duration) -> Deed {
 
 fn hold_of(done: &Done) -> Hold {
     let HoldChange::Begins(hold) = &done.hold else { unreachable!("no hold begins: {:?}", done.hold) };
-    hold.clone()
+    (**hold).clone()
 }
 
 #[tokio::test]
@@ -98,9 +98,9 @@ async fn a_hold_ends_by_itself_or_early_and_only_if_nobody_decided_otherwise() {
 
     let (_, done) = carry_out(&open, &set_deed(&open, "off", HOUR).await).await.expect("set");
     let mut holds = Holds::default();
-    holds.apply(done.hold.clone());
+    holds.apply(done.hold.clone(), None);
     let (_, undone) = carry_out(&open, &done.inverse.expect("an inverse")).await.expect("undone");
-    holds.apply(undone.hold);
+    holds.apply(undone.hold, None);
     assert_eq!((flags.content(), holds), (flags.text("on"), Holds::default()));
 }
 
@@ -113,7 +113,7 @@ async fn setting_what_is_set_already_writes_nothing() {
     assert_eq!((done.change, &done.inverse), (Change::Unneeded, &None));
     assert_eq!(fs::metadata(flags.path()).expect("stat").ino(), inode);
     let mut holds = Holds::default();
-    holds.apply(done.hold);
+    holds.apply(done.hold, None);
     assert_eq!(holds, Holds::default());
 }
 

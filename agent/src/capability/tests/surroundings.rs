@@ -91,11 +91,27 @@ async fn a_disk_is_filled_up_to_the_owners_bound_and_never_below_the_owners_floo
         assert_eq!(fs::metadata(disk.filler()).expect("the file").size(), taken);
         assert!(disk.free() >= keep_free * MIB && disk.free() <= before - taken, "{} of {before}", disk.free());
         assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
-        capabilities.take_back(&injection(&deed)).await.expect("taken back");
+        assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::Now));
         assert_eq!(disk.free(), before);
         assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
-        capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
+        assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::GoneAlready), "it is no failure");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_a_service_cleared_away_with_its_folder_is_taken_back_already() {
+    let disk = SmallDisk::new();
+    let cache = disk.path().join("cache");
+    fs::create_dir(&cache).expect("a folder");
+    let table = format!("fill-disk]\nfolder = \"{}\"\nat-most-mib = 1\nkeep-free-mib = 64", cache.display());
+    let capabilities = named(&table);
+    let open = checked(&capabilities).await;
+    let deed = planned(&open, FaultKind::FillDisk).await.expect("planned");
+    carry_out(&open, &deed).await.expect("injected");
+    fs::remove_dir_all(&cache).expect("cleared");
+    assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::GoneAlready), "no folder");
+    fs::create_dir(&cache).expect("a folder");
+    assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::GoneAlready), "a new folder");
 }
 
 #[tokio::test]
@@ -201,7 +217,7 @@ fn a_port_refuses_connections_until_it_is_taken_back_and_no_other_port_does() {
         assert_eq!((connects(5432), connects(5433)), (false, true));
         assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
         assert!(matches!(carry_out(&open, &deed).await, Err(ActError::Failed(_))), "it is there already");
-        capabilities.take_back(&injection(&deed)).await.expect("taken back");
+        assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::Now));
         assert_eq!((connects(5432), connects(5433)), (true, true));
         assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
         capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
@@ -264,7 +280,7 @@ async fn a_slow_service_is_stopped_in_turns_until_it_is_taken_back() {
     turns(pid, 3).await;
     assert!(matches!(open.look_after_crash(&deed, &seen, SOON).await, Look::Applied(_)));
     assert!(matches!(open.before(&deed, NOW).await, Err(ActError::Failed(_))), "it is slow already");
-    capabilities.take_back(&injection(&deed)).await.expect("taken back");
+    assert_eq!(capabilities.take_back(&injection(&deed)).await, Ok(TakenBack::Now));
     assert_eq!(open.look_after_crash(&deed, &seen, SOON).await, Look::NotApplied);
     goes_on(pid).await;
     capabilities.take_back(&injection(&deed)).await.expect("nothing to take back is no failure");
@@ -290,6 +306,6 @@ async fn a_process_that_an_earlier_effector_left_stopped_is_let_go() {
     turns_to(pid, true).await;
     // Another process of the agent: nothing is left of the thread.
     let later = super::capabilities(&daemon.table());
-    later.take_back(&injection(&deed)).await.expect("taken back");
+    assert_eq!(later.take_back(&injection(&deed)).await, Ok(TakenBack::Now));
     turns_to(pid, false).await;
 }

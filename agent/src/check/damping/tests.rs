@@ -51,6 +51,14 @@ fn a_status_changes_after_its_number_of_consecutive_probes() {
 }
 
 #[test]
+fn a_check_that_does_not_pass_needs_as_many_good_probes_as_it_takes_to_recover() {
+    for (last, needed) in [(None, 1), (Some('p'), 1), (Some('w'), 3), (Some('c'), 3), (Some('u'), 3)] {
+        let damping = Damping::start(&definition(5, 3), last.map(status));
+        assert_eq!(damping.good_probes(), needed, "{last:?}");
+    }
+}
+
+#[test]
 fn a_mixed_run_counts_only_as_far_as_all_of_it_agrees() {
     check(Some('p'), 3, 2, "wwccc", "ppwwc");
     check(Some('p'), 3, 2, "cwcwcw", "ppwwww");
@@ -152,6 +160,40 @@ proptest! {
             prop_assert_eq!(damping.current(), expected, "after {:?}", history);
             prop_assert_eq!(shift.map(|s| (s.from, Some(s.to))), (current != expected).then_some((current, expected)));
             current = expected;
+        }
+    }
+}
+
+/// What a probe says of a service that stands still for `stopped` and runs for `running`, in turns from 0 on, when it asks at
+/// `at` and waits for `timeout`. All in milliseconds.
+fn in_turns(at: u64, stopped: u64, running: u64, timeout: u64) -> Status {
+    let within = at % (stopped + running);
+    if within + timeout >= stopped { Status::Passing } else { Status::Critical }
+}
+
+proptest! {
+    /// The rule of `deploy/systemd/agent.toml.example` for `slow-responses`: longer than `fail_after` intervals and a timeout
+    /// stopped, and running with a timeout for less than `recover_after` - 1 intervals.
+    #[test]
+    fn turns_that_fit_a_check_turn_it_critical_in_the_first_one_and_never_let_it_pass(
+        interval in 100_u64..2_000,
+        timeout_share in 1_u64..100,
+        running_share in 1_u64..100,
+        fail_after in 1_u32..5,
+        recover_after in 2_u32..5,
+        phase_share in 0_u64..100,
+        more in 1_u64..5_000,
+    ) {
+        let timeout = interval * timeout_share / 100;
+        let room = u64::from(recover_after - 1) * interval - timeout;
+        let running = (room * running_share / 100).max(1).min(room - 1);
+        let stopped = u64::from(fail_after) * interval + timeout + more;
+        let mut damping = Damping::start(&definition(fail_after, recover_after), Some(Status::Passing));
+        for ask in 0..2_000 {
+            let at = interval * phase_share / 100 + ask * interval;
+            damping.feed(in_turns(at, stopped, running, timeout));
+            let expected = if ask + 1 < u64::from(fail_after) { Status::Passing } else { Status::Critical };
+            prop_assert_eq!(damping.current(), Some(expected), "ask {} at {}", ask, at);
         }
     }
 }

@@ -184,12 +184,40 @@ async fn a_probe_on_demand_is_fresh_and_leaves_the_schedule_alone() {
     let probe = Probe::File { path: HostValue(path.display().to_string()), must: Presence::Exist, max_age: None };
     // Its own first probe is far away.
     schedule.reconfigure(vec![resolved(&of("ready"), probe, 100 * LONG, 1)]);
-    assert_eq!(schedule.probe_once(&of("ready")).await.status, Status::Critical);
+    assert_eq!(schedule.probe_now(&of("ready")).await.status, Status::Critical);
     std::fs::write(&path, "").expect("written");
-    assert_eq!(schedule.probe_once(&of("ready")).await.status, Status::Passing);
+    assert_eq!(schedule.probe_now(&of("ready")).await.status, Status::Passing);
     assert_eq!(schedule.status(&of("ready")), Some(Status::Passing));
-    let absent = schedule.probe_once(&of("absent")).await;
+    let absent = schedule.probe_now(&of("absent")).await;
     assert_eq!((absent.status, absent.reason.as_str()), (Status::Unknown, "this host has no check web/absent"));
+}
+
+#[tokio::test]
+async fn one_good_probe_on_demand_is_not_the_health_of_a_check_that_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = format!("if rmdir {0}; then exit 2; fi; mkdir {0}", folder.path().join("now-and-then").display());
+    let name: CheckName = "comes-and-goes".parse().expect("a name");
+    let argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+    let flaps = Probe::Command { command: name.clone() };
+    for (last, recover_after, expected) in [
+        (Status::Passing, 2, [Status::Passing, Status::Critical]),
+        (Status::Critical, 1, [Status::Passing, Status::Critical]),
+        // A bad answer is said at once, so each begins with a good one.
+        (Status::Critical, 2, [Status::Critical, Status::Critical]),
+    ] {
+        let mut schedule = Schedule::new(BTreeMap::from([(name.clone(), argv.clone())]), BusAddress::System, no_clock);
+        // Its own first probe is far away.
+        let mut checked = resolved(&of("comes-and-goes"), flaps.clone(), 100 * LONG, 1);
+        (checked.check.recover_after, checked.last) = (recover_after, Some(last));
+        schedule.reconfigure(vec![checked]);
+        for status in expected {
+            assert_eq!(
+                schedule.probe_now(&of("comes-and-goes")).await.status,
+                status,
+                "from {last:?}, {recover_after}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
