@@ -5,7 +5,7 @@
 
 use crate::counter::LogPosition;
 use crate::digest::{DocumentDigest, PlaybookDigest};
-use crate::evidence::{HostClass, ProvedGrant};
+use crate::evidence::{Fault, HostClass, ProvedGrant};
 use crate::host::{ManagerKind, OperatingSystem};
 use crate::id::DrillId;
 use crate::name::{HostName, Label, RemediationName, ServiceName};
@@ -44,11 +44,13 @@ pub struct Coverage {
 }
 
 /// Evidence, where it stands, and until when it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proven {
     /// The drill that earned it.
     pub drill: DrillId,
+    /// What it injected.
+    pub fault: Fault,
     /// Its record.
     pub position: LogPosition,
     /// When it stops counting, or stopped.

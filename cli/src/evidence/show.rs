@@ -6,14 +6,14 @@ use crate::table::table;
 use crate::when::{distance, instant_with_distance};
 use fettle_model::counter::LogPosition;
 use fettle_model::coverage::{Coverage, Difference, Earning, Finding, Obstacle, Proven};
-use fettle_model::evidence::ProvedGrant;
+use fettle_model::evidence::{FaultKind, ProvedGrant};
 use fettle_model::host::OperatingSystem;
 use fettle_model::name::HostName;
 use fettle_model::permit::TargetKind;
 use fettle_model::remediation::PlaybookVersion;
 use fettle_model::scenarios::KnownScenarios;
 use fettle_model::time::UnixMillis;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(super) fn coverage(rows: &[Coverage], now: UnixMillis) -> String {
     let cells = rows.iter().map(|row| {
@@ -46,8 +46,8 @@ pub(super) fn coverage(rows: &[Coverage], now: UnixMillis) -> String {
 #[derive(Default)]
 struct Passed<'a> {
     scenarios: Option<&'a KnownScenarios>,
-    /// The evidence that covers.
-    drills: BTreeSet<LogPosition>,
+    /// The evidence that covers, and which fault it is about.
+    drills: BTreeMap<LogPosition, FaultKind>,
 }
 
 /// The three stages of each version, and where the log has them; empty where there is none.
@@ -60,7 +60,7 @@ fn stages(rows: &[Coverage]) -> String {
         let passed = versions.entry((row.admitted, &row.playbook)).or_default();
         passed.scenarios = row.scenarios.as_ref();
         match &row.finding {
-            Finding::Covered { by } => drop(passed.drills.insert(by.position)),
+            Finding::Covered { by } => drop(passed.drills.insert(by.position, by.fault.kind)),
             Finding::Expired { .. } | Finding::Differs { .. } | Finding::Nothing | Finding::Unbound => {}
         }
     }
@@ -69,7 +69,7 @@ fn stages(rows: &[Coverage]) -> String {
             || "no".to_owned(),
             |known| format!("at {}: {}", known.position, scenario_tally(&known.tally)),
         );
-        let drills: Vec<String> = drills.iter().map(ToString::to_string).collect();
+        let drills: Vec<String> = drills.iter().map(|(at, fault)| format!("{at} ({})", fault.as_str())).collect();
         let drills = if drills.is_empty() { "no".to_owned() } else { format!("at {}", drills.join(", ")) };
         [playbook.name.to_string(), playbook.digest.short(), format!("at {admitted}"), said, drills]
     });
@@ -103,7 +103,7 @@ fn lacking(row: &Coverage, now: UnixMillis) -> String {
 }
 
 fn drill(proven: &Proven) -> String {
-    format!("drill {} (log position {})", proven.drill, proven.position)
+    format!("drill {} (fault {}, log position {})", proven.drill, proven.fault.kind.as_str(), proven.position)
 }
 
 fn earned_by(row: &Coverage) -> String {
@@ -199,12 +199,13 @@ fn thing(grant: Option<&ProvedGrant>) -> String {
 mod tests {
     use super::*;
     use fettle_model::digest::{DocumentDigest, PlaybookDigest};
-    use fettle_model::evidence::HostClass;
+    use fettle_model::evidence::{Fault, HostClass};
     use fettle_model::host::ManagerKind;
     use fettle_model::id::DrillId;
     use fettle_model::playbook::Action;
     use fettle_model::remediation::Mode;
     use fettle_model::scenarios::ScenarioTally;
+    use std::collections::BTreeSet;
     use uuid::Uuid;
 
     fn parsed<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -241,6 +242,7 @@ mod tests {
     fn proven(until: UnixMillis) -> Proven {
         Proven {
             drill: DrillId::from_uuid(Uuid::from_u128(7)),
+            fault: Fault { kind: FaultKind::FillDisk, on: parsed("health") },
             position: fettle_model::counter::LogPosition(41),
             until,
         }
@@ -271,7 +273,7 @@ mod tests {
         let drill = |drill| Earning::Drill { host: parsed("stage-1"), drill };
         let hosts = || vec![parsed("stage-2"), parsed("stage-3")];
         let rows = [
-            row("12", Finding::Covered { by: valid }, drill(0)),
+            row("12", Finding::Covered { by: valid.clone() }, drill(0)),
             row("13", Finding::Differs { nearest: valid, differences }, drill(1)),
             row("14", Finding::Expired { by: proven(UnixMillis(1)) }, Earning::NoHost),
             row("15", Finding::Nothing, Earning::Blocked { hosts: hosts(), by: Obstacle::Consent }),

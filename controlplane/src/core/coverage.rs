@@ -88,7 +88,8 @@ fn finding(state: &State, admitted: &Admitted, needed: &Needed, wall: UnixMillis
 }
 
 fn proven(known: &KnownEvidence) -> Proven {
-    Proven { drill: known.evidence.drill, position: known.stamp.position, until: known.evidence.expires_at }
+    let Evidence { drill, fault, expires_at, .. } = &known.evidence;
+    Proven { drill: *drill, fault: fault.clone(), position: known.stamp.position, until: *expires_at }
 }
 
 /// Every difference between evidence and what is needed.
