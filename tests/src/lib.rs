@@ -16,6 +16,7 @@ pub mod chassis;
 pub mod control_groups;
 pub mod control_plane;
 pub mod host;
+pub mod installed;
 pub mod log;
 pub mod network;
 pub mod operator;

@@ -8,7 +8,8 @@ use fettle_model::check::Status;
 use fettle_model::evidence::DrillResult;
 use fettle_model::id::RunId;
 use fettle_proto::operator::{
-    BreakerRow, CommandReply, HostRow, PlaybookRow, ProposalView, QueryReply, RunDetail, RunRow, ServiceRow, WhyCheck,
+    BreakerRow, CommandReply, DrillView, HostRow, PlaybookRow, ProposalView, QueryReply, RunDetail, RunRow, ServiceRow,
+    WhyCheck,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -229,13 +230,19 @@ impl Operator {
         Ok(())
     }
 
-    /// Starts a drill and waits until it proved the playbook.
+    /// Starts the first of a playbook's drills and waits until it proved the playbook.
     pub fn drill(&self, playbook: &str, host: &str, remediation: &str) -> anyhow::Result<()> {
-        let drill =
-            self.json(&["playbook", "drill", playbook, "--host", host, "--remediation", remediation, "--wait"])?;
+        self.drill_by(playbook, host, remediation, 0).map(drop)
+    }
+
+    /// The same with the drill of this number in the manifest.
+    pub fn drill_by(&self, playbook: &str, host: &str, remediation: &str, number: u32) -> anyhow::Result<DrillView> {
+        let number = number.to_string();
+        let of = ["playbook", "drill", playbook, "--host", host, "--remediation", remediation, "--drill", &number];
+        let drill = self.json(&[&of[..], &["--wait"]].concat())?;
         let QueryReply::Drill { drill } = drill else { bail!("a drill was awaited: {drill:?}") };
         ensure!(drill.result == Some(DrillResult::Proved), "the drill of {playbook} on {host}: {drill:?}");
-        Ok(())
+        Ok(*drill)
     }
 
     /// The breakers that are not closed.

@@ -5,6 +5,7 @@ mod approving;
 mod break_glass;
 mod configuration;
 mod control_plane_crashes;
+mod drilling;
 mod escalating;
 mod healing;
 mod hostile;

@@ -4,24 +4,23 @@
 use anyhow::{Context as _, bail, ensure};
 use fettle_model::run::Ending;
 use fettle_proto::operator::{Connection, RunState};
-use fettle_tests::control_plane::{ControlPlane, Hold, Pulse, TRUST_DOMAIN};
-use fettle_tests::operator::{Operator, PUBLISHER, Said};
+use fettle_tests::control_plane::{ControlPlane, Hold, Pulse};
+use fettle_tests::installed::{AGENT_UNIT, Installation, Owner, stripped};
+use fettle_tests::operator::{Operator, Said};
 use fettle_tests::programs::{self, AGENT, Place};
 use fettle_tests::remedy::{Pace, Remedy};
 use fettle_tests::{Host, Network, on_hosts};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
-use xtask::process::{self, wait_until};
+use xtask::process::wait_until;
 
 /// A healing takes some 5 s; beside a compilation ten times that.
 const PATIENCE: Duration = Duration::from_secs(90);
 const STAGING: &str = "staging-1";
 const PRODUCTION: &str = "prod-1";
 const UNIT: &str = "nginx.service";
-const AGENT_UNIT: &str = "fettle-agent.service";
 
 const CONFIGURATION: &str = r#"
 [[service]]
@@ -72,6 +71,18 @@ const NGINX: &str = "[Unit]\nDescription=nginx with a configuration by release\n
     [Service]\nType=exec\nExecStart=/usr/sbin/nginx -c /srv/web/current/nginx.conf -g 'daemon off;'\n\
     ExecReload=/bin/kill -HUP $MAINPID\n";
 
+/// nginx as its host's owner binds it.
+const SERVICES: &str = r#"
+[service.web]
+manager = "systemd"
+unit = "nginx.service"
+releases = { root = "/srv/web" }
+host-values = { address = "127.0.0.1:80" }
+
+[ceiling.web]
+actions = ["restart", "reload", "activate"]
+"#;
+
 struct Fleet {
     hosts: Vec<Host>,
     control_plane: ControlPlane,
@@ -108,10 +119,17 @@ impl Fleet {
             let said = Said::ByRunning { scenarios: &remedy.scenarios() };
             self.operator.publish(&package, said, &self.path("publisher.key"))?;
         }
-        let agent = stripped(&programs::program(AGENT)?, self.folder.path())?;
+        let installation = Installation {
+            control_plane: &self.control_plane,
+            operator: &self.operator,
+            publisher: &publisher,
+            program: &stripped(&programs::program(AGENT)?, self.folder.path())?,
+            folder: self.folder.path(),
+        };
         for host in &self.hosts {
             install_nginx(host)?;
-            self.install_agent(host, &agent, &publisher)?;
+            let owner = if host.name() == STAGING { Owner::AllowsDrills } else { Owner::OfProduction };
+            installation.install(host, owner, SERVICES)?;
         }
         self.wait("both agents are connected", |fleet| {
             let rows = fleet.operator.hosts()?;
@@ -129,38 +147,6 @@ impl Fleet {
         self.a_killed_nginx_is_restarted()?;
         self.a_bad_configuration_is_rolled_back()?;
         self.the_log_verifies()
-    }
-
-    fn install_agent(&self, host: &Host, program: &Path, publisher: &str) -> anyhow::Result<()> {
-        let (environment, drills) = match host.name() {
-            STAGING => ("staging", "drills = \"allowed\"\n"),
-            _ => ("production", ""),
-        };
-        let token_file = self.path(&format!("{}.token", host.name()));
-        let token = self.operator.create_token(environment, &token_file)?;
-        let addresses = self.control_plane.addresses()?;
-        let config = format!(
-            "[host]\nname = \"{}\"\nenvironment = \"{environment}\"\nstate-dir = \"/var/lib/fettle-agent\"\n{drills}\n\
-             [control-plane]\naddress = \"{}\"\nenrol-address = \"{}\"\nca-pin = \"{}\"\n\
-             trust-domain = \"{TRUST_DOMAIN}\"\njoin-token-file = \"/etc/fettle/join-token\"\n\n\
-             [[publisher]]\nname = \"{PUBLISHER}\"\nkey = \"{publisher}\"\n\n\
-             [service.web]\nmanager = \"systemd\"\nunit = \"{UNIT}\"\nreleases = {{ root = \"/srv/web\" }}\n\n\
-             [service.web.host-values]\naddress = \"127.0.0.1:80\"\n\n\
-             [ceiling.web]\nactions = [\"restart\", \"reload\", \"activate\"]\n",
-            host.name(),
-            addresses.agents,
-            addresses.enrol,
-            token.ca_pin,
-        );
-        host.copy_in(program, "/usr/local/bin/fettle-agent")?;
-        host.copy_in(&token_file, "/etc/fettle/join-token")?;
-        host.write("/etc/fettle/agent.toml", config, 0o600)?;
-        let users = fs::read(programs::repository("deploy/systemd/fettle.sysusers.conf"))?;
-        host.write("/etc/sysusers.d/fettle.conf", users, 0o644)?;
-        host.run("systemd-sysusers", &[])?;
-        let unit = fs::read_to_string(programs::repository("deploy/systemd/fettle-agent.service"))?;
-        host.install_unit(AGENT_UNIT, &unit)?;
-        host.systemctl("start", AGENT_UNIT)
     }
 
     /// The drill makes the bad release current, twice, and this test is the deployer that tells nginx of it.
@@ -305,14 +291,6 @@ fn current(host: &Host) -> anyhow::Result<String> {
 fn status(host: &Host) -> anyhow::Result<String> {
     let url = "http://127.0.0.1/healthz";
     host.run("curl", &["--silent", "--max-time", "10", "--output", "/dev/null", "--write-out", "%{http_code}", url])
-}
-
-/// A copy without what only a debugger reads: the host's disk is memory.
-fn stripped(program: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
-    let copy = folder.join("fettle-agent");
-    let mut command = Command::new("strip");
-    process::output(command.arg("-o").arg(&copy).arg(program)).context("strip the agent")?;
-    Ok(copy)
 }
 
 /// The daemon and the workers have users of their own, no capabilities, and get none; the worker is

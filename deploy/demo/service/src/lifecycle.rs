@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) flags: PathBuf,
     /// The flag of the failing feature.
     pub(crate) flag_key: String,
+    /// Whom that feature asks; without it, it always fails.
+    pub(crate) feature_asks: Option<SocketAddr>,
 }
 
 /// Whether it runs.
@@ -179,6 +181,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Pid, LifecycleError> {
     }
     let opened = OpenOptions::new().create(true).append(true).mode(0o640).open(&settings.log_file);
     let log = opened.map_err(|source| LifecycleError::Open { path: settings.log_file.clone(), source })?;
+    let asks = settings.feature_asks.map(|address| format!("--feature-asks={address}"));
     let mut child = Command::new(std::env::current_exe().map_err(set_up("the path of this program"))?)
         .args(["run", "--own-session"])
         .arg("--root")
@@ -191,6 +194,7 @@ pub(crate) fn start(settings: &Settings) -> Result<Pid, LifecycleError> {
         .arg(&settings.flags)
         .arg("--flag-key")
         .arg(&settings.flag_key)
+        .args(asks)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(set_up("the log"))?)

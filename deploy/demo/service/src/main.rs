@@ -72,11 +72,14 @@ struct Options {
     /// The flag that turns the failing feature on.
     #[arg(long, default_value = "new-checkout")]
     flag_key: String,
+    /// Whom the feature asks for something: it fails only when nobody answers there [default: it always fails].
+    #[arg(long)]
+    feature_asks: Option<SocketAddr>,
 }
 
 impl Options {
     fn settings(self) -> anyhow::Result<Settings> {
-        let Self { root, listen, pid_file, log_file, flags, flag_key } = self;
+        let Self { root, listen, pid_file, log_file, flags, flag_key, feature_asks } = self;
         let root = root.canonicalize().with_context(|| format!("no folder {}", root.display()))?;
         let or_in_root = |given: Option<PathBuf>, name: &str| match given {
             Some(path) => std::path::absolute(path),
@@ -88,6 +91,7 @@ impl Options {
             log_file: or_in_root(log_file, "service.log")?,
             flags: or_in_root(flags, "flags.json")?,
             flag_key,
+            feature_asks,
             root,
         })
     }

@@ -16,7 +16,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 /// Connections served at once. A check opens one each second and a demo a handful; with 16 KiB of
@@ -30,6 +30,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after a failed accept (the process is out of file descriptors): long enough for a
 /// connection to end, short for a check.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long the feature waits for whom it asks: a connection on one machine takes less than a millisecond.
+const FEATURE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a request gets.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,20 +50,28 @@ impl Answer {
     }
 }
 
+/// How the feature behind the flag is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Feature {
+    Off,
+    Works,
+    Fails(String),
+}
+
 /// Decides what a page answers; `release` carries the reason as text when there is none.
-fn answer(path: &str, release: &Result<Release, String>, flag: FlagState) -> Answer {
+fn answer(path: &str, release: &Result<Release, String>, feature: &Feature) -> Answer {
     let release = match release {
         Ok(release) => release,
         Err(reason) => return Answer::broken(format!("no release: {reason}\n")),
     };
-    match (path, release.health, flag) {
+    match (path, release.health, feature) {
         ("/", _, _) => Answer::ok(format!("The shop, version {} (release {})\n", release.version, release.id)),
         ("/healthz", ReleaseHealth::Ok, _) => Answer::ok(format!("ok {}\n", release.version)),
         ("/healthz", ReleaseHealth::Fail, _) => Answer::broken(format!("release {} is bad\n", release.version)),
-        ("/healthz/feature", _, FlagState::Off) => Answer::ok("ok\n".to_owned()),
-        ("/checkout", _, FlagState::Off) => Answer::ok("Thank you for your order.\n".to_owned()),
-        ("/healthz/feature" | "/checkout", _, FlagState::On) => Answer::broken("the new checkout fails\n".to_owned()),
-        (_, ReleaseHealth::Ok | ReleaseHealth::Fail, FlagState::On | FlagState::Off) => {
+        ("/healthz/feature", _, Feature::Off | Feature::Works) => Answer::ok("ok\n".to_owned()),
+        ("/checkout", _, Feature::Off | Feature::Works) => Answer::ok("Thank you for your order.\n".to_owned()),
+        ("/healthz/feature" | "/checkout", _, Feature::Fails(why)) => Answer::broken(format!("{why}\n")),
+        (_, ReleaseHealth::Ok | ReleaseHealth::Fail, Feature::Off | Feature::Works | Feature::Fails(_)) => {
             Answer { status: StatusCode::NOT_FOUND, text: "no such page\n".to_owned() }
         }
     }
@@ -84,8 +94,8 @@ pub(crate) async fn serve(listener: TcpListener, settings: Rc<Settings>) {
         let settings = Rc::clone(&settings);
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request| {
-                let response = respond(&request, &settings);
-                async move { Ok::<_, Infallible>(response) }
+                let settings = Rc::clone(&settings);
+                async move { Ok::<_, Infallible>(respond(&request, &settings).await) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -101,9 +111,15 @@ pub(crate) async fn serve(listener: TcpListener, settings: Rc<Settings>) {
     }
 }
 
-fn respond(request: &Request<Incoming>, settings: &Settings) -> Response<Full<Bytes>> {
+async fn respond(request: &Request<Incoming>, settings: &Settings) -> Response<Full<Bytes>> {
     let answer = if matches!(*request.method(), Method::GET | Method::HEAD) {
-        answer(request.uri().path(), &release(settings), flag(settings))
+        let path = request.uri().path();
+        let feature = match path {
+            "/healthz/feature" | "/checkout" => feature(settings).await,
+            // No other page shows it, so nobody is asked.
+            _ => Feature::Off,
+        };
+        answer(path, &release(settings), &feature)
     } else {
         Answer { status: StatusCode::METHOD_NOT_ALLOWED, text: "GET and HEAD only\n".to_owned() }
     };
@@ -126,32 +142,52 @@ fn flag(settings: &Settings) -> FlagState {
     })
 }
 
+async fn feature(settings: &Settings) -> Feature {
+    match (flag(settings), settings.feature_asks) {
+        (FlagState::Off, _) => Feature::Off,
+        (FlagState::On, None) => Feature::Fails("the new checkout fails".to_owned()),
+        (FlagState::On, Some(address)) => {
+            match tokio::time::timeout(FEATURE_PATIENCE, TcpStream::connect(address)).await {
+                Ok(Ok(_)) => Feature::Works,
+                Ok(Err(error)) => Feature::Fails(format!("the new checkout gets no answer from {address}: {error}")),
+                Err(_) => Feature::Fails(format!("the new checkout waits for {address}")),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(path: &str, health: ReleaseHealth, flag: FlagState, expected: u16) {
+    fn fails() -> Feature {
+        Feature::Fails("the new checkout fails".to_owned())
+    }
+
+    fn check(path: &str, health: ReleaseHealth, feature: &Feature, expected: u16) {
         let release = Ok(Release { id: "r1".to_owned(), version: "1.4.0".to_owned(), health });
-        assert_eq!(answer(path, &release, flag).status.as_u16(), expected, "{path} {health:?} {flag:?}");
+        assert_eq!(answer(path, &release, feature).status.as_u16(), expected, "{path} {health:?} {feature:?}");
     }
 
     #[test]
     fn health_follows_the_release_and_the_feature_follows_the_flag() {
-        check("/healthz", ReleaseHealth::Ok, FlagState::On, 200);
-        check("/healthz", ReleaseHealth::Fail, FlagState::Off, 500);
-        check("/healthz/feature", ReleaseHealth::Fail, FlagState::Off, 200);
-        check("/healthz/feature", ReleaseHealth::Ok, FlagState::On, 500);
-        check("/checkout", ReleaseHealth::Ok, FlagState::Off, 200);
-        check("/checkout", ReleaseHealth::Ok, FlagState::On, 500);
-        check("/", ReleaseHealth::Fail, FlagState::On, 200);
-        check("/healthz/", ReleaseHealth::Ok, FlagState::Off, 404);
+        check("/healthz", ReleaseHealth::Ok, &fails(), 200);
+        check("/healthz", ReleaseHealth::Fail, &Feature::Off, 500);
+        check("/healthz/feature", ReleaseHealth::Fail, &Feature::Off, 200);
+        check("/healthz/feature", ReleaseHealth::Ok, &fails(), 500);
+        check("/checkout", ReleaseHealth::Ok, &Feature::Off, 200);
+        check("/checkout", ReleaseHealth::Ok, &fails(), 500);
+        check("/", ReleaseHealth::Fail, &fails(), 200);
+        check("/healthz/feature", ReleaseHealth::Ok, &Feature::Works, 200);
+        check("/checkout", ReleaseHealth::Ok, &Feature::Works, 200);
+        check("/healthz/", ReleaseHealth::Ok, &Feature::Off, 404);
     }
 
     #[test]
     fn without_a_release_every_page_fails_with_the_reason() {
         let expected = Answer::broken("no release: gone\n".to_owned());
         for path in ["/", "/healthz", "/healthz/feature", "/checkout"] {
-            assert_eq!(answer(path, &Err("gone".to_owned()), FlagState::Off), expected, "{path}");
+            assert_eq!(answer(path, &Err("gone".to_owned()), &Feature::Off), expected, "{path}");
         }
     }
 }

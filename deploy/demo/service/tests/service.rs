@@ -52,8 +52,13 @@ impl Shop {
     }
 
     fn command(&self, name: &str) -> Output {
+        self.command_with(name, &[])
+    }
+
+    fn command_with(&self, name: &str, more: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_fettle-demo-service"))
             .arg(name)
+            .args(more)
             .arg("--root")
             .arg(self.root())
             .args(["--listen", &self.address.to_string()])
@@ -179,6 +184,22 @@ fn after_a_kill_it_is_not_running_and_can_be_started_again() {
     assert!(shop.pid_file().exists(), "the stale file is there, and is not believed");
     assert_eq!(shop.exit_code("start"), 0);
     assert_ne!(shop.pid(), pid);
+}
+
+#[test]
+fn a_feature_that_asks_somebody_fails_only_when_it_is_on_and_nobody_answers() {
+    let shop = Shop::new();
+    let asked = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = asked.local_addr().expect("an address").to_string();
+    assert_eq!(shop.command_with("start", &["--feature-asks", &address]).status.code(), Some(0));
+    shop.set_flag("on");
+    assert_eq!(shop.get("/healthz/feature"), (200, "ok\n".to_owned()));
+    drop(asked);
+    let (status, text) = shop.get("/healthz/feature");
+    assert!(status == 500 && text.contains(&address), "{status} {text}");
+    assert_eq!(shop.get("/healthz").0, 200);
+    shop.set_flag("off");
+    assert_eq!(shop.get("/healthz/feature").0, 200);
 }
 
 #[test]
