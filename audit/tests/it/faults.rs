@@ -16,11 +16,13 @@ use fettle_model::id::{HostId, IncidentId};
 use fettle_model::incident::{IncidentCause, IncidentOpened};
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
 use fettle_model::playbook::Action;
-use fettle_model::record::{ActionRefused, Body, PermitRejected, RunUnresolved};
+use fettle_model::record::{ActionRefused, Body, ConfigurationSet, PermitRejected, RunUnresolved};
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::Mode;
+use fettle_model::rollout::{Reach, Ring, RolloutAdvanced};
 use fettle_model::run::{Ending, RunRecord};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -51,8 +53,8 @@ pub(crate) fn listed(declared: &mut Declared) {
 pub(crate) struct Course {
     pub(crate) log: Log,
     number: u128,
-    fences: std::collections::BTreeMap<HostId, u64>,
-    epochs: std::collections::BTreeMap<(HostId, CheckRef), u64>,
+    fences: BTreeMap<HostId, u64>,
+    epochs: BTreeMap<(HostId, CheckRef), u64>,
 }
 
 impl Course {
@@ -71,7 +73,24 @@ impl Course {
     /// The same after a changed story.
     pub(crate) fn after(edit: impl FnMut(At, &mut Body) -> Edit) -> Self {
         let log = edited(edit);
-        Self { log, number: 100, fences: std::collections::BTreeMap::new(), epochs: std::collections::BTreeMap::new() }
+        Self { log, number: 100, fences: BTreeMap::new(), epochs: BTreeMap::new() }
+    }
+
+    /// A changed configuration begins to roll out.
+    pub(crate) fn begins(&mut self, generation: u64, change: impl FnOnce(&mut Declared)) {
+        let mut declared = configuration(generation, 1).declared();
+        change(&mut declared);
+        let configuration = Configuration::new(ConfigurationGeneration(generation), declared).expect("consistent");
+        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings };
+        self.log.control_plane(Body::ConfigurationSet(Box::new(set)));
+    }
+
+    /// It reaches every host.
+    pub(crate) fn configures(&mut self, generation: u64, change: impl FnOnce(&mut Declared)) {
+        self.begins(generation, change);
+        let (generation, hosts) = (ConfigurationGeneration(generation), BTreeSet::new());
+        let all = RolloutAdvanced { generation, ring: Ring::All, hosts };
+        self.log.control_plane(Body::RolloutAdvanced(Box::new(all)));
     }
 
     /// Another production host is enrolled, whose check is critical.

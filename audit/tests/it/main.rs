@@ -15,6 +15,7 @@ mod log;
 mod logins;
 mod offline;
 mod people;
+mod promotions;
 mod ramps;
 mod runs;
 mod scale;

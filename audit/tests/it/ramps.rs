@@ -2,12 +2,10 @@
 
 use crate::check::{check, verify};
 use crate::faults::{Course, above_ceiling, patient};
-use crate::story::{check_ref, configuration, parsed};
+use crate::story::check_ref;
 use fettle_audit::verify::Rule;
-use fettle_model::configuration::{Configuration, Declared};
+use fettle_model::configuration::Declared;
 use fettle_model::counter::ConfigurationGeneration;
-use fettle_model::record::{Body, ConfigurationSet};
-use fettle_model::rollout::{Reach, Ring, RolloutAdvanced};
 use fettle_model::run::Ending;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -89,17 +87,12 @@ fn one_that_was_taken_out_begins_anew() {
     let again = |kept: bool| {
         let mut course = told("gs");
         for (generation, present) in [(2, kept), (3, true)] {
-            let mut declared = configuration(generation, 1).declared();
-            patiently(&mut declared);
-            if !present {
-                declared.remediations.clear();
-            }
-            let generation = ConfigurationGeneration(generation);
-            let configuration = Configuration::new(generation, declared).expect("consistent");
-            let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings };
-            course.log.control_plane(Body::ConfigurationSet(Box::new(set)));
-            let all = RolloutAdvanced { generation, ring: Ring::All, hosts: std::collections::BTreeSet::new() };
-            course.log.control_plane(Body::RolloutAdvanced(Box::new(all)));
+            course.configures(generation, |declared| {
+                patiently(declared);
+                if !present {
+                    declared.remediations.clear();
+                }
+            });
         }
         for number in [60, 61] {
             let host = course.joins(number);

@@ -9,9 +9,8 @@ use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::ConfigurationGeneration;
 use fettle_model::permit::PermitRejection;
-use fettle_model::record::{Body, ConfigurationSet};
+use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
-use fettle_model::rollout::Reach;
 use fettle_model::run::Ending;
 use fettle_model::withheld::{Hindrance, Lack, RequestWithheld, Unbound};
 use std::time::Duration;
@@ -185,15 +184,10 @@ fn another_remediation_s_list_begins_at_its_first_rung() {
     let renamed = |name: &'static str| {
         let mut course = broken();
         course.tried(1, Ending::Ineffective);
-        let mut declared = configuration(2, 1).declared();
-        listed(&mut declared);
-        declared.remediations[0].name = parsed(name);
-        let configuration = Configuration::new(ConfigurationGeneration(2), declared).expect("consistent");
-        let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings };
-        course.log.control_plane(Body::ConfigurationSet(Box::new(set)));
-        let (ring, hosts) = (fettle_model::rollout::Ring::All, std::collections::BTreeSet::new());
-        let all = fettle_model::rollout::RolloutAdvanced { generation: ConfigurationGeneration(2), ring, hosts };
-        course.log.control_plane(Body::RolloutAdvanced(Box::new(all)));
+        course.configures(2, |declared| {
+            listed(declared);
+            declared.remediations[0].name = parsed(name);
+        });
         let mut purpose = course.purpose(host(PRODUCTION), &check_ref(), 1);
         if let fettle_model::permit::Purpose::Remediate { remediation, .. } = &mut purpose {
             *remediation = parsed(name);
