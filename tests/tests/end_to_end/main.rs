@@ -16,6 +16,7 @@ mod outage;
 mod real_host;
 mod roles;
 mod rollout;
+mod scheduling;
 mod simulating;
 mod stopping;
 mod superseded;
