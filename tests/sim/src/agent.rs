@@ -3,6 +3,7 @@
 //! State file, recorder, stop orders and admission are the effector's own. What stands here in place of its loop is
 //! when it sends, and that it sends again. The run in progress is in [`crate::run`].
 
+use crate::budget::Link;
 use crate::fixture;
 use crate::flaw::Flaw;
 use crate::host::{Due, Host, Timer};
@@ -11,7 +12,7 @@ use crate::scene::{Down, Event, Scene, Up};
 use anyhow::Context as _;
 use fettle_agent::effector::admission::{LogView, Occupation, PlaybookTrust, Situation, admit, in_scope};
 use fettle_agent::effector::recorder::{Recorder, Sealed};
-use fettle_agent::effector::store::{CheckHead, Store, StoreError, Value};
+use fettle_agent::effector::store::{CheckHead, Store, StoreError, Use, Value};
 use fettle_agent::effector::trust::Stops;
 use fettle_model::breaker::StopOrder;
 use fettle_model::check::{Status, Transition};
@@ -22,6 +23,7 @@ use fettle_model::host::DrillConsent;
 use fettle_model::id::{RequestId, RunId};
 use fettle_model::permit::{Permit, PermitRejection, PermitRequest, Purpose};
 use fettle_model::record::{Body, PermitRejected, Record};
+use fettle_model::time::BootInstant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,8 @@ use std::time::Duration;
 const HELLO: std::ops::Range<u64> = 4_000..8_000;
 /// After a refusal, in milliseconds; in the product the refusal says when, or somebody nudges.
 const AGAIN: std::ops::Range<u64> = 6_000..25_000;
+/// A host that holds a budget and may not act alone yet looks again after so long.
+const UNHEARD: Duration = Duration::from_secs(4);
 /// Records that are sent again at once.
 const RESENT: u32 = 16;
 
@@ -38,10 +42,16 @@ pub(crate) struct Life {
     pub(crate) store: Store,
     recorder: Recorder,
     pub(crate) stops: Stops,
-    requests: BTreeMap<RequestId, PermitRequest>,
-    head: Option<CheckHead>,
+    pub(crate) requests: BTreeMap<RequestId, PermitRequest>,
+    pub(crate) head: Option<CheckHead>,
     acknowledged: AgentSequence,
     pub(crate) run: Option<Active>,
+    /// Held in advance.
+    pub(crate) budget: Option<Permit>,
+    /// None is asked for before, on the boot clock.
+    pub(crate) budget_at: BootInstant,
+    /// When the control plane was last heard, on the boot clock.
+    pub(crate) heard: BootInstant,
 }
 
 /// Whether a stop order that was given after a permit covers it.
@@ -56,7 +66,7 @@ impl Host {
         let store = Store::open(&self.state_file())?;
         let recorder = Recorder::new(fixture::record_key(self.number), Some(self.id()), store.chain_head()?);
         let stops = store.value(Value::StopOrders)?.map(|text| serde_json::from_str(&text)).transpose()?;
-        let boot = self.now(scene).boot;
+        let (boot, heard) = (self.now(scene).boot, self.now(scene).on_boot);
         let mut requests = BTreeMap::new();
         for text in store.requests()? {
             let request: PermitRequest = serde_json::from_str(&text)?;
@@ -69,7 +79,10 @@ impl Host {
         let head = store.check_heads()?.pop();
         let (first, acknowledged) = (recorder.sequence() == AgentSequence(0), AgentSequence(0));
         let stops = stops.unwrap_or_default();
-        self.life = Some(Life { store, recorder, stops, requests, head, acknowledged, run: None });
+        let kept = store.value(Value::Offline)?.filter(|document| !document.is_empty());
+        let budget = kept.map(|document| serde_json::from_str(&document)).transpose()?;
+        let (run, budget_at) = (None, BootInstant(0));
+        self.life = Some(Life { store, recorder, stops, requests, head, acknowledged, run, budget, budget_at, heard });
         if first {
             let described = Body::HostDescribed(Box::new(fixture::description(self.number)?));
             self.record(scene, described, |store, sealed| store.append(sealed.as_new()))?;
@@ -121,7 +134,7 @@ impl Host {
         }
         let next = scene.within(HELLO);
         self.later_in_life(scene, next, Due::Hello);
-        Ok(())
+        self.tend_budget(scene)
     }
 
     /// The check is probed; a change is a transition.
@@ -146,16 +159,28 @@ impl Host {
 
     /// Asks for a permit, where the check is critical and nothing is under way.
     fn ask(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
-        let now = self.now(scene);
+        self.tend_budget(scene)?;
         let Some(life) = &self.life else { return Ok(()) };
         let critical = life.head.as_ref().filter(|head| head.status == Status::Critical);
         let (Some(head), true, true) = (critical, life.run.is_none(), life.requests.is_empty()) else { return Ok(()) };
-        let purpose = Purpose::Remediate {
-            check: head.check.clone(),
-            epoch: head.epoch,
-            remediation: fixture::name("restart-web")?,
-            rung: Rung::FIRST,
-        };
+        let (check, epoch) = (head.check.clone(), head.epoch);
+        if life.budget.is_some() {
+            if self.link(scene) != Link::Up {
+                self.later_in_life(scene, UNHEARD, Due::Ask);
+                return Ok(());
+            }
+            // This host gets no other permit while it holds one.
+            self.give_budget_back(scene)?;
+        }
+        self.request(
+            scene,
+            Purpose::Remediate { check, epoch, remediation: fixture::remediation()?, rung: Rung::FIRST },
+        )
+    }
+
+    /// Asks for a permit of this purpose.
+    pub(crate) fn request(&mut self, scene: &mut Scene, purpose: Purpose) -> anyhow::Result<()> {
+        let now = self.now(scene);
         let request = PermitRequest {
             request: RequestId::from_uuid(scene.mint()),
             run: RunId::from_uuid(scene.mint()),
@@ -163,7 +188,7 @@ impl Host {
             boot: now.boot,
             sent_at: now.on_boot,
             purpose,
-            playbook: Some(fixture::version()?.digest),
+            playbook: Some(fixture::version(scene.setting.way)?.digest),
             targets: fixture::targets()?,
             configuration: ConfigurationGeneration(1),
         };
@@ -179,7 +204,9 @@ impl Host {
 
     /// Takes what the control plane says.
     pub(crate) fn hear(&mut self, scene: &mut Scene, message: Down) -> anyhow::Result<()> {
+        let now = self.now(scene).on_boot;
         let Some(life) = &mut self.life else { return Ok(()) };
+        life.heard = now;
         match message {
             Down::Acknowledged(sequence) => {
                 if sequence > life.acknowledged && sequence <= life.recorder.sequence() {
@@ -193,17 +220,20 @@ impl Host {
     }
 
     fn published(&mut self, scene: &mut Scene, record: &Record) -> anyhow::Result<()> {
+        let now = self.now(scene).on_boot;
         if let Body::PermitGranted(permit) = &record.body {
             return self.granted(scene, permit);
         }
         let Some(life) = &mut self.life else { return Ok(()) };
         if let Body::PermitRefused(refusal) = &record.body {
-            if life.requests.remove(&refusal.request).is_some() {
-                life.store.drop_request(refusal.request)?;
-                let again = scene.within(AGAIN);
-                self.later_in_life(scene, again, Due::Ask);
+            let Some(request) = life.requests.remove(&refusal.request) else { return Ok(()) };
+            life.store.drop_request(refusal.request)?;
+            let again = scene.within(AGAIN);
+            if matches!(request.purpose, Purpose::Offline { .. }) {
+                life.budget_at = now.plus(again);
             }
-            return Ok(());
+            self.later_in_life(scene, again, Due::Ask);
+            return self.plan(scene, &request, refusal);
         }
         if let Body::AutomationStopped(order) = &record.body {
             let known = life.stops.clone();
@@ -212,17 +242,21 @@ impl Host {
                 return Ok(());
             }
             life.store.set_value(Value::StopOrders, &serde_json::to_string(&life.stops)?)?;
+            self.tend_budget(scene)?;
             return self.halt(scene);
         }
         Ok(())
     }
 
-    fn granted(&mut self, scene: &mut Scene, permit: &Permit) -> anyhow::Result<()> {
+    pub(crate) fn granted(&mut self, scene: &mut Scene, permit: &Permit) -> anyhow::Result<()> {
         let Some(life) = &self.life else { return Ok(()) };
-        if permit.host != self.id() || life.run.as_ref().is_some_and(|run| run.permit().permit == permit.permit) {
+        let known = life.run.as_ref().is_some_and(|run| run.permit().permit == permit.permit)
+            || life.budget.as_ref().is_some_and(|budget| budget.permit == permit.permit);
+        if permit.host != self.id() || known {
             return Ok(());
         }
         match self.judge(scene, permit)? {
+            Ok(()) if permit.is_offline() && permit.unit.is_none() => self.keep_budget(permit),
             Ok(()) => {
                 if let Some(life) = &mut self.life {
                     life.requests.remove(&permit.request);
@@ -240,6 +274,9 @@ impl Host {
                 if let Some(life) = &mut self.life {
                     life.requests.remove(&permit.request);
                 }
+                if permit.unit.is_some() {
+                    return self.give_budget_back(scene);
+                }
                 if late { self.ask(scene) } else { Ok(()) }
             }
         }
@@ -249,8 +286,14 @@ impl Host {
         let life = self.life.as_ref().context("a process that judges")?;
         let (now, description, ceiling) = (self.now(scene), fixture::description(self.number)?, fixture::ceiling()?);
         let request = life.requests.get(&permit.request);
-        let bound = request.map(|request| request.targets.clone()).unwrap_or_default();
+        let bound = if permit.unit.is_some() {
+            fixture::targets()?
+        } else {
+            request.map(|request| request.targets.clone()).unwrap_or_default()
+        };
         let at = if scene.has(Flaw::LeaseFromReceipt) { permit.sent_at } else { now.on_boot };
+        let again = scene.has(Flaw::UnitUsedTwice) && permit.unit.is_some();
+        let used = if again { Use::Never } else { life.store.is_used(permit.permit)? };
         let stops = if scene.has(Flaw::StopIgnored) { &[] } else { life.stops.all() };
         Ok(admit(
             permit,
@@ -260,7 +303,7 @@ impl Host {
                 boot: now.boot,
                 now: at,
                 request,
-                used: life.store.is_used(permit.permit)?,
+                used,
                 highest_fence: life.store.highest_fence()?,
                 stops,
                 playbook: PlaybookTrust::Trusted,

@@ -3,23 +3,29 @@
 //! What the process knows dies with it; what is in the journal stays. Whether its batch may be appended is for the
 //! journal to say, as in the product: a leader that was deposed learns it there and ends.
 
-use crate::fixture::{self, PERSON};
+use crate::fixture::{self, Edition, PERSON};
 use crate::flaw::Flaw;
+use crate::people::{self, APPROVERS, person_key};
 use crate::scene::{Down, Event, Rate, Scene, Up};
+use crate::setting::{Setting, Way};
 use anyhow::{Context as _, bail};
 use fettle_audit::envelope::Envelope;
+use fettle_audit::key::PublicKey;
 use fettle_audit::leaf::leaf_for;
 use fettle_audit::signed_record::SignedRecord;
 use fettle_controlplane::core::{
-    AgentRecord, Append, Authorisation, Command, Core, Decision, Entry, Fresh, Monotonic, Now, Outcome, PersonCommand,
-    PersonRequest, RecordRefusal, Senses, views,
+    AgentRecord, Append, Authorisation, Command, Core, Decision, Entry, Fresh, GiveApproval, Monotonic, Now, Outcome,
+    PersonCommand, PersonRequest, RecordRefusal, Senses, views,
 };
 use fettle_controlplane::journal::{AppendError, Journal, Row};
 use fettle_controlplane::leader::read_state;
 use fettle_model::breaker::Scope;
 use fettle_model::counter::{LeaderEpoch, LogPosition, TreeSize};
+use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{DrillId, IncidentId, PermitId, ProposalId, RequestId};
-use fettle_model::record::{Author, Body, Kind, Record};
+use fettle_model::identity::{HeldRole, Role};
+use fettle_model::name::PersonName;
+use fettle_model::record::{Author, Body, Record};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +39,12 @@ const ORDERS_TOLD: u32 = 200;
 /// After so many of a thousand grants the host is cut off before it hears, for longer than a lost slot is held.
 const CUT_OFF: u32 = 120;
 const LONG_GONE: std::ops::Range<u64> = 345_000..480_000;
+/// The slot of a budget in advance is held for the two minutes of its lease longer.
+const LONGER_GONE: std::ops::Range<u64> = 420_000..600_000;
+/// So many of a thousand control planes that start come with other policies.
+const UPGRADED: u32 = 200;
+/// In so many of a thousand cases a person does not stop or resume anything, but comes or goes.
+const COMES_OR_GOES: u32 = 500;
 /// What a control plane with [`Flaw::HoldForgottenOnStart`] believes has passed since its start.
 const FORGETFUL: Duration = Duration::from_hours(24);
 
@@ -45,6 +57,7 @@ pub(crate) struct Process {
     ahead: Duration,
     rate: Rate,
     awake: Duration,
+    policies: DocumentDigest,
 }
 
 /// Another process leads; this one ends.
@@ -71,11 +84,11 @@ fn read(row: Row) -> anyhow::Result<Record> {
 }
 
 /// Writes the log that every history begins with.
-pub(crate) fn found(folder: &Path, max_in_flight: u32) -> anyhow::Result<()> {
+pub(crate) fn found(folder: &Path, setting: Setting) -> anyhow::Result<()> {
     let mut journal = Journal::open(&folder.join("journal.db"))?;
     let epoch = journal.lead()?;
     let key = fixture::permit_key();
-    let rows = fixture::first_records(max_in_flight)?
+    let rows = fixture::first_records(setting)?
         .into_iter()
         .map(|record| Ok(row(&SignedRecord::seal(record, &key)?, fixture::BEGUN)))
         .collect::<anyhow::Result<Vec<Row>>>()?;
@@ -96,7 +109,9 @@ impl Process {
         let now = Now { wall: scene.wall(ahead), monotonic: Monotonic(Duration::ZERO) };
         let awake = if scene.has(Flaw::HoldForgottenOnStart) { FORGETFUL } else { Duration::ZERO };
         let core = Core::on_start(state, now);
-        Ok(Self { core, journal, epoch, started: scene.now, ahead, rate, awake })
+        let upgraded = scene.setting.way == Way::Approve && scene.mishap(UPGRADED);
+        let policies = fixture::policies(if upgraded { Edition::Second } else { Edition::First });
+        Ok(Self { core, journal, epoch, started: scene.now, ahead, rate, awake, policies })
     }
 
     pub(crate) const fn core(&self) -> &Core {
@@ -111,18 +126,17 @@ impl Process {
     /// Decides a command, and makes durable what follows from it.
     fn decide(
         &mut self,
-        scene: &Scene,
+        scene: &mut Scene,
         command: &Command,
-        mut agents: Option<SignedRecord>,
+        mut brought: Option<SignedRecord>,
     ) -> anyhow::Result<Result<(Outcome, usize), Deposed>> {
         let now = self.now(scene);
         let size = TreeSize(self.core.state().next_position().0);
         let Decision { append, outcome } = self.core.decide(now, command);
-        let mut rows = Vec::new();
+        let (mut rows, mut proposals) = (Vec::new(), Vec::new());
         for append in append {
             let signed = match append {
-                Append::AgentEnvelope => agents.take().context("an agent's record")?,
-                Append::PersonEnvelope => bail!("nobody approves here"),
+                Append::AgentEnvelope | Append::PersonEnvelope => brought.take().context("what was brought")?,
                 Append::Own(body) => {
                     let record = Record { author: Author::ControlPlane, at: now.wall, body };
                     SignedRecord::seal(record, &fixture::permit_key())?
@@ -135,6 +149,9 @@ impl Process {
                 record: signed.record(),
             };
             self.core.apply(now, &entry)?;
+            if let Body::ProposalMade(proposal) = &signed.record().body {
+                proposals.push(Arc::new((**proposal).clone()));
+            }
             rows.push(row(&signed, now.wall));
         }
         let appended = rows.len();
@@ -143,6 +160,7 @@ impl Process {
         {
             return Ok(Err(Deposed));
         }
+        proposals.iter().for_each(|proposal| people::are_shown(scene, proposal));
         Ok(Ok((outcome, appended)))
     }
 
@@ -189,7 +207,7 @@ impl Process {
             envelope: signed.envelope().digest(),
             fresh,
             authorised: Some(Authorisation::Allowed),
-            policies: fixture::policies(),
+            policies: self.policies,
         }));
         let outcome = match self.decide(scene, &command, Some(signed))? {
             Ok((outcome, _)) => outcome,
@@ -203,8 +221,10 @@ impl Process {
         match outcome {
             Outcome::Done => {}
             Outcome::Answered { answer } => {
-                if self.kind_at(answer)? == Kind::PermitGranted && scene.mishap(CUT_OFF) {
-                    let long = scene.within(LONG_GONE);
+                if let Body::PermitGranted(permit) = self.body_at(answer)?
+                    && scene.mishap(CUT_OFF)
+                {
+                    let long = scene.within(if permit.is_offline() { LONGER_GONE } else { LONG_GONE });
                     scene.cut_off(host, long);
                 }
                 self.publish(scene, host, answer)?;
@@ -226,9 +246,9 @@ impl Process {
         Ok(Ok(()))
     }
 
-    fn kind_at(&self, position: LogPosition) -> anyhow::Result<Kind> {
+    fn body_at(&self, position: LogPosition) -> anyhow::Result<Body> {
         let row = self.journal.read(position, 1)?.pop().context("a record of the log")?;
-        Ok(read(row)?.body.kind())
+        Ok(read(row)?.body)
     }
 
     /// Sends a record of the log, as it stands there.
@@ -254,7 +274,7 @@ impl Process {
         for _ in 0..MAX_TICKS {
             let incident = IncidentId::from_uuid(scene.mint());
             let drill = DrillId::from_uuid(scene.mint());
-            let command = Command::Tick { incident, drill, senses: Senses::default(), policies: fixture::policies() };
+            let command = Command::Tick { incident, drill, senses: Senses::default(), policies: self.policies };
             match self.decide(scene, &command, None)? {
                 Ok((_, 0)) => break,
                 Ok(_) => {}
@@ -264,8 +284,44 @@ impl Process {
         Ok(Ok(()))
     }
 
-    /// A person stops or resumes a scope; every agent is told.
+    /// Takes what a person signed, in somebody's name, as the operators' API does.
+    pub(crate) fn approval(
+        &mut self,
+        scene: &mut Scene,
+        by: usize,
+        envelope: &[u8],
+    ) -> anyhow::Result<Result<(), Deposed>> {
+        let by: PersonName = fixture::name(APPROVERS.get(by).context("a person")?)?;
+        let state = self.core.state();
+        let key = state.signing_key(&by).context("a key that stands for them")?.parse::<PublicKey>()?;
+        let opened = if scene.has(Flaw::SignatureNotChecked) {
+            (0..APPROVERS.len()).find_map(|any| SignedRecord::open(envelope.to_vec(), &person_key(any).public()).ok())
+        } else {
+            SignedRecord::open(envelope.to_vec(), &key).ok()
+        };
+        let Some(signed) = opened else { return Ok(Ok(())) };
+        let may = state.holding(&by, self.now(scene).wall).roles.contains(&HeldRole::from(Role::Approver));
+        let denied = Authorisation::Denied { policies: Vec::new() };
+        let authorised = if may { Authorisation::Allowed } else { denied };
+        let record = signed.record().clone();
+        let command = Command::Approval(Box::new(GiveApproval { by, authorised, record, policies: self.policies }));
+        Ok(self.decide(scene, &command, Some(signed))?.map(|_| ()))
+    }
+
+    /// A person comes or goes, or stops or resumes a scope; every agent is told of that.
     pub(crate) fn person(&mut self, scene: &mut Scene) -> anyhow::Result<Result<(), Deposed>> {
+        if scene.setting.way == Way::Approve && scene.mishap(COMES_OR_GOES) {
+            let person = fixture::name(APPROVERS.get(scene.pick(APPROVERS.len())).context("a person")?)?;
+            let role = HeldRole::from(Role::Approver);
+            let held = self.core.state().roles(&person).contains(&role);
+            let why = "another team".to_owned();
+            let request = if held {
+                PersonRequest::RevokeRole { person, role, why }
+            } else {
+                PersonRequest::GrantRole { person, role }
+            };
+            return self.order(scene, request);
+        }
         let scopes = ["global", "environment:production", "service:web", "playbook:restart-service"];
         let chosen = scopes.get(scene.pick(scopes.len())).context("a scope")?;
         let scope: Scope = chosen.parse().context("a scope")?;

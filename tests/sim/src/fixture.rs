@@ -1,5 +1,7 @@
 //! What every history begins with: one service on three hosts, a playbook that is proved, and the keys.
 
+use crate::people::{APPROVERS, person_key};
+use crate::setting::{Setting, Way};
 use anyhow::Context as _;
 use fettle_audit::key::SigningKey;
 use fettle_model::breaker_limits::BreakerLimits;
@@ -15,7 +17,10 @@ use fettle_model::host::{
 };
 use fettle_model::id::{DrillId, HostId, RunId, TokenId};
 use fettle_model::identity::Role;
+use fettle_model::name::RemediationName;
+use fettle_model::offline::{Offline, Units};
 use fettle_model::permit::{BoundTarget, PermittedTarget, Target};
+use fettle_model::person_key::{PersonKeySet, SigningKeyProof};
 use fettle_model::playbook::{Action, Manifest};
 use fettle_model::record::{
     Author, Body, ConfigurationSet, HostEnrolled, LogOpened, PlaybookAdmitted, Record, RoleGranted,
@@ -31,30 +36,44 @@ use uuid::Uuid;
 
 /// Hosts: enough for one to act, one to wait, and one to be gone.
 pub(crate) const HOSTS: usize = 3;
+/// Of the policies, which come with the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Edition {
+    First,
+    Second,
+}
+
 /// The wall clock at the beginning.
 pub(crate) const BEGUN: UnixMillis = UnixMillis(1_700_000_000_000);
 /// Permits of the service within [`WINDOW`].
 pub(crate) const MAX_PER_WINDOW: u32 = 8;
 /// The budget's window.
 pub(crate) const WINDOW: Duration = Duration::from_mins(3);
+/// People who have to say yes, where people have to.
+pub(crate) const APPROVALS: u32 = 2;
+/// Runs under one budget in advance.
+const UNITS: u32 = 2;
+/// How long one is good for: a partition is shorter or longer.
+const LASTS: Duration = Duration::from_mins(2);
 /// Who stops and resumes.
 pub(crate) const PERSON: &str = "alice";
 
 const ENVIRONMENT: &str = "production";
+const PLAYBOOK: &str = "restart-service";
 
 const MANIFEST: &str = r#"
 manifest = 1
 [playbook]
 name = "restart-service"
 version = "1.0.0"
-summary = "Restarts a service, sometimes twice."
+summary = "Starts a service anew, sometimes twice."
 owners = ["sre"]
 host = "fettle:host@0.1.0"
 [[grant]]
 label = "worker"
 kind = "service"
-actions = ["restart"]
-why = "to restart it"
+actions = ["{action}"]
+why = "to have it run"
 [[grant]]
 label = "check"
 kind = "health"
@@ -68,7 +87,7 @@ stable = "1s"
 within = "10s"
 [on-failure]
 undo = "leave"
-why = "a restart cannot be undone"
+why = "half of it is better than none"
 "#;
 
 pub(crate) fn name<T: FromStr>(text: &str) -> anyhow::Result<T>
@@ -82,16 +101,32 @@ pub(crate) fn check() -> anyhow::Result<CheckRef> {
     Ok(CheckRef { service: name("web")?, check: name("http")? })
 }
 
-pub(crate) fn manifest() -> anyhow::Result<Manifest> {
-    Manifest::from_toml(MANIFEST).context("the simulation's manifest")
+/// What the playbook does. A start can be undone, so that it may be given in advance.
+pub(crate) const fn action(way: Way) -> Action {
+    match way {
+        Way::Auto | Way::Approve => Action::Restart,
+        Way::Offline => Action::Start,
+    }
 }
 
-pub(crate) fn version() -> anyhow::Result<PlaybookVersion> {
-    Ok(PlaybookVersion { name: name("restart-service")?, digest: PlaybookDigest::of(MANIFEST.as_bytes()) })
+fn manifest_text(way: Way) -> String {
+    MANIFEST.replace("{action}", action(way).as_str())
+}
+
+pub(crate) fn manifest(way: Way) -> anyhow::Result<Manifest> {
+    Manifest::from_toml(&manifest_text(way)).context("the simulation's manifest")
+}
+
+pub(crate) fn version(way: Way) -> anyhow::Result<PlaybookVersion> {
+    Ok(PlaybookVersion { name: name(PLAYBOOK)?, digest: PlaybookDigest::of(manifest_text(way).as_bytes()) })
 }
 
 pub(crate) fn host_id(host: usize) -> HostId {
     HostId::from_uuid(Uuid::from_u128(0xA000 + u128::try_from(host).unwrap_or_default()))
+}
+
+pub(crate) fn remediation() -> anyhow::Result<RemediationName> {
+    name("restart-web")
 }
 
 /// The key with which a host signs its records.
@@ -101,9 +136,12 @@ pub(crate) fn record_key(host: usize) -> SigningKey {
     SigningKey::from_seed(&seed)
 }
 
-/// What the policies hash to: they do not change.
-pub(crate) fn policies() -> DocumentDigest {
-    DocumentDigest::of(b"policies")
+/// What the policies of a control plane hash to.
+pub(crate) fn policies(edition: Edition) -> DocumentDigest {
+    DocumentDigest::of(match edition {
+        Edition::First => b"policies",
+        Edition::Second => b"policies, revised",
+    })
 }
 
 /// The key with which the control plane signs its records.
@@ -121,7 +159,7 @@ pub(crate) fn targets() -> anyhow::Result<Vec<BoundTarget>> {
 /// What each host's owner allows at most.
 pub(crate) fn ceiling() -> anyhow::Result<BTreeMap<Target, BTreeSet<Action>>> {
     let actions = |target: &Target| match target {
-        Target::SystemdUnit { .. } => BTreeSet::from([Action::Restart]),
+        Target::SystemdUnit { .. } => BTreeSet::from([Action::Start, Action::Restart]),
         Target::CommandService { .. }
         | Target::ReleaseRoot { .. }
         | Target::Flag { .. }
@@ -142,11 +180,12 @@ pub(crate) fn description(host: usize) -> anyhow::Result<HostDescription> {
             .into(),
         drills: DrillConsent::Refused,
         isolation: Isolation::Full,
-        bindings: [Binding { playbook: version()?.name, service: check()?.service, targets: targets()? }].into(),
+        bindings: [Binding { playbook: name(PLAYBOOK)?, service: check()?.service, targets: targets()? }].into(),
     })
 }
 
-fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
+fn configuration(setting: Setting) -> anyhow::Result<Configuration> {
+    let way = setting.way;
     let environments = BTreeSet::from([name(ENVIRONMENT)?]);
     let service = Service {
         name: check()?.service,
@@ -164,7 +203,7 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
     };
     // The limits that are asked about stand; the others are out of the way, so that much happens.
     let guard = Guard {
-        max_in_flight: Amount::Count(max_in_flight),
+        max_in_flight: Amount::Count(setting.limit),
         min_healthy: Amount::Count(0),
         max_attempts: 1_000,
         cooldown: Duration::from_secs(2),
@@ -174,18 +213,25 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
         max_per_window: MAX_PER_WINDOW,
         max_irreversible: MAX_PER_WINDOW,
         window: WINDOW,
-        approvals: 1,
+        approvals: APPROVALS,
+    };
+    let (mode, offline) = match way {
+        Way::Auto => (Mode::Auto, None),
+        Way::Approve => (Mode::Approve, None),
+        Way::Offline => {
+            (Mode::Auto, Some(Offline { hosts: Amount::Count(1), units: Units::new(UNITS)?, lasts: LASTS }))
+        }
     };
     let remediation = Remediation {
-        name: name("restart-web")?,
+        name: remediation()?,
         service: check()?.service,
         check: check()?.check,
-        playbook: version()?,
+        playbook: version(way)?,
         parameters: Parameters::default(),
-        modes: BTreeMap::from([(name(ENVIRONMENT)?, Mode::Auto)]),
+        modes: BTreeMap::from([(name(ENVIRONMENT)?, mode)]),
         guard,
         escalation: Escalation::default(),
-        offline: None,
+        offline,
     };
     let none = Amount::Percent(100);
     let breakers = BreakerLimits {
@@ -200,22 +246,24 @@ fn configuration(max_in_flight: u32) -> anyhow::Result<Configuration> {
     Ok(Configuration::new(ConfigurationGeneration(1), declared)?)
 }
 
-fn evidence() -> anyhow::Result<Evidence> {
-    let manifest = manifest()?;
-    let permitted: Vec<PermittedTarget> = targets()?
-        .into_iter()
-        .map(|bound| PermittedTarget {
-            actions: manifest.grant(&bound.label).map(|grant| grant.actions.clone()).unwrap_or_default(),
-            label: bound.label,
-            target: bound.target,
-        })
-        .collect();
+/// The targets with what the playbook may do to them.
+pub(crate) fn permitted(way: Way) -> anyhow::Result<Vec<PermittedTarget>> {
+    let manifest = manifest(way)?;
+    let with_actions = |bound: BoundTarget| PermittedTarget {
+        actions: manifest.grant(&bound.label).map(|grant| grant.actions.clone()).unwrap_or_default(),
+        label: bound.label,
+        target: bound.target,
+    };
+    Ok(targets()?.into_iter().map(with_actions).collect())
+}
+
+fn evidence(way: Way) -> anyhow::Result<Evidence> {
     let run = RunId::from_uuid(Uuid::from_u128(0xB000));
     Ok(Evidence {
         drill: DrillId::from_uuid(Uuid::from_u128(0xB001)),
-        playbook: version()?,
+        playbook: version(way)?,
         parameters: Parameters::default().digest(),
-        grants: ProvedGrant::of(&permitted),
+        grants: ProvedGrant::of(&permitted(way)?),
         class: HostClass::of(&description(0)?, &check()?.service).context("it is carried")?,
         fault: Fault { kind: FaultKind::StopService, on: name("worker")? },
         injection: run,
@@ -229,7 +277,8 @@ fn evidence() -> anyhow::Result<Evidence> {
 }
 
 /// The first records of the log.
-pub(crate) fn first_records(max_in_flight: u32) -> anyhow::Result<Vec<Record>> {
+pub(crate) fn first_records(setting: Setting) -> anyhow::Result<Vec<Record>> {
+    let way = setting.way;
     let by = || name(PERSON);
     let mut bodies = vec![
         Body::LogOpened(Box::new(LogOpened {
@@ -240,8 +289,8 @@ pub(crate) fn first_records(max_in_flight: u32) -> anyhow::Result<Vec<Record>> {
         })),
         Body::RoleGranted(Box::new(RoleGranted { person: by()?, role: Role::Operator, team: None, by: None })),
         Body::PlaybookAdmitted(Box::new(PlaybookAdmitted {
-            digest: version()?.digest,
-            manifest: manifest()?,
+            digest: version(way)?.digest,
+            manifest: manifest(way)?,
             publisher: name("acme")?,
             key: KeyId::of(b"publisher"),
             publication: "{}".to_owned(),
@@ -250,12 +299,20 @@ pub(crate) fn first_records(max_in_flight: u32) -> anyhow::Result<Vec<Record>> {
             by: by()?,
         })),
         Body::ConfigurationSet(Box::new(ConfigurationSet {
-            configuration: configuration(max_in_flight)?,
+            configuration: configuration(setting)?,
             by: by()?,
             reach: Reach::Everywhere,
         })),
-        Body::EvidenceEarned(Box::new(evidence()?)),
+        Body::EvidenceEarned(Box::new(evidence(way)?)),
     ];
+    for (number, approver) in APPROVERS.into_iter().enumerate() {
+        let person = name(approver)?;
+        let signing_key =
+            SigningKeyProof { key: person_key(number).public().to_string(), proof: "shown to the rim".to_owned() };
+        bodies.push(Body::PersonKeySet(Box::new(PersonKeySet { person, signing_key, by: by()? })));
+        let granted = RoleGranted { person: name(approver)?, role: Role::Approver, team: None, by: Some(by()?) };
+        bodies.push(Body::RoleGranted(Box::new(granted)));
+    }
     for host in 0..HOSTS {
         bodies.push(Body::HostEnrolled(Box::new(HostEnrolled {
             host: host_id(host),

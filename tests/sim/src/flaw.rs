@@ -15,16 +15,28 @@ pub enum Flaw {
     HoldForgottenOnStart,
     /// The log takes what an old leader appends.
     OldLeaderNotFenced,
+    /// The agent begins a second run under a unit of its budget.
+    UnitUsedTwice,
+    /// The agent gives its budget back as if it had used nothing of it.
+    UnitsNotCounted,
+    /// The control plane takes an approval in anybody's name.
+    SignatureNotChecked,
+    /// The agent forgets which steps people approved.
+    PlanNotHeld,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::IntentNotJournalled,
         Self::LooksTooEarly,
         Self::LeaseFromReceipt,
         Self::StopIgnored,
         Self::HoldForgottenOnStart,
         Self::OldLeaderNotFenced,
+        Self::UnitUsedTwice,
+        Self::UnitsNotCounted,
+        Self::SignatureNotChecked,
+        Self::PlanNotHeld,
     ];
 }

@@ -19,8 +19,10 @@ use std::time::Duration;
 /// Something of an agent's process, or of its host, whose time has come.
 #[derive(Debug, Clone)]
 pub(crate) enum Timer {
-    /// The service fails.
+    /// The service fails, and will again.
     Fault,
+    /// It fails.
+    Fails,
     /// The check is probed.
     Probe,
     /// The agent's process dies; an effect goes on.
@@ -153,6 +155,7 @@ impl Host {
                     self.later(scene, next, Timer::Fault);
                 }
             }
+            Timer::Fails => self.becomes(scene, Status::Critical),
             Timer::Probe => return self.probed(scene),
             Timer::Crash => self.crash(scene),
             Timer::Reboot => self.reboot(scene),
@@ -209,7 +212,7 @@ impl Host {
         let progress = if scene.chance(880) { Progress::Happened } else { Progress::Failed };
         if progress == Progress::Happened {
             self.thing.changes += 1;
-            let helped = scene.chance(750) || scene.weather == crate::scene::Weather::Calm;
+            let helped = scene.chance(750) || scene.weather != crate::scene::Weather::Storm;
             self.becomes(scene, if helped { Status::Passing } else { Status::Critical });
         }
         scene.truth.ends(effect, progress);

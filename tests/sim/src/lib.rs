@@ -10,13 +10,19 @@
 //! `tests/model`. A [`Flaw`] breaks one rule on purpose, and must be found. Same seed, same history.
 
 mod agent;
+mod approvals;
+mod budget;
 mod control_plane;
 mod fixture;
 mod flaw;
 mod host;
+mod people;
+mod plan;
 mod run;
 mod scene;
+mod setting;
 mod settled;
+mod tally;
 mod truth;
 mod world;
 

@@ -7,13 +7,13 @@ use crate::host::{Due, Host, RunDue, done};
 use crate::scene::Scene;
 use crate::truth::{Effect, Halted, Intent, Progress};
 use anyhow::Context as _;
-use fettle_agent::effector::store::Opening;
-use fettle_model::id::RunId;
+use fettle_agent::effector::store::{Opening, Use};
+use fettle_model::id::{PermitId, RunId};
 use fettle_model::permit::Permit;
 use fettle_model::playbook;
 use fettle_model::record::Body;
 use fettle_model::run::{Claim, RunRecord};
-use fettle_model::time::BootInstant;
+use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_sandbox::call::{ActError, Activity, Call, Reply, Revision, ServiceCall, ServiceStatus};
 use fettle_sandbox::execution::Execution;
 use fettle_sandbox::journal::{Durability, Entry};
@@ -62,8 +62,13 @@ impl Active {
     }
 }
 
-/// What the component does next: it looks, restarts, and sometimes does so twice. It knows its replies only.
-fn next_step(run: RunId, replies: &[Reply]) -> anyhow::Result<Result<Call, Claim>> {
+/// What the component does next: it looks, starts the service anew, and sometimes does so twice. It knows its replies
+/// only.
+pub(crate) fn next_step(
+    action: playbook::Action,
+    run: RunId,
+    replies: &[Reply],
+) -> anyhow::Result<Result<Call, Claim>> {
     let label = fixture::name("worker")?;
     let twice = run.as_uuid().as_u128().is_multiple_of(3);
     let resolved = Claim::Resolved { summary: "restarted".to_owned() };
@@ -72,12 +77,32 @@ fn next_step(run: RunId, replies: &[Reply]) -> anyhow::Result<Result<Call, Claim
         (0, _) => Ok(Call::Service { label, op: ServiceCall::Status }),
         (2, Some(Reply::Acted(Ok(_)))) if twice => Ok(Call::Service { label, op: ServiceCall::Status }),
         (1 | 3, Some(Reply::Service(Ok(status)))) => {
-            let op = ServiceCall::Change { action: playbook::Action::Restart, expect: status.revision.clone() };
+            let op = ServiceCall::Change { action, expect: status.revision.clone() };
             Ok(Call::Service { label, op })
         }
         (_, Some(Reply::Acted(Ok(_)))) => Err(resolved),
         (_, Some(_) | None) => Err(failed("it did not go as planned")),
     })
+}
+
+/// What a look at the service shows.
+pub(crate) fn looked(since: UnixMillis, revision: Revision) -> Reply {
+    let activity = Activity::Active;
+    Reply::Service(Ok(ServiceStatus { activity, since, restarts_last_hour: 0, main_pid: None, revision }))
+}
+
+fn charter(scene: &Scene, permit: &Permit) -> anyhow::Result<Charter> {
+    let manifest = fixture::manifest(scene.setting.way)?;
+    let mut permit = permit.clone();
+    if scene.has(Flaw::PlanNotHeld) {
+        permit.approved = None;
+    }
+    Ok(Charter::new(permit, Some(&manifest))?)
+}
+
+/// The permit of a stored run, as the effector finds it.
+fn permit_of(run: RunId, published: Permit) -> Option<Permit> {
+    if published.is_offline() { published.all_units().find(|unit| unit.run == run) } else { Some(published) }
 }
 
 impl Host {
@@ -88,13 +113,17 @@ impl Host {
     /// Opens a run under a permit that was admitted. From here on no crash makes the permit good again.
     pub(crate) fn open(&mut self, scene: &mut Scene, permit: &Permit) -> anyhow::Result<()> {
         let now = self.now(scene);
-        let charter = Charter::new(permit.clone(), Some(&fixture::manifest()?))?;
+        let charter = charter(scene, permit)?;
         let (machine, actions) = Machine::open(charter, now)?;
         let Some(Action::Journal(first)) = actions.first() else { return Ok(()) };
-        let (entry, published) = (serde_json::to_string(first)?, serde_json::to_string(permit)?);
+        let entry = serde_json::to_string(first)?;
         let life = self.life.as_mut().context("a process that opens a run")?;
+        // As it was published: a unit stands in no record.
+        let published =
+            serde_json::to_string(life.budget.as_ref().filter(|_| permit.unit.is_some()).unwrap_or(permit))?;
+        let again = scene.has(Flaw::UnitUsedTwice) && life.store.is_used(permit.permit)? == Use::Before;
         life.store.open_run(&Opening {
-            permit: permit.permit,
+            permit: if again { PermitId::from_uuid(scene.mint()) } else { permit.permit },
             request: permit.request,
             run: permit.run,
             fence: permit.fence,
@@ -103,7 +132,7 @@ impl Host {
             entry: &entry,
         })?;
         life.run = Some(Active::new(machine, permit.clone(), 1));
-        scene.truth.opens(self.number, permit.run, permit.permit, permit.fence);
+        scene.truth.opens(self.number, permit);
         self.carry_out(scene, actions.into_iter().skip(1).collect())
     }
 
@@ -113,10 +142,11 @@ impl Host {
         let Some(life) = &mut self.life else { return Ok(()) };
         // One at a time is opened.
         if let Some(stored) = life.store.open_runs()?.pop() {
-            let permit: Permit = serde_json::from_str(&stored.published)?;
+            let published: Permit = serde_json::from_str(&stored.published)?;
+            let permit = permit_of(stored.run, published).context("a run under a permit")?;
             let entries =
                 stored.entries.iter().map(|entry| serde_json::from_str(entry)).collect::<Result<Vec<_>, _>>()?;
-            let charter = Charter::new(permit.clone(), Some(&fixture::manifest()?))?;
+            let charter = charter(scene, &permit)?;
             let written = u32::try_from(entries.len())?;
             scene.truth.counts.resumed += 1;
             let resumed = Machine::resume(charter, entries, now);
@@ -252,6 +282,7 @@ impl Host {
         let (host, life_number) = (self.number, self.life_number());
         let Some(Life { store, run: Some(active), .. }) = &self.life else { return Ok(()) };
         let (run, number, permit) = (active.permit.run, active.intent, active.permit.permit);
+        let planned = active.permit.approved.as_ref().map(|plan| plan.steps.len());
         let stored = store.open_runs()?.into_iter().find(|stored| stored.run == run);
         let last =
             stored.and_then(|stored| stored.entries.last().map(|entry| serde_json::from_str(entry))).transpose()?;
@@ -259,7 +290,7 @@ impl Host {
             Some(Entry::<SimDeed>::Intent { number: known, .. }) if known == number => Intent::Durable,
             Some(_) | None => Intent::Missing,
         };
-        let effect = Effect { host, permit, run, number, progress: Progress::Under };
+        let effect = Effect { host, permit, run, number, planned, progress: Progress::Under };
         let effect = scene.truth.begins(effect, intent, halted);
         self.thing.effect = Some((effect, life_number, run));
         let long = scene.mishap(250);
@@ -311,22 +342,16 @@ impl Host {
 
     pub(crate) fn of_run(&mut self, scene: &mut Scene, run: RunId, what: RunDue) -> anyhow::Result<()> {
         let (status, revision, before) = (self.thing.status, self.thing.revision(), self.thing.before());
-        let wall = self.now(scene).wall;
+        let (wall, action) = (self.now(scene).wall, fixture::action(scene.setting.way));
         let Some(active) = self.active().filter(|active| active.permit.run == run) else { return Ok(()) };
         let event = match what {
             RunDue::Check => Event::CheckRerun(status),
-            RunDue::Worker(worker) if worker == active.worker => match next_step(run, &active.replies)? {
+            RunDue::Worker(worker) if worker == active.worker => match next_step(action, run, &active.replies)? {
                 Ok(call) => Event::WorkerCalled(call),
                 Err(claim) => Event::WorkerReturned(Execution { claim: Ok(claim), fuel_used: 1 }),
             },
             RunDue::Worker(_) => return Ok(()),
-            RunDue::Look => Event::Looked(Reply::Service(Ok(ServiceStatus {
-                activity: Activity::Active,
-                since: wall,
-                restarts_last_hour: 0,
-                main_pid: None,
-                revision,
-            }))),
+            RunDue::Look => Event::Looked(looked(wall, revision)),
             RunDue::Before(deed) => Event::Prepared(match expected(&deed) {
                 Some(expected) if expected != &revision => Err(ActError::Stale(revision)),
                 Some(_) | None => Ok(before),

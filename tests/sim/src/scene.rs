@@ -3,9 +3,11 @@
 use crate::fixture::{BEGUN, HOSTS};
 use crate::flaw::Flaw;
 use crate::host::Timer;
+use crate::setting::Setting;
 use crate::truth::Truth;
 use fettle_model::counter::AgentSequence;
 use fettle_model::id::RequestId;
+use fettle_model::proposal::Proposal;
 use fettle_model::record::Record;
 use fettle_model::time::{UnixMillis, whole_millis};
 use std::collections::BTreeMap;
@@ -51,6 +53,10 @@ pub(crate) enum Event {
     Reconnect { host: usize },
     /// A person stops or resumes something.
     Person,
+    /// A person decides what was proposed.
+    Decides { person: usize, proposal: Arc<Proposal> },
+    /// What a person signed comes to the newest control plane, in somebody's name.
+    Brought { by: usize, envelope: Arc<Vec<u8>> },
     /// A host is cut off for a while.
     Partition { host: usize },
     /// From here on nothing goes wrong any more.
@@ -64,6 +70,8 @@ pub(crate) enum Event {
 pub(crate) enum Weather {
     Storm,
     Calm,
+    /// Nothing fails any more, so that what is under way ends.
+    Still,
 }
 
 /// A clock that runs too fast or too slow, by so many parts in a million.
@@ -90,6 +98,7 @@ pub(crate) struct Scene {
     pub(crate) now: Duration,
     pub(crate) weather: Weather,
     pub(crate) flaw: Option<Flaw>,
+    pub(crate) setting: Setting,
     pub(crate) truth: Truth,
     rng: fastrand::Rng,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -98,12 +107,13 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn new(rng: fastrand::Rng, flaw: Option<Flaw>, limit: u32) -> Self {
+    pub(crate) fn new(rng: fastrand::Rng, flaw: Option<Flaw>, setting: Setting) -> Self {
         Self {
             now: Duration::ZERO,
             weather: Weather::Storm,
             flaw,
-            truth: Truth::new(limit),
+            setting,
+            truth: Truth::new(setting.limit),
             rng,
             queue: BTreeMap::new(),
             number: 0,

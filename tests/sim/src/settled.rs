@@ -1,20 +1,18 @@
 //! What must be true once everything has come to rest: of the log, and of what it says of what happened.
 
+use crate::approvals;
 use crate::control_plane::{Process, read_log};
-use crate::fixture::{MAX_PER_WINDOW, WINDOW, host_id};
+use crate::fixture::host_id;
 use crate::host::Host;
 use crate::scene::Scene;
+use crate::tally;
 use crate::truth::{Effect, Progress};
-use anyhow::Context as _;
-use fettle_audit::leaf::Leaf;
 use fettle_controlplane::journal::Journal;
 use fettle_controlplane::leader::read_state;
-use fettle_model::counter::LogPosition;
 use fettle_model::id::{HostId, PermitId, RequestId, RunId};
 use fettle_model::record::{Body, Kind, Record};
 use fettle_model::run::{RunRecord, StepOutcome};
-use fettle_model::time::UnixMillis;
-use fettle_permit_model::invariants::{I4, I7, I11};
+use fettle_permit_model::invariants::{I7, I11};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +41,8 @@ pub(crate) fn check(folder: &Path, scene: &mut Scene, hosts: &[Host], leader: Op
         Err(error) => scene.truth.breaks(REPLAYS, format!("{:#}", anyhow::Error::from(error))),
     }
     answers(scene, &log);
-    budget(scene, &journal, &log)?;
+    tally::check(scene, &journal, &log)?;
+    approvals::check(scene, &log)?;
     runs(scene, &log);
     for host in hosts {
         if host.unanswered() > 0 {
@@ -63,6 +62,7 @@ fn count(scene: &mut Scene, log: &[Arc<Record>]) {
     counts.refused = counted(Kind::PermitRefused);
     counts.unresolved = counted(Kind::RunUnresolved);
     counts.stops = counted(Kind::AutomationStopped);
+    counts.expired = counted(Kind::OfflineExpired);
 }
 
 /// One permit answers a request at most.
@@ -77,31 +77,15 @@ fn answers(scene: &mut Scene, log: &[Arc<Record>]) {
     }
 }
 
-/// No window of the budget has more permits than it may.
-fn budget(scene: &mut Scene, journal: &Journal, log: &[Arc<Record>]) -> anyhow::Result<()> {
-    let mut granted: Vec<UnixMillis> = Vec::new();
-    for (position, _) in (0_u64..).zip(log).filter(|(_, record)| record.body.kind() == Kind::PermitGranted) {
-        let row = journal.read(LogPosition(position), 1)?.pop().context("a record of the log")?;
-        granted.push(Leaf::decode(&row.leaf)?.received_at);
-    }
-    granted.sort_unstable();
-    for (first, at) in granted.iter().enumerate() {
-        let within = granted.iter().skip(first).take_while(|other| other.since(*at) < WINDOW).count();
-        if u32::try_from(within).is_ok_and(|within| within > MAX_PER_WINDOW) {
-            scene.truth.breaks(I4, format!("{within} permits within {WINDOW:?}"));
-        }
-    }
-    Ok(())
-}
-
 /// Every run that was opened has one record, and it says what happened.
 fn runs(scene: &mut Scene, log: &[Arc<Record>]) {
-    let granted: BTreeSet<PermitId> = log
-        .iter()
-        .filter_map(|record| if let Body::PermitGranted(permit) = &record.body { Some(permit.permit) } else { None })
-        .collect();
+    let mut granted: BTreeSet<PermitId> = BTreeSet::new();
     let mut ended: BTreeMap<RunId, Vec<&RunRecord>> = BTreeMap::new();
     for record in log {
+        if let Body::PermitGranted(permit) = &record.body {
+            granted.insert(permit.permit);
+            granted.extend(permit.all_units().map(|unit| unit.permit));
+        }
         if let Body::RunEnded(run) = &record.body {
             ended.entry(run.run).or_default().push(run);
         }

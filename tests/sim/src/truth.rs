@@ -3,8 +3,11 @@
 
 use crate::fixture::HOSTS;
 use fettle_model::counter::Fence;
+use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{PermitId, RunId};
-use fettle_permit_model::invariants::{I1, I2, I3, I5, I6, I9};
+use fettle_model::permit::Permit;
+use fettle_permit_model::invariants::{I1, I2, I3, I5, I6, I9, I10};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -48,6 +51,12 @@ pub struct Counts {
     pub deposed: u32,
     /// Orders to stop in the log.
     pub stops: u32,
+    /// Runs that began under a budget in advance.
+    pub units: u32,
+    /// Budgets in advance that were not given back in time.
+    pub expired: u32,
+    /// Permits that people said yes to.
+    pub approved: u32,
 }
 
 impl Counts {
@@ -64,6 +73,9 @@ impl Counts {
             resumed: self.resumed + more.resumed,
             deposed: self.deposed + more.deposed,
             stops: self.stops + more.stops,
+            units: self.units + more.units,
+            expired: self.expired + more.expired,
+            approved: self.approved + more.approved,
         }
     }
 }
@@ -76,6 +88,8 @@ pub(crate) struct Effect {
     pub(crate) run: RunId,
     /// The number of the changing call in its run.
     pub(crate) number: u32,
+    /// The steps that people approved, where they had to.
+    pub(crate) planned: Option<usize>,
     pub(crate) progress: Progress,
 }
 
@@ -107,6 +121,8 @@ pub(crate) struct Truth {
     pub(crate) effects: Vec<Effect>,
     /// Runs that were opened on each host, with their permits' fences.
     pub(crate) opened: [Vec<(RunId, PermitId, Fence)>; HOSTS],
+    /// What people said yes to, whatever anybody signed in their names.
+    yes: BTreeSet<(usize, DocumentDigest)>,
     pub(crate) counts: Counts,
     limit: u32,
     breach: Option<(&'static str, String)>,
@@ -115,7 +131,7 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn new(limit: u32) -> Self {
         let opened = std::array::from_fn(|_| Vec::new());
-        Self { effects: Vec::new(), opened, counts: Counts::default(), limit, breach: None }
+        Self { effects: Vec::new(), opened, yes: BTreeSet::new(), counts: Counts::default(), limit, breach: None }
     }
 
     /// The first that broke.
@@ -128,18 +144,22 @@ impl Truth {
     }
 
     /// A host opens a run under a permit.
-    pub(crate) fn opens(&mut self, host: usize, run: RunId, permit: PermitId, fence: Fence) {
+    pub(crate) fn opens(&mut self, host: usize, permit: &Permit) {
         let Some(opened) = self.opened.get_mut(host) else { return };
         let newest = opened.last().map(|(_, _, fence)| *fence);
-        opened.push((run, permit, fence));
-        if newest.is_some_and(|newest| fence <= newest) {
+        let (run, fence) = (permit.run, permit.fence);
+        opened.push((run, permit.permit, fence));
+        self.counts.units += u32::from(permit.unit.is_some());
+        // All units of a budget have its fence.
+        let stale = |newest: Fence| if permit.unit.is_some() { fence < newest } else { fence <= newest };
+        if newest.is_some_and(stale) {
             self.breaks(I5, format!("host {host} opened run {run} under fence {} after {newest:?}", fence.0));
         }
     }
 
     /// An effect begins; gives its place.
     pub(crate) fn begins(&mut self, effect: Effect, intent: Intent, halted: Halted) -> usize {
-        let Effect { host, run, number, permit, .. } = effect;
+        let Effect { host, run, number, permit, planned, .. } = effect;
         let what = format!("host {host}, run {run}, effect {number}");
         if intent == Intent::Missing {
             self.breaks(I2, what.clone());
@@ -149,6 +169,10 @@ impl Truth {
         }
         if self.effects.iter().any(|other| (other.permit, other.number) == (permit, number)) {
             self.breaks(I1, what.clone());
+        }
+        let before = self.effects.iter().filter(|other| other.permit == permit).count();
+        if planned.is_some_and(|planned| before >= planned) {
+            self.breaks(I10, format!("{what} is none of {planned:?} steps"));
         }
         let under = |effects: &[Effect]| effects.iter().filter(|one| one.progress == Progress::Under).count();
         if self.effects.iter().any(|other| other.host == host && other.progress == Progress::Under) {
@@ -161,6 +185,20 @@ impl Truth {
             self.breaks(I3, format!("{what} makes {at_once} at once where {} may be", self.limit));
         }
         self.effects.len() - 1
+    }
+
+    /// A person says yes to exactly this.
+    pub(crate) fn says_yes(&mut self, person: usize, request: DocumentDigest) {
+        self.yes.insert((person, request));
+    }
+
+    /// Whether any host opened a run under this permit.
+    pub(crate) fn has_opened(&self, permit: PermitId) -> bool {
+        self.opened.iter().flatten().any(|(_, opened, _)| *opened == permit)
+    }
+
+    pub(crate) fn said_yes(&self, person: usize, request: DocumentDigest) -> bool {
+        self.yes.contains(&(person, request))
     }
 
     pub(crate) fn ends(&mut self, effect: usize, progress: Progress) {

@@ -4,7 +4,9 @@ use crate::control_plane::{Deposed, Process, found};
 use crate::fixture::HOSTS;
 use crate::flaw::Flaw;
 use crate::host::{Host, Timer};
+use crate::people;
 use crate::scene::{Event, Scene, Weather};
+use crate::setting::{Setting, Way};
 use crate::settled;
 use crate::truth::{Breach, Counts};
 use fettle_model::check::Status;
@@ -19,6 +21,12 @@ const CALM: Duration = Duration::from_mins(6);
 const QUIET: Duration = Duration::from_mins(3);
 /// A control plane looks this often what has come due. The leader does so eight times as often.
 const TICK: Duration = Duration::from_secs(2);
+/// Whoever finds no control plane tries again after so long.
+const TRIED_AGAIN: Duration = Duration::from_secs(5);
+/// In so many of a thousand partitions it is the host with a budget in advance that is cut off, where one has one.
+const HOLDER_CUT_OFF: u32 = 600;
+/// When it fails then, in milliseconds: nearly all of it before the budget's lease is over.
+const ALONE: std::ops::Range<u64> = 5_000..50_000;
 /// Most events of a history; one has about five thousand.
 const MAX_EVENTS: u32 = 100_000;
 
@@ -34,9 +42,9 @@ struct ControlPlanes {
 pub fn play(seed: u64, flaw: Option<Flaw>) -> anyhow::Result<Result<Counts, Breach>> {
     let folder = folder()?;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let limit = rng.u32(1..=2);
-    found(folder.path(), limit)?;
-    let mut scene = Scene::new(rng, flaw, limit);
+    let setting = Setting::draw(&mut rng);
+    found(folder.path(), setting)?;
+    let mut scene = Scene::new(rng, flaw, setting);
     let mut hosts: Vec<Host> =
         (0..HOSTS).map(|number| Host::new(number, folder.path().to_owned(), &mut scene)).collect();
     let mut planes = ControlPlanes { processes: Vec::new() };
@@ -73,6 +81,10 @@ fn schedule(scene: &mut Scene) {
     let end = u64::try_from(STORM.as_millis()).unwrap_or(u64::MAX);
     // A start holds every slot for its full length again: where leaders come and go, none is ever given back.
     let steady = scene.chance(500);
+    let partitions = match scene.setting.way {
+        Way::Auto | Way::Approve => 8,
+        Way::Offline => 20,
+    };
     let mut often = |most: usize, event: fn(usize) -> Event| {
         for _ in 0..scene.pick(most + 1) {
             let (at, host) = (scene.within(0..end), scene.pick(HOSTS));
@@ -84,7 +96,7 @@ fn schedule(scene: &mut Scene) {
         often(3, |_| Event::Lead);
     }
     often(8, |_| Event::Person);
-    often(8, |host| Event::Partition { host });
+    often(partitions, |host| Event::Partition { host });
     often(6, |host| Event::Host { host, timer: Timer::Crash });
     often(3, |host| Event::Host { host, timer: Timer::Reboot });
 }
@@ -106,12 +118,11 @@ fn step(
             Ok(())
         }
         Event::Partition { host } => {
-            // Longer than a lost slot is held, sometimes.
-            let long = if scene.chance(300) { scene.within(200_000..480_000) } else { scene.within(2_000..60_000) };
-            scene.cut_off(host, long);
+            partition(scene, hosts, host);
             Ok(())
         }
         Event::Heal => {
+            scene.weather = Weather::Still;
             for host in hosts {
                 host.becomes(scene, Status::Passing);
             }
@@ -124,9 +135,25 @@ fn step(
             scene.after(Duration::from_secs(1), Event::Person);
             Ok(())
         }
-        event @ (Event::Up { .. } | Event::Tick { .. } | Event::Crash | Event::Lead | Event::Person) => {
-            planes.step(folder, scene, event)
-        }
+        Event::Decides { person, proposal } => people::decides(scene, person, &proposal),
+        event @ (Event::Up { .. }
+        | Event::Tick { .. }
+        | Event::Crash
+        | Event::Lead
+        | Event::Person
+        | Event::Brought { .. }) => planes.step(folder, scene, event),
+    }
+}
+
+/// A host is cut off: often the one that holds a budget in advance, and then its service fails meanwhile.
+fn partition(scene: &mut Scene, hosts: &[Host], host: usize) {
+    let holder = hosts.iter().find(|host| host.holds_budget()).filter(|_| scene.chance(HOLDER_CUT_OFF));
+    // Longer than a lost slot is held, sometimes.
+    let long = if scene.chance(300) { scene.within(200_000..480_000) } else { scene.within(2_000..60_000) };
+    scene.cut_off(holder.map_or(host, |holder| holder.number), long);
+    if let Some(holder) = holder {
+        let fails = scene.within(ALONE);
+        holder.later(scene, fails, Timer::Fails);
     }
 }
 
@@ -146,7 +173,7 @@ impl ControlPlanes {
                 let newest = self.processes.len().saturating_sub(1);
                 match scene.weather {
                     Weather::Storm => self.on(newest, scene, Process::person),
-                    Weather::Calm => self.on(newest, scene, Process::resume_all),
+                    Weather::Calm | Weather::Still => self.on(newest, scene, Process::resume_all),
                 }
             }
             Event::Crash => {
@@ -170,7 +197,16 @@ impl ControlPlanes {
                 }
                 Ok(())
             }
-            Event::Down { .. }
+            Event::Brought { by, envelope } => {
+                let newest = self.processes.len().saturating_sub(1);
+                if !self.processes.get(newest).is_some_and(Option::is_some) {
+                    scene.after(TRIED_AGAIN, Event::Brought { by, envelope });
+                    return Ok(());
+                }
+                self.on(newest, scene, |one, scene| one.approval(scene, by, &envelope))
+            }
+            Event::Decides { .. }
+            | Event::Down { .. }
             | Event::Host { .. }
             | Event::Reconnect { .. }
             | Event::Partition { .. }

@@ -70,6 +70,9 @@ fn no_history_breaks_an_invariant_and_enough_happens_in_them() {
             counts.resumed,
             counts.deposed,
             counts.stops,
+            counts.units,
+            counts.expired * 5,
+            counts.approved,
         ];
         assert!(each.iter().all(|each| u64::from(*each) >= seeds / 10), "too little happens: {counts:?}");
     }
@@ -119,4 +122,24 @@ fn a_control_plane_that_forgets_its_holds_is_found() {
 #[test]
 fn an_old_leader_that_still_appends_is_found() {
     is_found(Flaw::OldLeaderNotFenced, &["I3 ", "I4 ", "I11 ", "the leader's state", "an honest agent's record"]);
+}
+
+#[test]
+fn an_agent_that_uses_a_unit_of_its_budget_twice_is_found() {
+    is_found(Flaw::UnitUsedTwice, &["I1 "]);
+}
+
+#[test]
+fn an_agent_that_tells_of_fewer_units_than_it_used_is_found() {
+    is_found(Flaw::UnitsNotCounted, &["I4 "]);
+}
+
+#[test]
+fn a_control_plane_that_takes_a_yes_in_anybodys_name_is_found() {
+    is_found(Flaw::SignatureNotChecked, &["I10 "]);
+}
+
+#[test]
+fn an_agent_that_forgets_what_was_approved_is_found() {
+    is_found(Flaw::PlanNotHeld, &["I10 "]);
 }
