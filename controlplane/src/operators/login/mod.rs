@@ -3,6 +3,7 @@
 //! Served on the enrolment port, because whoever calls has no certificate. Verifies the token itself and takes
 //! no word of the caller's for anything. Makes no account, gives no role: whom the log does not know stays out.
 
+mod door;
 mod fetches;
 mod provider;
 
@@ -12,8 +13,9 @@ use super::execute::{decided_for, proven_key};
 use super::parse;
 use super::problem::{self, status, unavailable};
 use crate::core::{Command, KnownIdentity, OWN_CERTIFICATE, PersonAction, PersonRequest, VerifiedLogin};
-use crate::gateway::{Pace, Shared, as_new, gone, internal};
+use crate::gateway::{Shared, as_new, gone, internal};
 use crate::server::Peer;
+use door::Door;
 use fettle_certs::authority::{Life, Subject};
 use fettle_certs::csr::ProvenKey;
 use fettle_model::login::OidcIdentity;
@@ -26,43 +28,25 @@ use fettle_proto::v1::logins_server::{Logins, LoginsServer};
 use fettle_proto::v1::{LoginDocument, OfferRequest};
 use provider::NoKeys;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
-
-/// Logins that are worked on at once. Each verifies one signature, or waits for the provider like the others.
-const MAX_LOGINS: usize = 16;
 
 /// The service.
 #[derive(Debug)]
 pub struct LoginService {
     shared: Shared,
-    turns: Semaphore,
-    /// Its lock is held for a look-up, never across a wait.
-    pace: Mutex<Pace>,
+    door: Door,
 }
 
 impl LoginService {
     /// The service as tonic takes it.
     #[must_use]
     pub fn server(shared: Shared) -> LoginsServer<Self> {
-        LoginsServer::new(Self { shared, turns: Semaphore::new(MAX_LOGINS), pace: Mutex::default() })
-            .max_decoding_message_size(MAX_DOCUMENT_BYTES)
+        LoginsServer::new(Self { shared, door: Door::default() }).max_decoding_message_size(MAX_DOCUMENT_BYTES)
     }
 
-    /// Does something for an address that has not failed too often.
+    /// Does something for an address, within the bounds of logins.
     async fn paced<T>(&self, address: IpAddr, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-        let now = self.shared.clocks.now().monotonic;
-        let pace = || self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace()
-            .may_try(address, now)
-            .map_err(|error| unavailable(error.to_string(), "wait a minute, and log in again"))?;
-        let turn = self.turns.try_acquire();
-        let _turn = turn.map_err(|_| unavailable("too many people log in at once", "log in again in a few seconds"))?;
-        work.await.inspect_err(|refused| {
-            pace().failed(address, now);
-            tracing::warn!(%address, why = refused.message(), "a login was refused");
-        })
+        self.door.paced(self.shared.clocks.now().monotonic, address, work).await
     }
 }
 
