@@ -394,7 +394,7 @@ proptest! {
 
 proptest! {
     // Each begins with drills of two versions.
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_history_in_which_people_have_to_approve_breaks_a_rule(
@@ -464,7 +464,7 @@ fn the_histories_in_which_people_have_to_approve_reach_permits_and_every_end_of_
     use proptest::strategy::ValueTree as _;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut used, mut ended) = (0, BTreeSet::new());
-    for deeds in [Deeds::Restarts, Deeds::Starts].into_iter().cycle().take(100) {
+    for deeds in [Deeds::Restarts, Deeds::Starts].into_iter().cycle().take(50) {
         let history = histories(Mode::Approve).new_tree(&mut runner).expect("a history").current();
         let mut play = Play::new(Muting::Allowed, deeds, Mode::Approve);
         for step in history {
@@ -473,7 +473,7 @@ fn the_histories_in_which_people_have_to_approve_reach_permits_and_every_end_of_
         used += play.oracle.approvals.used;
         ended.append(&mut play.oracle.approvals.ended);
     }
-    assert!(used > 30, "{used} permits that people said yes to");
+    assert!(used > 15, "{used} permits that people said yes to");
     let every = [
         "approver-lost",
         "configuration-changed",

@@ -71,7 +71,7 @@ fn no_history_breaks_an_invariant_and_enough_happens_in_them() {
             counts.deposed,
             counts.stops,
             counts.units,
-            counts.expired * 5,
+            counts.expired * 10,
             counts.approved,
         ];
         assert!(each.iter().all(|each| u64::from(*each) >= seeds / 10), "too little happens: {counts:?}");
