@@ -18,16 +18,25 @@
 //! identity that was registered as theirs, with a young token that nobody had used, for the certificate that follows; and that a
 //! configuration which is everywhere at once changes nothing for a host that holds one.
 //!
-//! It does **not** re-check what records do not show: people's authority (Cedar) but for approvers' roles; under which
-//! policies a permit was decided or a proposal stood, because no record says when they changed; what only an agent's boot
-//! clock shows; and what a provider signed for a login. Nor does it re-check `min_healthy`,
-//! which the records do show: only folding every host's health as the control plane does tells.
+//! It does **not** re-check what records do not show: people's authority (Cedar) but for approvers' and administrators' roles,
+//! which the floors under all policies ask for; under which other policies a permit was decided or a proposal stood: a proposal
+//! names their hash, a permit, a refusal and a person's deed name none, and no record says when they changed, so that after two
+//! hashes nobody can tell which was in force between; what only an agent's boot clock shows; and what a provider signed for a
+//! login. Nor does it re-check `min_healthy`, which the records do show: only folding every host's health as the control plane
+//! does tells.
+//!
+//! Every record is held against the rules of this version, whenever it was written. A log that an earlier control plane began,
+//! before a rule was there, is flagged where it does not hold to it: `rollout` where a configuration from before there were
+//! rings changed what hosts held, `evidence` where a drill has fewer stages, `window`, `attempts`, `cooldown`, `ramp`, `turn` and
+//! `called` where nobody counted yet. None of these is excused by what is missing in a record, because whoever holds the log's
+//! key could leave it out.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to
 //! which sequence it is complete.
 //!
 //! Memory: one line, and per host, run and playbook what later records are compared with.
 
+mod authority;
 mod break_glass;
 mod budgets;
 mod calls;

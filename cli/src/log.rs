@@ -65,6 +65,8 @@ What is checked: every byte of the bundle; each record's leaf, signature and aut
 unbroken chain; the tree's root against the signed checkpoint; and from the records the rules under
 which a permit may be granted: an open request, a trusted publisher, evidence, mode, stops,
 breakers, limits; and that every run has its permit, stays within it and ends once.
+A log that an earlier version began is held against the rules of this one, and is invalid where
+it was written before there was a rule and does not hold to it.
 
 Exit codes of this command:
    0  valid

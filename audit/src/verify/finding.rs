@@ -71,7 +71,8 @@ rules! {
     PersonKey = "person-key", Invalid;
     /// A person logged in by an identity that was not theirs, with a token that was old or used, or for another certificate.
     Login = "login", Invalid;
-    /// A person lost a role that they did not hold, or the last administrator lost theirs.
+    /// A person lost a role that they did not hold, the last administrator lost theirs, or somebody gave themselves one or
+    /// did what only administrators do.
     Role = "role", Invalid;
     /// Broken glass was not opened by two people, lasted longer, called nobody, or gave what it must not.
     BreakGlass = "break-glass", Invalid;

@@ -266,6 +266,9 @@ pub(super) fn check_configured(
         let words = format!("the configuration does not answer {check} by {remediation}");
         return at.flag(Rule::Configuration, words);
     };
+    if !configuration.service(&check.service).is_some_and(|service| host.is_selected_by(service)) {
+        at.flag(Rule::Configuration, format!("{} is not selected to carry {}", host.name(), check.service));
+    }
     let rung = match on {
         AnswerOn::Rung(rung) => Some(rung),
         AnswerOn::ThatOf(version) => version.and_then(|version| remediation.rung_of(version)),

@@ -1,5 +1,6 @@
 //! One record at a time: leaf, envelope, author, signature, chain; then the rules for its kind.
 
+use super::authority;
 use super::break_glass::Glasses;
 use super::course::{Course, Scene};
 use super::finding::{AgentTail, At, Findings, Rule};
@@ -85,6 +86,7 @@ impl Records {
         self.logins.see(&record.body, leaf.received_at, at);
         self.glasses.see(leaf.received_at);
         self.glasses.judge(record, at);
+        authority::judge(record, &self.people, &self.glasses, at);
         self.apply(log, &leaf, record, at);
         self.follow(record, leaf.received_at, at);
     }

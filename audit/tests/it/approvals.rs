@@ -16,7 +16,7 @@ use fettle_model::digest::{DocumentDigest, EnvelopeDigest};
 use fettle_model::escalation::Rung;
 use fettle_model::id::ProposalId;
 use fettle_model::identity::Role;
-use fettle_model::name::PersonName;
+use fettle_model::name::{PersonName, TeamName};
 use fettle_model::permit::{ApprovedPlan, Permit};
 use fettle_model::person_key::PersonKeySet;
 use fettle_model::playbook::Action;
@@ -71,13 +71,12 @@ fn steps() -> Vec<PlannedStep> {
 }
 
 fn person(name: &str, key: u8) -> [Body; 2] {
-    let granted = RoleGranted {
-        person: parsed(name),
-        role: Role::Approver,
-        team: Some(parsed("shop")),
-        by: Some(parsed("alice")),
-    };
-    [Body::RoleGranted(Box::new(granted)), key_of(name, key)]
+    let team = Some(parsed("shop"));
+    [granted(name, Role::Approver, team, "alice"), key_of(name, key)]
+}
+
+fn granted(name: &str, role: Role, team: Option<TeamName>, by: &str) -> Body {
+    Body::RoleGranted(Box::new(RoleGranted { person: parsed(name), role, team, by: Some(parsed(by)) }))
 }
 
 fn key_of(name: &str, key: u8) -> Body {
@@ -209,7 +208,11 @@ fn each_yes_is_by_its_author_who_is_an_approver_and_counts_once() {
 
 #[test]
 fn nobody_approves_what_they_wished_for_admitted_or_configured() {
-    let alice = |case: &mut Case| case.before.extend(person("alice", 55));
+    let alice = |case: &mut Case| {
+        case.before.push(granted("dora", Role::Administrator, None, "alice"));
+        case.before.push(granted("alice", Role::Approver, None, "dora"));
+        case.before.push(key_of("alice", 55));
+    };
     check(&log_with(alice, |case| case.answers[1] = answer("alice", 55, &case.proposal)), Rule::Approval);
     let wish =
         |by: &str| Body::RunWished(Box::new(RunWished { host: host(PRODUCTION), check: check_ref(), by: parsed(by) }));

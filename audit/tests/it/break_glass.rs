@@ -31,14 +31,15 @@ fn role(person: &str, role: Role, by: &str) -> Body {
     Body::RoleGranted(Box::new(RoleGranted { person: parsed(person), role, team: None, by: Some(parsed(by)) }))
 }
 
+/// Alice gives the role; the key is registered by somebody.
 fn add(log: &mut Log, person: &str, held: Role, by: &str) {
-    log.control_plane(role(person, held, by));
+    log.control_plane(role(person, held, "alice"));
     let signing_key = person_key::prove(&key(person), &parsed("fettle.example"), &parsed(person));
     let set = PersonKeySet { person: parsed(person), signing_key, by: parsed(by) };
     log.control_plane(Body::PersonKeySet(Box::new(set)));
 }
 
-/// A log with a viewer, an approver and a commander, whom alice added, and one whom the viewer did.
+/// A log with a viewer, an approver and a commander, whom alice added, and one whose key the viewer registered.
 fn people() -> Log {
     let mut log = story();
     for (person, held, by) in [
@@ -218,25 +219,27 @@ fn people_are_called_to_it_with_an_end_after_half_an_hour() {
 
 #[test]
 fn nothing_lasting_is_given_under_it_and_it_is_over_after_half_an_hour() {
-    let granted = || role("somebody", Role::Viewer, "v-viewer");
     let mut under = people();
     open_by(&mut under, "approver");
-    under.control_plane(granted());
+    under.control_plane(role("somebody", Role::Viewer, "v-viewer"));
     check(&under, Rule::BreakGlass);
 
-    let mut resumed = people();
-    open_by(&mut resumed, "approver");
-    let order = ResumeOrder { scope: Scope::Global, by: parsed("v-viewer"), why: "a test".to_owned() };
-    resumed.control_plane(Body::AutomationResumed(Box::new(order)));
-    check(&resumed, Rule::BreakGlass);
+    let resumed = || {
+        let order = ResumeOrder { scope: Scope::Global, by: parsed("v-viewer"), why: "a test".to_owned() };
+        Body::AutomationResumed(Box::new(order))
+    };
+    let mut under = people();
+    open_by(&mut under, "approver");
+    under.control_plane(resumed());
+    check(&under, Rule::BreakGlass);
 
     let mut over = people();
     open_by(&mut over, "approver");
-    later(&mut over, BREAK_GLASS_LASTS, granted());
+    later(&mut over, BREAK_GLASS_LASTS, resumed());
     check_valid(&over);
     let mut closed = people();
     open_by(&mut closed, "approver");
     close(&mut closed);
-    closed.control_plane(granted());
+    closed.control_plane(resumed());
     check_valid(&closed);
 }

@@ -22,6 +22,7 @@ use fettle_model::permit::Purpose;
 use fettle_model::playbook::Action;
 use fettle_model::record::{Body, ConfigurationSet, HostStateSet};
 use fettle_model::rollout::{Reach, Ring, RolloutAdvanced, RolloutHalted, RolloutOrder, RolloutOrdered, Setback};
+use fettle_model::service::Selector;
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use std::time::Duration;
@@ -138,6 +139,21 @@ fn a_permit_rests_on_the_configuration_that_has_reached_its_host() {
     let configuration = Configuration::new(ConfigurationGeneration(2), declared).expect("a configuration");
     let set = ConfigurationSet { configuration, by: parsed("alice"), reach: Reach::Rings };
     check(&at(vec![Body::ConfigurationSet(Box::new(set))], 1), Rule::Configuration);
+}
+
+#[test]
+fn a_permit_is_for_a_host_that_its_service_selects() {
+    let elsewhere = |declared: &mut Declared| {
+        let staging = [parsed("staging")].into();
+        declared.services[0].hosts = Selector::new(staging, std::collections::BTreeSet::new()).expect("a selector");
+    };
+    let mut course = crate::faults::Course::new(|declared| {
+        crate::faults::listed(declared);
+        elsewhere(declared);
+    });
+    course.becomes(Status::Critical);
+    course.granted(1);
+    check(&course.log, Rule::Configuration);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use fettle_audit::key::SigningKey;
 use fettle_audit::person_key;
 use fettle_audit::verify::Rule;
 use fettle_model::identity::Role;
+use fettle_model::login::{IdentityRegistered, OidcIdentity};
 use fettle_model::person_key::{PersonKeySet, SigningKeyProof};
-use fettle_model::record::{Author, Body, PersonRevoked, RoleGranted, RoleRevoked};
+use fettle_model::record::{Author, Body, PersonRevoked, PublisherTrusted, RoleGranted, RoleRevoked};
 
 fn key(number: u8) -> SigningKey {
     SigningKey::from_seed(&[number; 32])
@@ -72,6 +73,72 @@ fn a_key_that_stands_is_replaced_by_somebody_else_only() {
     revoke(&mut after, "bob");
     set(&mut after, "bob", proven(42, "bob"), "bob");
     check_valid(&after);
+}
+
+#[test]
+fn only_administrators_administer_and_nobody_gives_themselves_a_role() {
+    let granted = |person: &str, by: Option<&str>| {
+        let (person, by) = (parsed(person), by.map(parsed));
+        Body::RoleGranted(Box::new(RoleGranted { person, role: Role::Auditor, team: None, by }))
+    };
+    let by_bob = |body: fn() -> Body, bob: Role| {
+        let mut log = story();
+        log.control_plane(role("bob", bob));
+        log.control_plane(role("cid", Role::Viewer));
+        log.control_plane(body());
+        log
+    };
+    let deeds: [fn() -> Body; 5] = [
+        || {
+            Body::RoleGranted(Box::new(RoleGranted {
+                person: parsed("cid"),
+                role: Role::Auditor,
+                team: None,
+                by: Some(parsed("bob")),
+            }))
+        },
+        || {
+            Body::RoleRevoked(Box::new(RoleRevoked {
+                person: parsed("cid"),
+                role: Role::Viewer,
+                team: None,
+                by: parsed("bob"),
+                why: String::new(),
+            }))
+        },
+        || {
+            Body::PersonRevoked(Box::new(PersonRevoked {
+                person: parsed("cid"),
+                by: parsed("bob"),
+                why: String::new(),
+            }))
+        },
+        || {
+            let identity = OidcIdentity { issuer: parsed("https://id.example"), subject: parsed("cid-1") };
+            Body::IdentityRegistered(Box::new(IdentityRegistered {
+                person: parsed("cid"),
+                identity,
+                by: parsed("bob"),
+            }))
+        },
+        || {
+            Body::PublisherTrusted(Box::new(PublisherTrusted {
+                publisher: parsed("other"),
+                key: key(60).public().to_string(),
+                by: parsed("bob"),
+            }))
+        },
+    ];
+    for deed in deeds {
+        check_valid(&by_bob(deed, Role::Administrator));
+        check(&by_bob(deed, Role::Operator), Rule::Role);
+    }
+    let mut own = story();
+    own.control_plane(granted("alice", Some("alice")));
+    check(&own, Rule::Role);
+    let mut nobodys = story();
+    nobodys.control_plane(granted("mallory", None));
+    check(&nobodys, Rule::Role);
 }
 
 fn role(person: &str, role: Role) -> Body {

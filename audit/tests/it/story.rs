@@ -159,7 +159,7 @@ fn foundations(steps: &mut Steps) {
         log_key: log_signer().verifier(SignatureKind::Ed25519).to_string(),
     };
     steps.push((At::Opened, None, Body::LogOpened(Box::new(opened))));
-    let granted = RoleGranted { person: parsed("alice"), role: Role::Operator, team: None, by: None };
+    let granted = RoleGranted { person: parsed("alice"), role: Role::Administrator, team: None, by: None };
     steps.push((At::Operator, None, Body::RoleGranted(Box::new(granted))));
     steps.push((At::StagingToken, None, token(STAGING, "staging")));
     steps.push((At::StagingEnrolled, None, enrolled(STAGING, "staging")));
