@@ -1,6 +1,6 @@
 //! Whose turn it is in a list, and whether people are called at its end, in logs of a control plane that counts wrongly.
 
-use crate::check::{check, check_gap, check_valid};
+use crate::check::{check, check_valid};
 use crate::faults::{Course, TIMEOUT, above_ceiling, listed, other_check, patient, with_other_check};
 use crate::log::host;
 use crate::story::{At, Edit, PRODUCTION, STAGING, check_ref, configuration, parsed};
@@ -8,7 +8,7 @@ use fettle_audit::verify::Rule;
 use fettle_model::check::Status;
 use fettle_model::configuration::Configuration;
 use fettle_model::counter::ConfigurationGeneration;
-use fettle_model::permit::PermitRejection;
+use fettle_model::permit::{PermitRejection, Purpose};
 use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
 use fettle_model::run::Ending;
@@ -188,15 +188,18 @@ fn another_remediation_s_list_begins_at_its_first_rung() {
             listed(declared);
             declared.remediations[0].name = parsed(name);
         });
-        let mut purpose = course.purpose(host(PRODUCTION), &check_ref(), 1);
-        if let fettle_model::permit::Purpose::Remediate { remediation, .. } = &mut purpose {
-            *remediation = parsed(name);
+        for (number, ending) in [(1, Ending::Ineffective), (2, Ending::Superseded)] {
+            let mut purpose = course.purpose(host(PRODUCTION), &check_ref(), number);
+            if let Purpose::Remediate { remediation, .. } = &mut purpose {
+                *remediation = parsed(name);
+            }
+            let request = course.asks(host(PRODUCTION), purpose);
+            let permit = course.grants(&request, |permit| permit.configuration = ConfigurationGeneration(2));
+            course.ended(&permit, ending);
         }
-        let request = course.asks(host(PRODUCTION), purpose);
-        course.grants(&request, |permit| permit.configuration = ConfigurationGeneration(2));
         course
     };
-    check_gap(&renamed("mend-web").log, Rule::OpenRun);
+    check_valid(&renamed("mend-web").log);
     check(&renamed("restart-web").log, Rule::Turn);
 }
 
@@ -219,6 +222,13 @@ fn people_are_called_when_the_last_turn_is_over() {
         course.called();
     };
     check(&ended(late).log, Rule::Called);
+
+    // Where time had passed the first turn, too.
+    let mut passed = broken();
+    passed.tried(1, Ending::Superseded);
+    passed.wait(TIMEOUT);
+    passed.tried(2, Ending::Ineffective);
+    check(&passed.log, Rule::Called);
 
     let refused_by_the_host = |called: fn(&mut Course)| {
         let mut course = broken();
