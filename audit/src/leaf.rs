@@ -152,6 +152,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::ScheduleRefused(_)
         | Body::OfflineReturned(_)
         | Body::OfflineExpired(_)
+        | Body::StepIntended(_)
         | Body::DrillEnded(_)
         | Body::EvidenceEarned(_)
         | Body::IncidentOpened(_)

@@ -12,8 +12,8 @@
 //! the newest configuration, the newest transition, an admitted playbook, evidence for the host's
 //! class or a running drill, the mode `auto` or the signed approvals of enough independent people, no standing stop order and no open breaker, room in
 //! `max_in_flight`, `max_per_window` (units held in advance count in it) and `max_irreversible`, a fence that grows, targets that were asked for and actions that were declared; and
-//! that every run has its permit, stays within it and ends once; and that attempts, cooldown, the ramp and whose turn it was in a
-//! list were counted as the records show, and people were called when nothing was left to try; and that a person's signature is by the key
+//! that every run has its permit, stays within it and ends once, its irreversible steps in the log before its report; and that attempts,
+//! cooldown, the ramp and whose turn it was in a list were counted as the records show, and people were called when nothing was left to try; and that a person's signature is by the key
 //! that stands for them there, which they proved to hold and nobody else ever had; and that whoever logged in did so by the
 //! identity that was registered as theirs, with a young token that nobody had used, for the certificate that follows; and that a
 //! configuration which is everywhere at once changes nothing for a host that holds one.
@@ -44,6 +44,7 @@ mod course;
 mod finding;
 mod grants;
 mod hosts;
+mod intents;
 mod logins;
 mod mutes;
 mod offline;

@@ -67,6 +67,7 @@ pub fn actor(record: &Record) -> Option<&PersonName> {
         | Body::ScheduleRefused(_)
         | Body::OfflineReturned(_)
         | Body::OfflineExpired(_)
+        | Body::StepIntended(_)
         | Body::RolloutAdvanced(_)
         | Body::RolloutHalted(_)
         | Body::ConfigurationRejected(_)

@@ -40,6 +40,13 @@ pub enum IncidentCause {
         /// The run.
         run: RunId,
     },
+    /// An agent reports a step that cannot be taken back and that it did not announce in the log.
+    Unannounced {
+        /// The run.
+        run: RunId,
+        /// The step's number.
+        number: u32,
+    },
     /// Two people broke the glass: one of them holds a role for a while that they were not given.
     BrokenGlass {
         /// Which ask.
@@ -86,8 +93,12 @@ impl IncidentCause {
     #[must_use]
     pub const fn urgency(&self) -> Urgency {
         match self {
-            // Nobody else will act, nobody knows what was done, or somebody holds more than they were given.
-            Self::AttemptsExhausted { .. } | Self::InDoubt { .. } | Self::BrokenGlass { .. } => Urgency::Urgent,
+            // Nobody else will act, nobody knows what was done, an agent breaks its rules, or somebody holds more than
+            // they were given.
+            Self::AttemptsExhausted { .. }
+            | Self::InDoubt { .. }
+            | Self::Unannounced { .. }
+            | Self::BrokenGlass { .. } => Urgency::Urgent,
             // Attempts are left, or what was in force before is in force.
             Self::Escalated { .. } | Self::RolloutHalted { .. } | Self::ConfigurationRejected { .. } => {
                 Urgency::Routine
@@ -99,7 +110,7 @@ impl IncidentCause {
     #[must_use]
     pub const fn run(&self) -> Option<RunId> {
         match self {
-            Self::InDoubt { run } | Self::Escalated { run, .. } => Some(*run),
+            Self::InDoubt { run } | Self::Escalated { run, .. } | Self::Unannounced { run, .. } => Some(*run),
             Self::AttemptsExhausted { .. }
             | Self::BrokenGlass { .. }
             | Self::RolloutHalted { .. }

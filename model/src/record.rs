@@ -27,7 +27,7 @@ use crate::promotion::PromotionProposed;
 use crate::proposal::{Approval, Proposal, ProposalEnding};
 use crate::refusal::Refusal;
 use crate::rollout::{ConfigurationRejected, Reach, RolloutAdvanced, RolloutHalted, RolloutOrdered};
-use crate::run::{Plan, RunRecord};
+use crate::run::{Plan, RunRecord, StepIntended};
 use crate::scenarios::ScenariosPassed;
 use crate::schedule::ScheduleRefused;
 use crate::time::UnixMillis;
@@ -236,6 +236,8 @@ bodies! {
     OfflineReturned(OfflineReturned) = 53, "offline-returned";
     /// A budget given in advance was not returned in time.
     OfflineExpired(OfflineExpired) = 54, "offline-expired";
+    /// An agent is about to do what cannot be taken back, and waits until this is in the log.
+    StepIntended(StepIntended) = 55, "step-intended";
     /// A configuration reached one more ring.
     RolloutAdvanced(RolloutAdvanced) = 60, "rollout-advanced";
     /// A rollout halted.
@@ -548,6 +550,7 @@ impl Kind {
             | Self::ScheduleRefused
             | Self::OfflineReturned
             | Self::OfflineExpired
+            | Self::StepIntended
             | Self::EvidenceEarned
             | Self::IncidentOpened
             | Self::ActionRefused

@@ -2,10 +2,11 @@
 
 use crate::check::Status;
 use crate::digest::DocumentDigest;
+use crate::evidence::FaultKind;
 use crate::id::{HostId, PermitId, RequestId, RunId};
 use crate::name::Label;
 use crate::permit::Purpose;
-use crate::playbook::Action;
+use crate::playbook::{Action, Reversibility};
 use crate::remediation::PlaybookVersion;
 use crate::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,8 @@ pub struct RunRecord {
     pub journal: DocumentDigest,
 }
 
+/// The number of a drill's fault: it is its run's only step.
+pub const FAULT_STEP: u32 = 1;
 /// Longest summary of a run.
 pub const MAX_SUMMARY_BYTES: usize = 1_024;
 /// Most lines that a run record keeps of what the playbook said.
@@ -172,6 +175,24 @@ impl Step {
 }
 
 impl RunRecord {
+    /// Numbers of the steps that reached the host and that nothing takes back, a drill's fault included: each of them
+    /// waited until its [`StepIntended`] was in the log.
+    pub fn irreversible_steps(&self) -> impl Iterator<Item = u32> {
+        let steps = self.steps.iter().filter(|step| step.reached_the_host());
+        let steps = steps.filter(|step| step.action.reversibility() == Reversibility::Irreversible);
+        let killed = match (&self.purpose, self.ending) {
+            (Purpose::InjectFault { fault, .. }, Ending::Succeeded) => fault.kind == FaultKind::KillProcess,
+            (
+                Purpose::InjectFault { .. }
+                | Purpose::Remediate { .. }
+                | Purpose::Repeat { .. }
+                | Purpose::Offline { .. },
+                _,
+            ) => false,
+        };
+        steps.map(|step| step.number).chain(killed.then_some(FAULT_STEP))
+    }
+
     /// The step after whose deed a run under [`crate::permit::KillPoint::FirstDeed`] was resumed: the first that
     /// reached the host. `None`: it was never resumed, or did nothing.
     #[must_use]
@@ -179,6 +200,27 @@ impl RunRecord {
         let first = self.steps.iter().find(|step| step.reached_the_host());
         first.filter(|_| self.resumed > 0).map(|step| step.number)
     }
+}
+
+/// An irreversible effect that waits until this stands in the log (design, section 2, rule 3). The agent's word: what
+/// came of it is in the run's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepIntended {
+    /// The run.
+    pub run: RunId,
+    /// The permit under which it runs.
+    pub permit: PermitId,
+    /// The step's number among the run's changing calls, from 1.
+    pub number: u32,
+    /// What is to be done; `None` for what only a drill's fault does.
+    pub action: Option<Action>,
+    /// To which label.
+    pub label: Label,
+    /// Its arguments for people; at most [`MAX_SAID_BYTES`], no control characters.
+    pub arguments: String,
+    /// When the intent was durable on the host.
+    pub intended_at: UnixMillis,
 }
 
 /// What came of a changing call.

@@ -15,6 +15,8 @@
 //! What holds at every instant, whatever comes in:
 //!
 //! - An intent is in the journal before [`Action::Perform`], an outcome before the reply.
+//! - An irreversible deed is performed only once the log holds its intent; until then the run can be halted, and
+//!   nothing was done.
 //! - No deed is performed twice. A deed whose outcome is not in the journal is looked at.
 //! - An effect in progress is never abandoned: its outcome is journalled also when the run was
 //!   halted meanwhile.
@@ -31,14 +33,17 @@ mod charter;
 mod confirm;
 mod course;
 mod event;
+mod publish;
 
 pub use charter::{Charter, InvalidCharter};
 pub use event::{Action, Event, Now};
+pub use publish::{FRESH_FOR, PUBLISHED_WITHIN};
 
 use crate::call::Call;
 use crate::execution::Limits;
 use crate::journal::{Deed, Malformed, Replay};
 use fettle_model::check::Status;
+use fettle_model::run::FAULT_STEP;
 use fettle_model::time::BootInstant;
 
 /// After so many resumptions the run ends in doubt: something about it brings the agent down.
@@ -95,6 +100,10 @@ enum State<D: Deed> {
     Sleeping { until: BootInstant },
     /// What is there before a deed.
     Preparing { what: What<D> },
+    /// That the log holds an intent, the deed being irreversible.
+    Publishing { what: What<D>, before: D::Before, since: BootInstant, until: BootInstant },
+    /// The check's status once more: the log took long, and nothing was done yet.
+    CheckingAgain { what: What<D>, before: D::Before },
     /// A deed's outcome.
     Acting { what: What<D> },
     /// What looking finds after a crash.
@@ -116,6 +125,23 @@ enum What<D: Deed> {
     Fault { deed: D },
     /// An inverse.
     Undo { of: u32, deed: D },
+}
+
+impl<D: Deed> What<D> {
+    const fn deed(&self) -> &D {
+        match self {
+            Self::Call { deed, .. } | Self::Fault { deed } | Self::Undo { deed, .. } => deed,
+        }
+    }
+
+    /// Its number among the run's steps; `None` for an inverse, which is none.
+    const fn number(&self) -> Option<u32> {
+        match self {
+            Self::Call { number, .. } => Some(*number),
+            Self::Fault { .. } => Some(FAULT_STEP),
+            Self::Undo { .. } => None,
+        }
+    }
 }
 
 /// What a crash left without outcome.
@@ -143,12 +169,13 @@ impl<D: Deed> Machine<D> {
     #[must_use]
     pub fn wakes_at(&self) -> Option<BootInstant> {
         match &self.state {
-            State::Sleeping { until } => Some((*until).min(self.replay.deadline())),
+            State::Sleeping { until } | State::Publishing { until, .. } => Some((*until).min(self.replay.deadline())),
             State::Checking
             | State::PlanningFault
             | State::Computing
             | State::Looking { .. }
             | State::Preparing { what: What::Call { .. } | What::Fault { .. } }
+            | State::CheckingAgain { .. }
             | State::Acting { what: What::Call { .. } | What::Fault { .. } } => {
                 (!self.replay.is_halted()).then(|| self.replay.deadline())
             }

@@ -8,7 +8,7 @@ use super::injection::Injection;
 use super::process::ProcessRef;
 use fettle_model::id::BootId;
 use fettle_model::name::Label;
-use fettle_model::playbook::Action;
+use fettle_model::playbook::{Action, Reversibility};
 use fettle_model::run::{Change, UndoClass};
 use fettle_model::time::{HumanDuration, UnixMillis, millis};
 use fettle_sandbox::call::{
@@ -128,6 +128,19 @@ impl Deed {
             Self::Activate { .. } => Some(Action::Activate),
             Self::SetFlag { .. } | Self::PutFlagBack { .. } => Some(Action::Set),
             Self::Kill { .. } | Self::Inject { .. } => None,
+        }
+    }
+
+    /// Whether it can be taken back. What is injected into the surroundings ends by itself; a process that was killed
+    /// does not come back.
+    #[must_use]
+    pub const fn reversibility(&self) -> Reversibility {
+        match self {
+            Self::Service { action, .. } => action.reversibility(),
+            Self::Activate { .. } | Self::SetFlag { .. } | Self::PutFlagBack { .. } | Self::Inject { .. } => {
+                Reversibility::Reversible
+            }
+            Self::Kill { .. } => Reversibility::Irreversible,
         }
     }
 

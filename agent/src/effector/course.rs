@@ -97,6 +97,7 @@ impl Effector {
             ask_at: None,
             asked: None,
             written,
+            announced: None,
             fired: fired.unwrap_or(self.clocks.now().wall),
             wants_worker: false,
         }
@@ -256,6 +257,7 @@ impl Effector {
                 Action::Look(call) => self.look(call).await,
                 Action::PlanFault(fault) => self.with_hands(|hands| hands.plan_fault(fault)),
                 Action::Before(deed) => self.look_before(deed),
+                Action::Publish(intent) => self.publish(*intent).await?,
                 Action::Perform { deed, before } => self.with_hands(|hands| hands.perform(deed, before)),
                 Action::LookAfterCrash { deed, before } => {
                     self.with_hands(|hands| hands.look_after_crash(deed, before));

@@ -2,7 +2,7 @@
 
 use crate::capability::{Before, Deed, Done, Look};
 use fettle_model::name::Label;
-use fettle_model::playbook::Action;
+use fettle_model::playbook::{Action, Reversibility};
 use fettle_sandbox::call::{Call, Receipt};
 use fettle_sandbox::journal;
 
@@ -20,6 +20,10 @@ impl journal::Deed for Deed {
 
     fn action(&self) -> Option<Action> {
         self.action()
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        self.reversibility()
     }
 
     fn arguments(&self) -> String {

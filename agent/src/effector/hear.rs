@@ -155,7 +155,10 @@ impl Effector {
             Err(error) => Err(error),
         };
         match proven {
-            Ok(signed) if signed.envelope().as_bytes() == kept => self.store.drop_published(sequence)?,
+            Ok(signed) if signed.envelope().as_bytes() == kept => {
+                self.store.drop_published(sequence)?;
+                self.proven(sequence).await?;
+            }
             Ok(_) => tracing::error!(sequence = sequence.0, "the log holds another record than this agent signed"),
             Err(error) => tracing::error!(sequence = sequence.0, %error, "an acknowledgement is not proven"),
         }
@@ -283,6 +286,7 @@ impl Effector {
             | Body::ScheduleRefused(_)
             | Body::OfflineReturned(_)
             | Body::OfflineExpired(_)
+            | Body::StepIntended(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

@@ -1,6 +1,7 @@
 //! Records on their way: signed, kept, then sent in order, a window at a time, until the control plane has
 //! proven that they are in the log.
 
+use super::course::hold_point;
 use super::recorder::Sealed;
 use super::serve::{Effector, EffectorError, LinkState};
 use super::store::{Store, StoreError};
@@ -9,7 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fettle_model::counter::AgentSequence;
 use fettle_model::record::Body;
+use fettle_model::run::StepIntended;
 use fettle_proto::session::MAX_UNACKNOWLEDGED;
+use fettle_sandbox::machine::Event;
 use std::collections::BTreeSet;
 
 /// Records that are sent and not acknowledged: as many as the control plane can acknowledge again. It is less
@@ -60,6 +63,13 @@ impl Window {
     }
 }
 
+/// The record of a step that waits for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    sequence: AgentSequence,
+    number: u32,
+}
+
 /// A record that is not yet durable; it must be given to [`Effector::send_ahead`].
 #[must_use]
 #[derive(Debug)]
@@ -82,6 +92,33 @@ impl Effector {
         }
         // One that was recorded ahead of it goes first.
         self.send_more().await
+    }
+
+    /// Records what a run is about to do and cannot take back, and remembers which record the run waits for. Once the
+    /// control plane has it, it is sent again until it is proven, as the end of a run is.
+    pub(super) async fn publish(&mut self, intent: StepIntended) -> Result<(), EffectorError> {
+        let (run, number) = (intent.run, intent.number);
+        self.record(Body::StepIntended(Box::new(intent)), |store, sealed| {
+            store.append_until_proven(sealed.as_new())?;
+            hold_point();
+            Ok(())
+        })
+        .await?;
+        let sequence = self.recorder.sequence();
+        if let Some(active) = self.active.as_mut().filter(|active| active.permit.run == run) {
+            active.announced = Some(Announced { sequence, number });
+            tracing::info!(%run, number, "a step waits until the log holds its intent");
+        }
+        Ok(())
+    }
+
+    /// The log is proven to hold this record: a run that waits for it goes on.
+    pub(super) async fn proven(&mut self, sequence: AgentSequence) -> Result<(), EffectorError> {
+        let Some(active) = &mut self.active else { return Ok(()) };
+        match active.announced.take_if(|announced| announced.sequence == sequence) {
+            Some(Announced { number, .. }) => self.drive(Event::Published { number }).await,
+            None => Ok(()),
+        }
     }
 
     /// Signs a record that another one is likely to follow at once: both then cost one fsync, and go out

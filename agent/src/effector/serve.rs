@@ -18,7 +18,7 @@ use super::clock::Clocks;
 use super::keys::{Enrolment, Keys, KeysError};
 use super::library::Library;
 use super::offline::Offline;
-use super::outbox::Window;
+use super::outbox::{Announced, Window};
 use super::plan::Planning;
 use super::recorder::{RecordError, Recorder};
 use super::run::{FromHands, FromNumbered, Hands, Watching, Worker, WorkerNumber};
@@ -162,6 +162,8 @@ pub(super) struct Active {
     /// The question that is open.
     pub(super) asked: Option<Ask>,
     pub(super) written: Written,
+    /// The record that a step waits for.
+    pub(super) announced: Option<Announced>,
     pub(super) fired: UnixMillis,
     /// Whether a worker is to be given its job as soon as it is ready.
     pub(super) wants_worker: bool,

@@ -308,6 +308,16 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
+    /// Appends a record that is sent until its own inclusion is verified, not only that of a later one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_until_proven(&mut self, record: NewRecord<'_>) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        insert_until_proven(&transaction, record)?;
+        Ok(transaction.commit()?)
+    }
+
     /// Appends a run's record and drops its journal, in one transaction: after a crash the run is
     /// either in progress or has ended, never both, never neither.
     ///
@@ -315,8 +325,7 @@ impl Store {
     /// When the file cannot be written.
     pub fn append_run_end(&mut self, record: NewRecord<'_>, run: RunId) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
-        insert_record(&transaction, record)?;
-        transaction.execute("UPDATE outbox SET until_proven = 1 WHERE sequence = ?1", [signed(record.sequence.0)])?;
+        insert_until_proven(&transaction, record)?;
         transaction.execute("DELETE FROM journal WHERE run = ?1", [run.to_string()])?;
         transaction.execute("DELETE FROM run WHERE run = ?1", [run.to_string()])?;
         Ok(transaction.commit()?)
@@ -519,6 +528,14 @@ fn set_value(connection: &Connection, value: Value, text: &str) -> Result<(), St
 fn insert_record(connection: &Connection, record: NewRecord<'_>) -> Result<(), StoreError> {
     connection
         .prepare_cached("INSERT INTO outbox (sequence, envelope) VALUES (?1, ?2)")?
+        .execute(params![signed(record.sequence.0), record.envelope])?;
+    Ok(())
+}
+
+/// One whose own inclusion must be verified before it is dropped.
+fn insert_until_proven(connection: &Connection, record: NewRecord<'_>) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO outbox (sequence, envelope, until_proven) VALUES (?1, ?2, 1)")?
         .execute(params![signed(record.sequence.0), record.envelope])?;
     Ok(())
 }

@@ -133,6 +133,8 @@ rules! {
     Permit = "permit", Invalid;
     /// A run took a step that its permit does not allow.
     Step = "step", Invalid;
+    /// A run took a step that cannot be taken back before the log held its intent.
+    Intent = "intent", Invalid;
     /// A budget in advance was given for more than its remediation says, or more was run under it.
     Offline = "offline", Invalid;
     /// A run ended twice, or after its permit was refused by the agent.

@@ -204,6 +204,7 @@ impl Records {
             (Body::PermitRejected(rejected), Some(host)) => runs.reject(host, rejected, hosts, at),
             (Body::RunEnded(run), Some(host)) => runs.end(host, run, hosts, at),
             (Body::RunUnresolved(unresolved), _) => runs.give_up(unresolved, hosts, at),
+            (Body::StepIntended(intent), Some(host)) => runs.intend(host, intent, at),
             (Body::OfflineReturned(returned), Some(host)) => runs.give_back(host, returned, hosts, at),
             (Body::OfflineExpired(expired), _) => runs.expire(expired, hosts, at),
             (Body::RequestWithheld(withheld), Some(host)) => check_withheld(host, withheld, hosts, standing, at),
@@ -216,6 +217,7 @@ impl Records {
                 | Body::PermitRejected(_)
                 | Body::RunEnded(_)
                 | Body::OfflineReturned(_)
+                | Body::StepIntended(_)
                 | Body::PlanMade(_)
                 | Body::RequestWithheld(_)
                 | Body::ForkSeen(_),
@@ -286,6 +288,7 @@ fn check_entitlement(speaker: &Speaker, kind: Kind, at: &mut At<'_>) {
         | Kind::PermitRejected
         | Kind::RunEnded
         | Kind::OfflineReturned
+        | Kind::StepIntended
         | Kind::PlanMade
         | Kind::RequestWithheld
         | Kind::ConfigurationRejected

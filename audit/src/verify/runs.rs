@@ -2,6 +2,7 @@
 
 use super::finding::{At, Findings, Rule};
 use super::hosts::{Group, Hosts};
+use super::intents::Intents;
 use fettle_model::counter::LogPosition;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::evidence::ProvedGrant;
@@ -21,6 +22,7 @@ pub(super) struct Runs {
     pub(super) offline: BTreeMap<PermitId, PermitId>,
     /// The budgets given in advance that hold their slots: one for each host at most.
     pub(super) held: BTreeSet<PermitId>,
+    pub(super) intents: Intents,
     ended: u64,
 }
 
@@ -28,7 +30,7 @@ pub(super) struct Runs {
 pub(super) struct Granted {
     position: LogPosition,
     pub(super) host: HostId,
-    run: RunId,
+    pub(super) run: RunId,
     drill: Option<DrillId>,
     parameters: DocumentDigest,
     /// What a drill's permit was for; empty for every other.
@@ -239,6 +241,7 @@ impl Runs {
         let changes = u32::try_from(changes).unwrap_or(u32::MAX);
         granted.state = State::Ended { ending: run.ending, changes, resumed_at: run.resumed_at() };
         check_run(run, &permit, at);
+        self.intents.check(run, at);
         self.check_units(run.permit, at);
     }
 

@@ -3,7 +3,7 @@
 use crate::check::*;
 use crate::log::{Log, host};
 use crate::story::{
-    At, Edit, PRODUCTION, check_ref, configuration, edited, ended_run, parsed, permit_for, remediate, request,
+    At, Edit, PRODUCTION, check_ref, configuration, edited, ended_run, parsed, permit_for, remediate, request, told,
     transition, version,
 };
 use fettle_audit::key::SigningKey;
@@ -174,7 +174,7 @@ fn log_with(bend: impl FnOnce(&mut Case), late: impl FnOnce(&mut Case)) -> Log {
     let ended = ended_run(&case.permit);
     log.agent(at, Body::PermitRequested(Box::new(second)));
     log.control_plane(Body::PermitGranted(Box::new(case.permit)));
-    log.agent(at, Body::RunEnded(Box::new(ended)));
+    told(&mut log, ended);
     log
 }
 

@@ -2,7 +2,7 @@
 
 use crate::log::{Log, host, policy};
 use crate::story::{
-    At, Edit, PRODUCTION, changed, described, edited, ended_run, enrolled, permit_for, remediate, request, token,
+    At, Edit, PRODUCTION, changed, described, edited, ended_run, enrolled, permit_for, remediate, request, token, told,
     transition,
 };
 use fettle_audit::verify::{Report, Rule, Verdict, verify_bundle};
@@ -102,7 +102,7 @@ pub(crate) fn granted_under(
     between(&mut log);
     let ended = ended_run(&permit);
     log.control_plane(Body::PermitGranted(Box::new(permit)));
-    log.agent(host(PRODUCTION), Body::RunEnded(Box::new(ended)));
+    told(&mut log, ended);
     log
 }
 
@@ -118,6 +118,6 @@ pub(crate) fn other_host_granted(log: &mut Log, stop_epoch: StopEpoch) {
     permit.stop_epoch = stop_epoch;
     log.agent(other, Body::PermitRequested(Box::new(request)));
     log.control_plane(Body::PermitGranted(Box::new(permit.clone())));
-    log.agent(other, Body::RunEnded(Box::new(ended_run(&permit))));
+    told(log, ended_run(&permit));
 }
 pub(crate) use of;

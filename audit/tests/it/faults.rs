@@ -3,7 +3,7 @@
 use crate::log::{Log, host};
 use crate::story::{
     At, Edit, PRODUCTION, check_ref, configuration, described, edited, ended_run, enrolled, parameters, parsed,
-    permit_for, request, token, version,
+    permit_for, request, token, told, version,
 };
 use fettle_model::check::{CheckRef, Status, Transition};
 use fettle_model::configuration::{Configuration, Declared};
@@ -155,7 +155,7 @@ impl Course {
         let steps =
             if let Ending::Superseded | Ending::Expired = ending { Vec::new() } else { ended_run(permit).steps };
         let run = RunRecord { ending, steps, ..ended_run(permit) };
-        self.log.agent(permit.host, Body::RunEnded(Box::new(run)));
+        told(&mut self.log, run);
     }
 
     /// A permit for this rung, and how its run ended.

@@ -136,7 +136,7 @@ fn a_log_that_lost_its_end_is_a_valid_shorter_log_that_says_so() {
     shorter.records.truncate(At::CriticalAgain as usize);
     let report = verify(&shorter);
     assert_eq!(report.verdict(), Verdict::Valid);
-    assert_eq!(report.agents[1].sequence, AgentSequence(5));
+    assert_eq!(report.agents[1].sequence, AgentSequence(6));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn evidence_covers_the_version_the_parameters_and_the_class_until_it_expires() {
     check(&evidence(|evidence| evidence.playbook.digest = PlaybookDigest::of(b"other")), Rule::Evidence);
     check(&evidence(|evidence| evidence.healing = run_id(1)), Rule::Evidence);
     check(&evidence(|evidence| evidence.injection = run_id(9)), Rule::Evidence);
-    check(&evidence(|evidence| evidence.observed = vec![LogPosition(33)]), Rule::Evidence);
+    check(&evidence(|evidence| evidence.observed = vec![LogPosition(35)]), Rule::Evidence);
     check(&evidence(|evidence| evidence.drill = fettle_model::id::DrillId::from_uuid(uuid(7))), Rule::Evidence);
     check(&run(At::HealingEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
     check(&evidence(|evidence| evidence.grants.clear()), Rule::Evidence);
@@ -298,7 +298,10 @@ fn evidence_needs_a_second_run_that_changed_nothing() {
     check(&evidence(|evidence| evidence.repetition = None), Rule::Evidence);
     check(&evidence(|evidence| evidence.repetition = Some(run_id(2))), Rule::Evidence);
     check(&run(At::RepetitionEnded, |run| run.ending = Ending::Ineffective), Rule::Evidence);
-    check(&run(At::RepetitionEnded, |run| run.steps.push(step_of_a_restart())), Rule::Evidence);
+    // A step that was not announced is found first.
+    let report = verify(&run(At::RepetitionEnded, |run| run.steps.push(step_of_a_restart())));
+    let found: Vec<Rule> = report.findings.iter().map(|finding| finding.rule).take(2).collect();
+    assert_eq!(found, [Rule::Intent, Rule::Evidence]);
     let drop = |dropped: &'static [At]| {
         edited(move |at, body| {
             // What stands where has shifted.
@@ -315,7 +318,7 @@ fn evidence_needs_a_second_run_that_changed_nothing() {
     check(&drop(&[At::StagingPassing]), Rule::Drill);
     check(&drop(&[At::StagingPassing, At::StageHealed]), Rule::Transition);
     check(&permit(At::RepetitionGranted, |permit| permit.drill = None), Rule::Drill);
-    let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(19)]);
+    let later = changed(At::StageHealed, |body| of!(body, DrillStagePassed).observed = vec![LogPosition(20)]);
     check(&later, Rule::Drill);
 }
 

@@ -28,12 +28,12 @@ fn the_story_is_valid_and_the_report_says_how_far_it_reaches() {
     assert_eq!(report.verdict().exit_code(), 0);
     assert_eq!(report.checkpoint, Some(log.checkpoint()));
     assert_eq!(report.witnesses, ["w1"]);
-    assert_eq!((report.records, report.permits, report.runs), (48, 6, 6));
+    assert_eq!((report.records, report.permits, report.runs), (51, 6, 6));
     let tails: Vec<_> = report.agents.iter().map(|tail| (tail.host, tail.sequence)).collect();
-    assert_eq!(tails, [(host(STAGING), AgentSequence(15)), (host(PRODUCTION), AgentSequence(7))]);
+    assert_eq!(tails, [(host(STAGING), AgentSequence(17)), (host(PRODUCTION), AgentSequence(8))]);
     assert_eq!(
         report.agents[1].to_string(),
-        format!("agent host-2 ({}) complete up to sequence 7 at {} ms", host(PRODUCTION), log.now().0 - 3_000)
+        format!("agent host-2 ({}) complete up to sequence 8 at {} ms", host(PRODUCTION), log.now().0 - 3_000)
     );
 }
 

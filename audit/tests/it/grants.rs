@@ -277,7 +277,7 @@ fn a_permit_rests_on_the_newest_configuration_and_its_answer() {
     check(&granted_again(|log| log.agent(host(PRODUCTION), transition(4, Status::Passing)), |_| {}), Rule::Transition);
     let none = fettle_model::remediation::Parameters::default();
     check(&permit(At::Granted, |permit| permit.parameters = none), Rule::Configuration);
-    check(&permit(At::Granted, |permit| permit.grounds = vec![LogPosition(40)]), Rule::Grounds);
+    check(&permit(At::Granted, |permit| permit.grounds = vec![LogPosition(42)]), Rule::Grounds);
 }
 
 #[test]

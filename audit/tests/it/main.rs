@@ -11,6 +11,7 @@ mod flips;
 mod foundations;
 mod framing;
 mod grants;
+mod intents;
 mod log;
 mod logins;
 mod offline;

@@ -16,5 +16,5 @@ fn a_longer_log_is_valid_and_counted() {
     let report = verify_bundle(&log.bundle(), &policy());
     assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
     assert_eq!(report.records, log.records.len() as u64);
-    assert_eq!(report.agents[1].sequence.0, 7 + EPOCHS - 4);
+    assert_eq!(report.agents[1].sequence.0, 8 + EPOCHS - 4);
 }

@@ -29,7 +29,7 @@ use fettle_model::record::{
 use fettle_model::refusal::{Reason, Refusal};
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
 use fettle_model::rollout::Reach;
-use fettle_model::run::{Change, Ending, RunRecord, Step, StepOutcome, UndoClass};
+use fettle_model::run::{Change, Ending, RunRecord, Step, StepIntended, StepOutcome, UndoClass};
 use fettle_model::service::{Selector, Service, Tier};
 use fettle_model::time::BootInstant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,7 @@ pub(crate) enum At {
     StagingCritical,
     HealingRequested,
     HealingGranted,
+    HealingIntended,
     HealingEnded,
     StagingPassing,
     StageHealed,
@@ -78,6 +79,7 @@ pub(crate) enum At {
     StagingCriticalAgain,
     KilledRequested,
     KilledGranted,
+    KilledIntended,
     KilledEnded,
     StagingPassingAgain,
     StageKilled,
@@ -89,6 +91,7 @@ pub(crate) enum At {
     Critical,
     Requested,
     Granted,
+    Intended,
     Ended,
     Passing,
     Stopped,
@@ -206,13 +209,14 @@ fn drill(steps: &mut Steps) {
     let ended = ended_run(&permit);
     steps.push((At::HealingRequested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::HealingGranted, None, Body::PermitGranted(Box::new(permit))));
+    steps.push((At::HealingIntended, Some(at), intended(&ended)));
     steps.push((At::HealingEnded, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::StagingPassing, Some(at), transition(2, Status::Passing)));
     let stage = |stage, observed: &[u64]| {
         let observed = observed.iter().copied().map(LogPosition).collect();
         Body::DrillStagePassed(Box::new(DrillStagePassed { drill: drill_id(), host: at, stage, observed }))
     };
-    steps.push((At::StageHealed, None, stage(DrillStage::Healed, &[14, 17, 18])));
+    steps.push((At::StageHealed, None, stage(DrillStage::Healed, &[14, 18, 19])));
     let again = Purpose::Repeat { drill: drill_id(), check: check_ref(), remediation: parsed("restart-web") };
     let request = self::request(20, at, again);
     let mut permit = permit_for(&request, Fence(3));
@@ -223,7 +227,7 @@ fn drill(steps: &mut Steps) {
     steps.push((At::RepetitionRequested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::RepetitionGranted, None, Body::PermitGranted(Box::new(permit))));
     steps.push((At::RepetitionEnded, Some(at), Body::RunEnded(Box::new(ended))));
-    steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[22])));
+    steps.push((At::StageRepeated, None, stage(DrillStage::Repeated, &[23])));
     let (request, permit, ended) = injection(21, Fence(4));
     steps.push((At::SecondInjectionRequested, Some(at), request));
     steps.push((At::SecondInjectionGranted, None, permit));
@@ -236,9 +240,10 @@ fn drill(steps: &mut Steps) {
     ended.resumed = 1;
     steps.push((At::KilledRequested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::KilledGranted, None, Body::PermitGranted(Box::new(permit))));
+    steps.push((At::KilledIntended, Some(at), intended(&ended)));
     steps.push((At::KilledEnded, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::StagingPassingAgain, Some(at), transition(4, Status::Passing)));
-    steps.push((At::StageKilled, None, stage(DrillStage::Killed, &[27, 30, 31])));
+    steps.push((At::StageKilled, None, stage(DrillStage::Killed, &[28, 32, 33])));
     let evidence = Evidence {
         drill: drill_id(),
         playbook: version(),
@@ -251,7 +256,7 @@ fn drill(steps: &mut Steps) {
         repetition: Some(run_id(20)),
         scenarios: Some(LogPosition(8)),
         killed: Some(KilledRun { injection: run_id(21), healing: run_id(22), step: 1 }),
-        observed: [14, 17, 18, 22, 27, 30, 31].map(LogPosition).to_vec(),
+        observed: [14, 18, 19, 23, 28, 32, 33].map(LogPosition).to_vec(),
         expires_at: START.plus(Duration::from_hours(720)),
     };
     steps.push((At::Earned, None, Body::EvidenceEarned(Box::new(evidence))));
@@ -283,10 +288,11 @@ fn healing(steps: &mut Steps) {
     steps.push((At::Critical, Some(at), transition(1, Status::Critical)));
     let request = request(3, at, remediate(1));
     let mut permit = permit_for(&request, Fence(1));
-    permit.grounds = vec![LogPosition(9), LogPosition(33)];
+    permit.grounds = vec![LogPosition(9), LogPosition(35)];
     let ended = ended_run(&permit);
     steps.push((At::Requested, Some(at), Body::PermitRequested(Box::new(request))));
     steps.push((At::Granted, None, Body::PermitGranted(Box::new(permit))));
+    steps.push((At::Intended, Some(at), intended(&ended)));
     steps.push((At::Ended, Some(at), Body::RunEnded(Box::new(ended))));
     steps.push((At::Passing, Some(at), transition(2, Status::Passing)));
 }
@@ -530,6 +536,29 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         approved: None,
         grounds: vec![LogPosition(9)],
     }
+}
+
+/// What its agent said before the first step of a run.
+pub(crate) fn intended(run: &RunRecord) -> Body {
+    let step = run.steps.first().expect("a step");
+    Body::StepIntended(Box::new(StepIntended {
+        run: run.run,
+        permit: run.permit,
+        number: step.number,
+        action: Some(step.action),
+        label: step.label.clone(),
+        arguments: step.arguments.clone(),
+        intended_at: step.intended_at,
+    }))
+}
+
+/// A run that restarts, as its agent tells of it.
+pub(crate) fn told(log: &mut Log, run: RunRecord) {
+    let at = run.host;
+    if run.irreversible_steps().next().is_some() {
+        log.agent(at, intended(&run));
+    }
+    log.agent(at, Body::RunEnded(Box::new(run)));
 }
 
 /// The account of a run that took one step and succeeded.

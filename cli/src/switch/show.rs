@@ -131,6 +131,9 @@ fn cause(cause: &IncidentCause) -> String {
         IncidentCause::BrokenGlass { person, role, confirmed_by, until, .. } => {
             format!("{person} was {role} by broken glass until {}, confirmed by {confirmed_by}", instant(*until))
         }
+        IncidentCause::Unannounced { run, number } => {
+            format!("run {run} took step {number}, which cannot be taken back, before it was in the log")
+        }
         IncidentCause::InDoubt { run } => format!("run {run} ended in doubt"),
         IncidentCause::RolloutHalted { generation } => {
             format!("the rollout of configuration {generation} halted; see `fettle rollout show`")

@@ -39,19 +39,19 @@ fn a_sound_bundle_exits_0_and_says_what_was_checked() {
     fs::write(auditor.path().join("bundle"), story().bundle()).expect("written");
     let ended = fettle(auditor.path(), &["log", "verify", "bundle", "--policy", "policy"]).expect(0);
     insta::assert_snapshot!(ended.out, @r"
-    checked: 48 records, 2 hosts, 6 permits, 6 ended runs; the checkpoint of log.example/fettle over 48
+    checked: 51 records, 2 hosts, 6 permits, 6 ended runs; the checkpoint of log.example/fettle over 51
       records; cosigned by w1
 
     HOST    COMPLETE UP TO  AT                    POSITION
-    host-1  15              2023-11-14 22:13:51Z  31
-    host-2  7               2023-11-14 22:14:05Z  45
+    host-1  17              2023-11-14 22:13:53Z  33
+    host-2  8               2023-11-14 22:14:08Z  48
 
     valid: complete up to its checkpoint, and without contradiction
     ");
     let ended = fettle(auditor.path(), &["--json", "log", "verify", "bundle", "--policy", "policy"]).expect(0);
     let document: serde_json::Value = ended.json();
     assert_eq!(document["verdict"], "valid");
-    assert_eq!(document["checkpoint"]["size"], 48);
+    assert_eq!(document["checkpoint"]["size"], 51);
     assert_eq!(document["findings"], serde_json::json!([]));
 }
 

@@ -79,7 +79,7 @@ fn row(position: u64, signed: &SignedRecord) -> LogRow {
 fn an_exported_log_verifies_with_an_exported_policy() {
     let stand_in = StandIn::start(answer);
     let ended = stand_in.fettle(&["log", "export", "--out", "log.bundle", "--json"]).expect(0);
-    assert_eq!(ended.json::<serde_json::Value>()["records"], 48);
+    assert_eq!(ended.json::<serde_json::Value>()["records"], 51);
     assert_eq!(fs::read(stand_in.path("log.bundle")).expect("there"), story().bundle());
     stand_in.fettle(&["log", "policy", "--out", "policy"]).expect(0);
     // The exported policy knows no witness, whose cosignature the story's checkpoint carries.
@@ -104,12 +104,12 @@ fn a_record_is_shown_whole_with_its_proof_and_without_an_export() {
     let stand_in = StandIn::start(answer);
     let ended = stand_in.fettle(&["log", "show", "1"]).expect(0);
     assert!(ended.out.contains("kind       role-granted"), "{}", ended.out);
-    assert!(ended.out.contains("proven     in the log, under its checkpoint of 48 records"), "{}", ended.out);
+    assert!(ended.out.contains("proven     in the log, under its checkpoint of 51 records"), "{}", ended.out);
     assert!(ended.out.contains("\"person\": \"alice\""), "{}", ended.out);
-    let ended = stand_in.fettle(&["log", "show", "47", "--json"]).expect(0);
+    let ended = stand_in.fettle(&["log", "show", "50", "--json"]).expect(0);
     assert_eq!(ended.json::<serde_json::Value>()["record"]["body"]["kind"], "automation-resumed");
-    let ended = stand_in.fettle(&["log", "show", "48"]).expect(5);
-    assert!(ended.err.contains("no 48"), "{}", ended.err);
+    let ended = stand_in.fettle(&["log", "show", "51"]).expect(5);
+    assert!(ended.err.contains("no 51"), "{}", ended.err);
     assert!(!stand_in.asked().contains(&Asked::Export));
 }
 
@@ -119,7 +119,7 @@ fn a_record_whose_proof_does_not_hold_is_not_shown() {
     let changes: [Change; 3] = [
         |published| Published { inclusion: Vec::new(), ..published },
         |published| Published { position: LogPosition(2), ..published },
-        |published| Published { checkpoint: published.checkpoint.replace("\n48\n", "\n49\n"), ..published },
+        |published| Published { checkpoint: published.checkpoint.replace("\n51\n", "\n52\n"), ..published },
     ];
     for change in changes {
         let stand_in = StandIn::start(move |asked| match asked {
@@ -137,7 +137,7 @@ fn the_newest_records_are_listed_and_a_table_fits_a_hundred_columns() {
     let ended = stand_in.fettle(&["log", "list", "--limit", "2"]).expect(0);
     assert!(ended.out.lines().all(|line| line.chars().count() <= 100), "{}", ended.out);
     assert!(
-        ended.out.starts_with("2023-11-14, times in UTC\n") && ended.out.contains("\n47        22:14:07.000"),
+        ended.out.starts_with("2023-11-14, times in UTC\n") && ended.out.contains("\n50        22:14:10.000"),
         "{}",
         ended.out
     );

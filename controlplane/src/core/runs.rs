@@ -5,7 +5,7 @@ use fettle_model::check::CheckRef;
 use fettle_model::id::{HostId, PermitId, RunId};
 use fettle_model::name::{EnvironmentName, PlaybookName, RemediationName, ServiceName};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
-use fettle_model::run::Ending;
+use fettle_model::run::{Ending, RunRecord, StepIntended};
 use fettle_model::time::UnixMillis;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -163,6 +163,8 @@ pub(in crate::core) struct Runs {
     finished: VecDeque<PermitId>,
     /// Of which budget given in advance a permit is a unit.
     units: BTreeMap<PermitId, PermitId>,
+    /// Numbers of the irreversible steps that runs in flight have announced.
+    intended: BTreeMap<PermitId, BTreeSet<u32>>,
 }
 
 impl Runs {
@@ -251,6 +253,22 @@ impl Runs {
         self.in_flight_under(permit).filter(|run| run.permit.host == host)
     }
 
+    /// An agent is about to do what cannot be taken back. No more are kept than its permit allows steps.
+    pub(in crate::core) fn intend(&mut self, host: HostId, intent: &StepIntended) {
+        let Some(run) = self.open(intent.permit, host).filter(|run| run.permit.run == intent.run) else { return };
+        let allowed = usize::try_from(run.permit.actions).unwrap_or(usize::MAX);
+        let intended = self.intended.entry(intent.permit).or_default();
+        if intended.len() < allowed {
+            intended.insert(intent.number);
+        }
+    }
+
+    /// The first irreversible step that a run reports to have tried and that it did not announce.
+    pub(in crate::core) fn unannounced(&self, ended: &RunRecord) -> Option<u32> {
+        let announced = |number| self.intended.get(&ended.permit).is_some_and(|known| known.contains(&number));
+        ended.irreversible_steps().find(|number| !announced(*number))
+    }
+
     /// Ends a run. A run that was given up may end once more, by its agent's late report; every other
     /// end stays.
     pub(in crate::core) fn finish(&mut self, permit: PermitId, end: RunState) {
@@ -259,6 +277,7 @@ impl Runs {
             RunState::InFlight => {
                 run.state = end;
                 self.in_flight.remove(&permit);
+                self.intended.remove(&permit);
                 if let Some(on_host) = self.by_host.get_mut(&run.permit.host) {
                     on_host.remove(&permit);
                     if on_host.is_empty() {

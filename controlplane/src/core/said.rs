@@ -6,7 +6,7 @@ use fettle_model::offline::OfflineReturned;
 use fettle_model::permit::PermitRequest;
 use fettle_model::record::{Body, PermitRejected};
 use fettle_model::rollout::ConfigurationRejected;
-use fettle_model::run::{Plan, RunRecord};
+use fettle_model::run::{Plan, RunRecord, StepIntended};
 use fettle_model::withheld::RequestWithheld;
 
 /// The body of an agent's record.
@@ -20,6 +20,7 @@ pub(in crate::core) enum Said<'a> {
     Planned(&'a Plan),
     Withheld(&'a RequestWithheld),
     GaveBack(&'a OfflineReturned),
+    Intended(&'a StepIntended),
     CannotHold(&'a ConfigurationRejected),
     SawFork,
 }
@@ -37,6 +38,7 @@ impl<'a> Said<'a> {
             Body::RequestWithheld(withheld) => Some(Self::Withheld(withheld)),
             Body::ConfigurationRejected(rejected) => Some(Self::CannotHold(rejected)),
             Body::OfflineReturned(returned) => Some(Self::GaveBack(returned)),
+            Body::StepIntended(intent) => Some(Self::Intended(intent)),
             Body::ForkSeen(_) => Some(Self::SawFork),
             Body::LogOpened(_)
             | Body::RoleGranted(_)

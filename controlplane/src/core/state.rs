@@ -47,7 +47,6 @@ use fettle_model::record::{Author, Body, CertificateIssued, HostEnrolled, LogOpe
 use fettle_model::remediation::Mode;
 use fettle_model::rollout::RolloutOrder;
 use fettle_model::time::UnixMillis;
-use fettle_model::withheld::RequestWithheld;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the log says. Two states are equal when the logs say the same.
@@ -285,6 +284,7 @@ impl State {
             | Body::RunEnded(_)
             | Body::RunUnresolved(_)
             | Body::OfflineReturned(_)
+            | Body::StepIntended(_)
             | Body::PlanMade(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
@@ -401,6 +401,7 @@ impl State {
             | Body::PermitRejected(_)
             | Body::RunEnded(_)
             | Body::OfflineReturned(_)
+            | Body::StepIntended(_)
             | Body::PlanMade(_)
             | Body::RequestWithheld(_)
             | Body::ConfigurationRejected(_)
@@ -440,6 +441,7 @@ impl State {
             }
             Said::Ended(ended) => self.end_run(host, ended, stamp),
             Said::GaveBack(returned) => self.give_back(host, returned, stamp),
+            Said::Intended(intent) => self.runs.intend(host, intent),
             Said::Planned(plan) => self.plan(host, plan, stamp),
             Said::Withheld(withheld) => self.withhold(host, withheld, stamp),
             Said::CannotHold(rejected) => {
@@ -571,14 +573,6 @@ impl State {
         let mode = self.hosts.get(&host).zip(answer);
         if mode.is_some_and(|(host, answer)| answer.mode_in(&host.environment) == Mode::Approve) {
             self.proposals.ask(request, check);
-        }
-    }
-
-    fn withhold(&mut self, host: HostId, withheld: &RequestWithheld, stamp: Stamp) {
-        self.answers.withheld(host, withheld, stamp);
-        let Purpose::Remediate { check, remediation, .. } = &withheld.purpose else { return };
-        if let Some(answer) = self.configuration.answer_to(check).filter(|answer| &answer.name == remediation) {
-            self.turns.withheld(&Fingerprint { host, check: check.clone() }, answer, withheld, stamp.at);
         }
     }
 

@@ -330,7 +330,7 @@ impl Session {
     }
 
     /// Answers a record, and those behind it that are decided already; one acknowledgement for all, but one of
-    /// its own for the end of a run.
+    /// its own for the end of a run and for a step that waits for it.
     async fn decided(&mut self, which: Submitted, done: Result<Done, Gone>) -> Result<(), End> {
         let mut acknowledgement = self.answer(which, done?).await?;
         while let Some(next) = self.pending.front_mut() {
@@ -380,8 +380,8 @@ impl Session {
             (None, None) => return Ok(None),
         };
         let acknowledged = Acknowledged { sequence: sequence.0, published };
-        if kind == Kind::RunEnded {
-            // The agent keeps it until the inclusion of this very record is proven.
+        if matches!(kind, Kind::RunEnded | Kind::StepIntended) {
+            // The agent keeps it until the inclusion of this very record is proven; its run waits for a step's.
             self.tell(to_agent::Message::Acknowledged(acknowledged)).await?;
             return Ok(None);
         }

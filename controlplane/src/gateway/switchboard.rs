@@ -289,6 +289,7 @@ async fn tell(shared: &Shared, batch: &Batch) -> Result<(), Gone> {
             | Body::PromotionProposed(_)
             | Body::OfflineReturned(_)
             | Body::OfflineExpired(_)
+            | Body::StepIntended(_)
             | Body::DrillEnded(_)
             | Body::EvidenceEarned(_)
             | Body::IncidentOpened(_)

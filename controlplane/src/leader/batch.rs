@@ -127,6 +127,7 @@ impl Haste {
                 | Kind::RunEnded
                 | Kind::RunUnresolved
                 | Kind::OfflineReturned
+                | Kind::StepIntended
                 | Kind::OfflineExpired
                 | Kind::BreakerOpened
                 | Kind::BreakerClosed

@@ -16,6 +16,7 @@ use fettle_model::proposal::{Approval, Proposal, Verdict};
 use fettle_model::record::{Author, Body, ConfigurationSet, RoleGranted, RoleRevoked};
 use fettle_model::refusal::Refusal;
 use fettle_model::rollout::{RolloutHalted, RolloutOrdered};
+use fettle_model::run::StepIntended;
 use fettle_model::scenarios::{ScenarioTally, ScenariosPassed};
 
 /// Who wrote a record.
@@ -108,6 +109,7 @@ pub(super) fn of(state: &State, body: &Body) -> String {
             let rules: Vec<&str> = withheld.because.iter().map(fettle_model::withheld::Hindrance::rule).collect();
             format!("does not ask for a permit: {}: {}", purpose(&withheld.purpose), rules.join(", "))
         }
+        Body::StepIntended(it) => intended(it),
         Body::RunEnded(ended) => format!("run ended {}: {}", ended.ending.as_str(), ended.summary),
         Body::OfflineReturned(back) => format!("a budget given in advance is given back, {} used", back.used),
         Body::OfflineExpired(it) => format!("{} did not give its budget back in time", name(state, it.host)),
@@ -212,6 +214,13 @@ fn drilled(state: &State, drill: &Drill) -> String {
     format!("drill of {} on {}: {} by {by}", playbook.name, name(state, *host), fault.kind.as_str())
 }
 
+fn intended(intent: &StepIntended) -> String {
+    let StepIntended { number, action, label, arguments, .. } = intent;
+    let what = action.map_or("a fault", fettle_model::playbook::Action::as_str);
+    let space = if arguments.is_empty() { "" } else { " " };
+    format!("is about to take step {number}: {what} {label}{space}{arguments}")
+}
+
 fn earned(proposed: &PromotionProposed) -> String {
     let PromotionOf { remediation, environment, .. } = &proposed.of;
     let (to, runs) = (proposed.to.as_str(), proposed.earned_by.len());
@@ -234,6 +243,9 @@ fn called(state: &State, incident: &IncidentOpened) -> String {
             );
         }
         IncidentCause::InDoubt { .. } => "a run is in doubt".to_owned(),
+        IncidentCause::Unannounced { number, .. } => {
+            format!("its agent took step {number}, which cannot be taken back, before it was in the log")
+        }
         IncidentCause::Escalated { summary, .. } => summary.clone(),
         IncidentCause::RolloutHalted { generation } => format!("the rollout of configuration {generation} halted"),
         IncidentCause::ConfigurationRejected { generation } => {

@@ -90,6 +90,7 @@ fn prove_second(world: &mut World, host: HostId) {
     world.end(&injection, Ending::Succeeded);
     world.becomes(host, Status::Critical);
     let killed = ask(world, host, 2).expect("the healing is permitted");
+    world.announce(host, &killed, 1);
     world.becomes(host, Status::Passing);
     let report = world.resumed(&killed, Ending::Succeeded);
     assert_eq!(world.say(host, Body::RunEnded(Box::new(report))), Outcome::Done);

@@ -6,6 +6,7 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks one kind of record out of all and stops on others")]
 
+mod announcements;
 mod approvals;
 mod attempts;
 mod break_glass;

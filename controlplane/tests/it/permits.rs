@@ -21,7 +21,7 @@ use fettle_model::playbook::Action;
 use fettle_model::record::Body;
 use fettle_model::refusal::Reason;
 use fettle_model::remediation::{Mode, Parameters, PlaybookVersion, Remediation};
-use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepOutcome, UndoClass};
+use fettle_model::run::{Change, Claim, Ending, RunRecord, Step, StepIntended, StepOutcome, UndoClass};
 use fettle_model::withheld::{Hindrance, Hindrances, RequestWithheld};
 use fettle_proto::operator::{Command, CommandReply, Query, QueryReply, RunState, WhyDecision};
 use fettle_proto::v1::{Hello, nudge, to_agent};
@@ -336,6 +336,19 @@ async fn broken(agent: &mut Agent, session: &mut Session, playbook: &Playbook, d
 }
 
 /// The record of a run that was killed after its first deed and finished.
+/// The first step of a run, before it is taken.
+fn announced(permit: &Permit) -> Body {
+    Body::StepIntended(Box::new(StepIntended {
+        run: permit.run,
+        permit: permit.permit,
+        number: 1,
+        action: Some(Action::Restart),
+        label: name("web"),
+        arguments: String::new(),
+        intended_at: now(),
+    }))
+}
+
 fn resumed(permit: &Permit) -> Body {
     let mut body = ended(permit);
     if let Body::RunEnded(record) = &mut body {
@@ -424,8 +437,12 @@ async fn a_drill_earns_evidence_and_its_log_verifies() {
     session.acknowledged(agent.sequence.0).await;
     let killed = broken(&mut agent, &mut session, &playbook, drill, 4).await;
     assert_eq!((killed.drill, killed.kill), (Some(drill), Some(KillPoint::FirstDeed)));
+    session.send(agent.record(announced(&killed))).await;
     session.send(agent.record(resumed(&killed))).await;
     session.send(agent.record(transition(5, Status::Critical, Status::Passing))).await;
+    // So is a step that waits for it.
+    let intent = agent.own(&session.acknowledged(agent.sequence.0 - 2).await);
+    assert!(matches!(intent.body, Body::StepIntended(_)), "{intent:?}");
     session.acknowledged(agent.sequence.0).await;
 
     let QueryReply::Drill { drill } = alice.query(Query::Drill { drill }).await.expect("a drill") else {

@@ -5,7 +5,7 @@
 
 use crate::call::{Call, Receipt};
 use fettle_model::name::Label;
-use fettle_model::playbook::Action;
+use fettle_model::playbook::{Action, Reversibility};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
@@ -25,6 +25,10 @@ pub trait Deed: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// Its action; `None` for one that only a drill's fault makes.
     fn action(&self) -> Option<Action>;
+
+    /// Whether an inverse takes it back, or it ends by itself. What is irreversible waits until its intent is in the
+    /// log.
+    fn reversibility(&self) -> Reversibility;
 
     /// Its arguments for people: `release r41`, `off for 1h`.
     fn arguments(&self) -> String;

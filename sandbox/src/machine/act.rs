@@ -10,7 +10,7 @@ use crate::journal::{Asked, Deed, Entry, Halt, Next, must_be_looked_at, refusal_
 use crate::text::one_line;
 use fettle_model::permit::KillPoint;
 use fettle_model::playbook;
-use fettle_model::run::{Claim, MAX_SUMMARY_BYTES};
+use fettle_model::run::{Claim, FAULT_STEP, MAX_SUMMARY_BYTES};
 use fettle_model::time::{BootInstant, whole_millis};
 use std::time::Duration;
 
@@ -101,6 +101,7 @@ impl<D: Deed> Machine<D> {
             let until = *until;
             self.sleep(turn, until);
         }
+        self.publish_tick(turn)?;
         self.recheck_tick(turn)?;
         self.confirm_tick(turn)
     }
@@ -187,15 +188,12 @@ impl<D: Deed> Machine<D> {
             }
             (What::Call { index, number, call, .. }, Ok(before)) => {
                 let (index, number, asked) = (*index, *number, Asked::Playbook(call.clone()));
-                self.write(turn, Entry::Intent { index, number, at, asked, before: before.clone() })?;
-                self.perform(turn, before, what);
-                Ok(())
+                self.intend(turn, Entry::Intent { index, number, at, asked, before: before.clone() }, before, what)
             }
             (What::Fault { deed }, Ok(before)) => {
                 let asked = Asked::Drill(deed.clone());
-                self.write(turn, Entry::Intent { index: 0, number: 1, at, asked, before: before.clone() })?;
-                self.perform(turn, before, what);
-                Ok(())
+                let intent = Entry::Intent { index: 0, number: FAULT_STEP, at, asked, before: before.clone() };
+                self.intend(turn, intent, before, what)
             }
             (What::Undo { of, deed }, Ok(before)) => {
                 let entry = Entry::UndoIntent { of: *of, at, deed: deed.clone(), before: before.clone() };
@@ -206,11 +204,8 @@ impl<D: Deed> Machine<D> {
         }
     }
 
-    fn perform(&mut self, turn: &mut Turn<D>, before: D::Before, what: What<D>) {
-        let deed = match &what {
-            What::Call { deed, .. } | What::Fault { deed } | What::Undo { deed, .. } => deed.clone(),
-        };
-        turn.then(Action::Perform { deed, before });
+    pub(super) fn perform(&mut self, turn: &mut Turn<D>, before: D::Before, what: What<D>) {
+        turn.then(Action::Perform { deed: what.deed().clone(), before });
         self.state = State::Acting { what };
     }
 
@@ -223,12 +218,22 @@ impl<D: Deed> Machine<D> {
     ) -> Result<(), Broken> {
         let State::Acting { what } = &self.state else { return Err(Broken::Unasked { event }) };
         let what = what.clone();
+        if matches!(what, What::Call { .. }) && self.is_killed_here() {
+            turn.then(Action::EndProcess);
+            return Ok(());
+        }
+        self.settle(turn, &what, result)
+    }
+
+    /// Writes what came of a deed and goes on.
+    pub(super) fn settle(
+        &mut self,
+        turn: &mut Turn<D>,
+        what: &What<D>,
+        result: Result<D::Done, ActError>,
+    ) -> Result<(), Broken> {
         let at = turn.now.wall;
-        match what {
-            What::Call { .. } if self.is_killed_here() => {
-                turn.then(Action::EndProcess);
-                Ok(())
-            }
+        match *what {
             What::Call { index, number, .. } => {
                 self.write(turn, Entry::Outcome { index, at, result: result.clone() })?;
                 if self.replay.is_halted() { self.proceed(turn) } else { self.tell(turn, result, number) }

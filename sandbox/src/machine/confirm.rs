@@ -12,11 +12,13 @@ impl<D: Deed> Machine<D> {
         let before_effects = match &self.state {
             State::Checking => true,
             State::Rechecking { .. } => false,
+            State::CheckingAgain { .. } => return self.checked_again(turn, status),
             State::PlanningFault
             | State::Computing
             | State::Looking { .. }
             | State::Sleeping { .. }
             | State::Preparing { .. }
+            | State::Publishing { .. }
             | State::Acting { .. }
             | State::LookingAfterCrash { .. }
             | State::Confirming { .. }
@@ -51,6 +53,8 @@ impl<D: Deed> Machine<D> {
             | State::Looking { .. }
             | State::Sleeping { .. }
             | State::Preparing { .. }
+            | State::Publishing { .. }
+            | State::CheckingAgain { .. }
             | State::Acting { .. }
             | State::LookingAfterCrash { .. }
             | State::Confirming { .. }

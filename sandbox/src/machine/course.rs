@@ -99,6 +99,7 @@ impl<D: Deed> Machine<D> {
             Event::WorkerCalled(call) => self.called(&mut turn, call)?,
             Event::Looked(reply) => self.looked(&mut turn, reply)?,
             Event::Prepared(before) => self.prepared(&mut turn, before, kind)?,
+            Event::Published { number } => self.published(&mut turn, number)?,
             Event::Acted(result) => self.acted(&mut turn, result, kind)?,
             Event::LookedAfterCrash(look) => self.looked_after_crash(&mut turn, look, kind)?,
             Event::WorkerReturned(execution) => {
@@ -137,6 +138,8 @@ impl<D: Deed> Machine<D> {
             | State::Looking { .. }
             | State::Sleeping { .. }
             | State::Preparing { what: What::Call { .. } | What::Fault { .. } }
+            | State::Publishing { .. }
+            | State::CheckingAgain { .. }
             | State::Acting { what: What::Call { .. } | What::Fault { .. } } => true,
             State::Checking
             | State::PlanningFault
@@ -163,6 +166,10 @@ impl<D: Deed> Machine<D> {
         }
         match &self.state {
             State::Acting { .. } | State::LookingAfterCrash { .. } | State::Preparing { .. } => Ok(()),
+            State::Publishing { what, .. } | State::CheckingAgain { what, .. } => {
+                let what = what.clone();
+                self.not_begun(turn, &what)
+            }
             State::Confirming { .. } => {
                 turn.then(Action::StopWatching);
                 self.proceed(turn)
@@ -286,6 +293,8 @@ impl<D: Deed> Machine<D> {
             | State::Looking { .. }
             | State::Sleeping { .. }
             | State::Preparing { .. }
+            | State::Publishing { .. }
+            | State::CheckingAgain { .. }
             | State::Acting { .. }
             | State::Rechecking { .. }
             | State::Confirming { .. }

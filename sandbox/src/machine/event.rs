@@ -6,7 +6,7 @@ use crate::journal::{Deed, Entry, Look};
 use fettle_model::check::{CheckRef, Status};
 use fettle_model::evidence::Fault;
 use fettle_model::id::BootId;
-use fettle_model::run::RunRecord;
+use fettle_model::run::{RunRecord, StepIntended};
 use fettle_model::time::{BootInstant, UnixMillis};
 
 /// One reading of the host's clocks.
@@ -37,6 +37,11 @@ pub enum Event<D: Deed> {
     Looked(Reply),
     /// Answers [`Action::Before`].
     Prepared(Result<D::Before, ActError>),
+    /// The log holds the intent that [`Action::Publish`] gave it.
+    Published {
+        /// The step's number.
+        number: u32,
+    },
     /// Answers [`Action::Perform`].
     Acted(Result<D::Done, ActError>),
     /// Answers [`Action::LookAfterCrash`].
@@ -67,6 +72,7 @@ impl<D: Deed> Event<D> {
             Self::WorkerCalled(_) => "worker-called",
             Self::Looked(_) => "looked",
             Self::Prepared(_) => "prepared",
+            Self::Published { .. } => "published",
             Self::Acted(_) => "acted",
             Self::LookedAfterCrash(_) => "looked-after-crash",
             Self::WorkerReturned(_) => "worker-returned",
@@ -95,6 +101,8 @@ pub enum Action<D: Deed> {
     Look(Call),
     /// Look before a deed, and refuse it where it is stale; changes nothing.
     Before(D),
+    /// Have this in the log, and say when it is there. It may take for ever; the machine does not wait so long.
+    Publish(Box<StepIntended>),
     /// Change the host. Must be driven to its end.
     Perform {
         /// What.

@@ -3,6 +3,7 @@
 mod approved;
 mod interleavings;
 mod killed;
+mod publishing;
 mod repetition;
 
 use super::*;
@@ -104,6 +105,7 @@ fn shown(action: &Action<SimDeed>) -> String {
         Action::Reply(reply) => format!("reply {reply}"),
         Action::Look(call) => format!("look {call}"),
         Action::Before(deed) => format!("before {}", verb(deed)),
+        Action::Publish(intent) => format!("publish {}", intent.number),
         Action::Perform { deed, .. } => format!("perform {}", verb(deed)),
         Action::LookAfterCrash { deed, .. } => format!("look-after-crash {}", verb(deed)),
         Action::WatchCheck(_) => "watch".to_owned(),

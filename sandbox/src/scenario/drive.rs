@@ -348,6 +348,8 @@ impl<'r> Life<'r> {
             }
             Action::Look(call) => Some(Event::Looked(world.answer(&call))),
             Action::Before(deed) => Some(Event::Prepared(world.before(&deed))),
+            // A scenario's log is there at once.
+            Action::Publish(intent) => Some(Event::Published { number: intent.number }),
             Action::Perform { deed, before } => {
                 self.rig.performed += 1;
                 Some(Event::Acted(world.perform(&deed, &before)))

@@ -4,7 +4,7 @@ use crate::call::{Call, Effect, FlagCall, Receipt, ReleaseCall, Revision, Servic
 use crate::journal::Deed;
 use crate::words::arguments;
 use fettle_model::name::Label;
-use fettle_model::playbook::Action;
+use fettle_model::playbook::{Action, Reversibility};
 use fettle_model::run::{Change, UndoClass};
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,10 @@ impl Deed for SimDeed {
 
     fn action(&self) -> Option<Action> {
         Some(self.action)
+    }
+
+    fn reversibility(&self) -> Reversibility {
+        self.action.reversibility()
     }
 
     fn arguments(&self) -> String {

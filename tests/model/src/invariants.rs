@@ -90,7 +90,7 @@ pub const INVARIANTS: [Invariant; 11] = [
     },
     Invariant {
         name: I8,
-        kept_by: "nothing yet: a restart and a reload do not wait for the log (README, what it does not do yet)",
+        kept_by: "sandbox::machine (publish: intend, published), effector::hear::acknowledged (the record itself is proven)",
         holds: |_, state| !state.breaches.contains(Breach::Unpublished),
     },
     Invariant {

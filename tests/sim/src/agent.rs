@@ -60,6 +60,13 @@ pub(crate) fn covers(order: &StopOrder, permit: &Permit) -> anyhow::Result<bool>
     Ok(permit.stop_epoch < order.epoch && in_scope(&order.scope, permit, &environment, None))
 }
 
+impl Life {
+    /// The place of its newest record.
+    pub(crate) const fn sequence(&self) -> AgentSequence {
+        self.recorder.sequence()
+    }
+}
+
 impl Host {
     /// The process starts: everything that it knows is read from the disk.
     pub(crate) fn begin(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
@@ -213,7 +220,7 @@ impl Host {
                     life.acknowledged = sequence;
                     life.store.drop_published(sequence)?;
                 }
-                Ok(())
+                self.logged(scene, sequence)
             }
             Down::Published(record) => self.published(scene, &record),
         }

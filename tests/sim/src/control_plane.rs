@@ -201,6 +201,8 @@ impl Process {
             proposal: ProposalId::from_uuid(scene.mint()),
         };
         let Author::Agent { sequence, .. } = signed.record().author else { bail!("an agent's record") };
+        let body = &signed.record().body;
+        let intended = if let Body::StepIntended(step) = body { Some((step.run, step.number)) } else { None };
         let command = Command::AgentRecord(Box::new(AgentRecord {
             host: fixture::host_id(host),
             record: signed.record().clone(),
@@ -213,6 +215,9 @@ impl Process {
             Ok((outcome, _)) => outcome,
             Err(Deposed) => return Ok(Err(Deposed)),
         };
+        if let Some((run, number)) = intended {
+            scene.truth.logs(run, number);
+        }
         // Durable, and nobody was told: the agent asks again.
         if scene.mishap(10) {
             scene.after(Duration::ZERO, Event::Crash);

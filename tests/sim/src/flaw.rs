@@ -13,6 +13,8 @@ pub enum Flaw {
     StopIgnored,
     /// A control plane that starts gives every slot back.
     HoldForgottenOnStart,
+    /// An irreversible effect does not wait until its intent is in the log.
+    IrreversibleUnpublished,
     /// The log takes what an old leader appends.
     OldLeaderNotFenced,
     /// The agent begins a second run under a unit of its budget.
@@ -27,12 +29,13 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::IntentNotJournalled,
         Self::LooksTooEarly,
         Self::LeaseFromReceipt,
         Self::StopIgnored,
         Self::HoldForgottenOnStart,
+        Self::IrreversibleUnpublished,
         Self::OldLeaderNotFenced,
         Self::UnitUsedTwice,
         Self::UnitsNotCounted,

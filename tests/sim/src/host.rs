@@ -59,6 +59,8 @@ pub(crate) enum RunDue {
     Look,
     /// What is there before a deed.
     Before(SimDeed),
+    /// The log holds the intent of the step with this number.
+    Published(u32),
     /// What looking finds after a crash.
     LookAfterCrash(SimBefore),
     /// The next probe of the check that confirms.

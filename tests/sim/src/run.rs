@@ -8,15 +8,16 @@ use crate::scene::Scene;
 use crate::truth::{Effect, Halted, Intent, Progress};
 use anyhow::Context as _;
 use fettle_agent::effector::store::{Opening, Use};
+use fettle_model::counter::AgentSequence;
 use fettle_model::id::{PermitId, RunId};
 use fettle_model::permit::Permit;
-use fettle_model::playbook;
+use fettle_model::playbook::{self, Reversibility};
 use fettle_model::record::Body;
-use fettle_model::run::{Claim, RunRecord};
+use fettle_model::run::{Claim, RunRecord, StepIntended};
 use fettle_model::time::{BootInstant, UnixMillis};
 use fettle_sandbox::call::{ActError, Activity, Call, Reply, Revision, ServiceCall, ServiceStatus};
 use fettle_sandbox::execution::Execution;
-use fettle_sandbox::journal::{Durability, Entry};
+use fettle_sandbox::journal::{Deed as _, Durability, Entry};
 use fettle_sandbox::machine::{Action, Charter, Event, Machine};
 use fettle_sandbox::simulate::SimDeed;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct Active {
     watching: Watching,
     /// The number of the newest intent.
     intent: u32,
+    /// The record of the step that waits for the log, with the step's number.
+    announced: Option<(AgentSequence, u32)>,
     wake: Option<BootInstant>,
 }
 
@@ -54,7 +57,8 @@ enum Watching {
 impl Active {
     fn new(machine: Machine<SimDeed>, permit: Permit, entries: u32) -> Self {
         let watching = Watching::Nothing;
-        Self { machine, permit, entries, worker: 0, replies: Vec::new(), watching, intent: 0, wake: None }
+        let (worker, replies, announced) = (0, Vec::new(), None);
+        Self { machine, permit, entries, worker, replies, watching, intent: 0, announced, wake: None }
     }
 
     pub(crate) const fn permit(&self) -> &Permit {
@@ -230,7 +234,8 @@ impl Host {
                 Action::Reply(reply) => self.worker(scene, Some(reply)),
                 Action::Look(_) => self.run_due(scene, soon, RunDue::Look),
                 Action::Before(deed) => self.run_due(scene, soon, RunDue::Before(deed)),
-                Action::Perform { .. } => self.perform(scene)?,
+                Action::Publish(intent) => self.announce(scene, *intent)?,
+                Action::Perform { deed, .. } => self.perform(scene, deed.reversibility())?,
                 Action::LookAfterCrash { before, .. } => self.run_due(scene, soon, RunDue::LookAfterCrash(before)),
                 Action::PlanFault(_) => anyhow::bail!("no drill is played here"),
                 Action::End(record) => self.ended(scene, *record)?,
@@ -277,7 +282,31 @@ impl Host {
         Ok(())
     }
 
-    fn perform(&mut self, scene: &mut Scene) -> anyhow::Result<()> {
+    fn announce(&mut self, scene: &mut Scene, intent: StepIntended) -> anyhow::Result<()> {
+        let (run, number) = (intent.run, intent.number);
+        self.record(scene, Body::StepIntended(Box::new(intent)), |store, sealed| {
+            store.append_until_proven(sealed.as_new())
+        })?;
+        if scene.has(Flaw::IrreversibleUnpublished) {
+            self.run_due(scene, Duration::ZERO, RunDue::Published(number));
+        }
+        let sequence = self.life.as_ref().map(Life::sequence);
+        if let Some(active) = self.active().filter(|active| active.permit.run == run) {
+            active.announced = sequence.map(|sequence| (sequence, number));
+        }
+        Ok(())
+    }
+
+    /// The control plane has the records up to this one. In the product the record itself is proven.
+    pub(crate) fn logged(&mut self, scene: &mut Scene, up_to: AgentSequence) -> anyhow::Result<()> {
+        let Some(active) = self.active() else { return Ok(()) };
+        match active.announced.take_if(|(sequence, _)| *sequence <= up_to) {
+            Some((_, number)) => self.drive(scene, Event::Published { number }),
+            None => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, scene: &mut Scene, reversibility: Reversibility) -> anyhow::Result<()> {
         let halted = self.halted()?;
         let (host, life_number) = (self.number, self.life_number());
         let Some(Life { store, run: Some(active), .. }) = &self.life else { return Ok(()) };
@@ -290,7 +319,7 @@ impl Host {
             Some(Entry::<SimDeed>::Intent { number: known, .. }) if known == number => Intent::Durable,
             Some(_) | None => Intent::Missing,
         };
-        let effect = Effect { host, permit, run, number, planned, progress: Progress::Under };
+        let effect = Effect { host, permit, run, number, planned, reversibility, progress: Progress::Under };
         let effect = scene.truth.begins(effect, intent, halted);
         self.thing.effect = Some((effect, life_number, run));
         let long = scene.mishap(250);
@@ -356,6 +385,7 @@ impl Host {
                 Some(expected) if expected != &revision => Err(ActError::Stale(revision)),
                 Some(_) | None => Ok(before),
             }),
+            RunDue::Published(number) => Event::Published { number },
             RunDue::LookAfterCrash(before) => match self.look_after_crash(scene, &before) {
                 Some(look) => Event::LookedAfterCrash(look),
                 None => {

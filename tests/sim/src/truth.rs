@@ -6,7 +6,8 @@ use fettle_model::counter::Fence;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::id::{PermitId, RunId};
 use fettle_model::permit::Permit;
-use fettle_permit_model::invariants::{I1, I2, I3, I5, I6, I9, I10};
+use fettle_model::playbook::Reversibility;
+use fettle_permit_model::invariants::{I1, I2, I3, I5, I6, I8, I9, I10};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub(crate) struct Effect {
     pub(crate) number: u32,
     /// The steps that people approved, where they had to.
     pub(crate) planned: Option<usize>,
+    /// Whether an inverse takes it back.
+    pub(crate) reversibility: Reversibility,
     pub(crate) progress: Progress,
 }
 
@@ -124,6 +127,8 @@ pub(crate) struct Truth {
     /// What people said yes to, whatever anybody signed in their names.
     yes: BTreeSet<(usize, DocumentDigest)>,
     pub(crate) counts: Counts,
+    /// Steps whose intents are in the log.
+    logged: BTreeSet<(RunId, u32)>,
     limit: u32,
     breach: Option<(&'static str, String)>,
 }
@@ -131,7 +136,8 @@ pub(crate) struct Truth {
 impl Truth {
     pub(crate) fn new(limit: u32) -> Self {
         let opened = std::array::from_fn(|_| Vec::new());
-        Self { effects: Vec::new(), opened, yes: BTreeSet::new(), counts: Counts::default(), limit, breach: None }
+        let (effects, counts) = (Vec::new(), Counts::default());
+        Self { effects, opened, yes: BTreeSet::new(), logged: BTreeSet::new(), counts, limit, breach: None }
     }
 
     /// The first that broke.
@@ -141,6 +147,11 @@ impl Truth {
 
     pub(crate) fn breaks(&mut self, invariant: &'static str, what: String) {
         self.breach.get_or_insert((invariant, what));
+    }
+
+    /// The log holds the intent of a step.
+    pub(crate) fn logs(&mut self, run: RunId, number: u32) {
+        self.logged.insert((run, number));
     }
 
     /// A host opens a run under a permit.
@@ -159,7 +170,7 @@ impl Truth {
 
     /// An effect begins; gives its place.
     pub(crate) fn begins(&mut self, effect: Effect, intent: Intent, halted: Halted) -> usize {
-        let Effect { host, run, number, permit, planned, .. } = effect;
+        let Effect { host, run, number, permit, planned, reversibility, .. } = effect;
         let what = format!("host {host}, run {run}, effect {number}");
         if intent == Intent::Missing {
             self.breaks(I2, what.clone());
@@ -173,6 +184,9 @@ impl Truth {
         let before = self.effects.iter().filter(|other| other.permit == permit).count();
         if planned.is_some_and(|planned| before >= planned) {
             self.breaks(I10, format!("{what} is none of {planned:?} steps"));
+        }
+        if reversibility == Reversibility::Irreversible && !self.logged.contains(&(run, number)) {
+            self.breaks(I8, what.clone());
         }
         let under = |effects: &[Effect]| effects.iter().filter(|one| one.progress == Progress::Under).count();
         if self.effects.iter().any(|other| other.host == host && other.progress == Progress::Under) {

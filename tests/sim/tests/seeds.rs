@@ -120,6 +120,11 @@ fn a_control_plane_that_forgets_its_holds_is_found() {
 }
 
 #[test]
+fn an_irreversible_effect_before_its_intent_is_in_the_log_is_found() {
+    is_found(Flaw::IrreversibleUnpublished, &["I8 "]);
+}
+
+#[test]
 fn an_old_leader_that_still_appends_is_found() {
     is_found(Flaw::OldLeaderNotFenced, &["I3 ", "I4 ", "I11 ", "the leader's state", "an honest agent's record"]);
 }

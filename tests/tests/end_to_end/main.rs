@@ -1,6 +1,7 @@
 //! End to end: the built programs as processes, on loopback and on throw-away hosts.
 
 mod agent_crashes;
+mod announcing;
 mod approving;
 mod break_glass;
 mod configuration;

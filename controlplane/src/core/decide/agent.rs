@@ -149,6 +149,7 @@ fn fits(state: &State, host: &Host, said: Said<'_>) -> Result<(), RecordRefusal>
         | Said::Rejected(_)
         | Said::Withheld(_)
         | Said::GaveBack(_)
+        | Said::Intended(_)
         | Said::CannotHold(_)
         | Said::SawFork => host.id,
     };
@@ -197,7 +198,7 @@ fn taken(state: &State, reclaims: &Reclaims, now: Now, host: &Host, said: Said<'
             (rollouts::after_rejection(state, host.id, rejected, given.fresh.incident), Outcome::Done)
         }
         // Noted by `State::apply`; nothing follows from them.
-        Said::Described(_) | Said::GaveBack(_) | Said::SawFork => (Vec::new(), Outcome::Done),
+        Said::Described(_) | Said::GaveBack(_) | Said::Intended(_) | Said::SawFork => (Vec::new(), Outcome::Done),
     };
     let append = std::iter::once(Append::AgentEnvelope).chain(follows.into_iter().map(Append::Own)).collect();
     Decision { append, outcome }

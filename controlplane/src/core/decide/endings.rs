@@ -1,7 +1,7 @@
 //! What follows from the end of a run: breakers, drills, and people being called.
 //!
-//! One incident per ending at most, for the gravest cause: in doubt, then the playbook's own call for a
-//! person, then used-up attempts.
+//! One incident per ending at most, for the gravest cause: an agent that breaks its rules, then in doubt, then the
+//! playbook's own call for a person, then used-up attempts.
 
 use crate::core::attempts::Called;
 use crate::core::breakers;
@@ -46,7 +46,8 @@ pub(super) fn of_report(
     let mut follows = counted(state, run, ended.ending, now);
     follows.extend(drills::after_run(state, run, ended, position, now.wall));
     let how = TriedHow::Ended { run: ended.run, ending: ended.ending };
-    let cause = in_doubt(run, ended.ending)
+    let cause = unannounced(state, ended)
+        .or_else(|| in_doubt(run, ended.ending))
         .or_else(|| escalated(run, ended))
         .or_else(|| exhausted_by(state, run, ended.ending, how.clone()))
         .or_else(|| last_turn_over(state, run, how, turn_after(ended.ending)));
@@ -132,6 +133,11 @@ pub(in crate::core) fn counted(state: &State, run: &Run, ending: Ending, now: No
     } else {
         Vec::new()
     }
+}
+
+/// An agent that does what cannot be taken back before the log knows of it must not pass in silence.
+fn unannounced(state: &State, ended: &RunRecord) -> Option<IncidentCause> {
+    state.runs.unannounced(ended).map(|number| IncidentCause::Unannounced { run: ended.run, number })
 }
 
 fn in_doubt(run: &Run, ending: Ending) -> Option<IncidentCause> {

@@ -265,6 +265,7 @@ impl Core {
             | Body::PermitRequested(_)
             | Body::PermitRefused(_)
             | Body::PlanMade(_)
+            | Body::StepIntended(_)
             | Body::BreakerOpened(_)
             | Body::BreakerClosed(_)
             | Body::BreakerEased(_)

@@ -113,6 +113,7 @@ impl<'a> Course<'a> {
             | Body::ScheduleRefused(_)
             | Body::OfflineReturned(_)
             | Body::OfflineExpired(_)
+            | Body::StepIntended(_)
             | Body::EvidenceEarned(_)
             | Body::ActionRefused(_)
             | Body::ForkSeen(_) => Self::Stands,

@@ -1,4 +1,4 @@
-//! How a run's life changes the state: planned, granted, ended, given up, rejected. Called by [`State`]'s folds alone.
+//! How a run's life changes the state: withheld, planned, granted, ended, given up, rejected. Called by [`State`]'s folds alone.
 
 use super::State;
 use crate::core::attempts::Fingerprint;
@@ -10,6 +10,7 @@ use fettle_model::offline::OfflineReturned;
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
 use fettle_model::playbook::{Manifest, Reversibility};
 use fettle_model::run::{Ending, Plan, RunRecord};
+use fettle_model::withheld::RequestWithheld;
 use std::borrow::Cow;
 
 impl State {
@@ -234,5 +235,12 @@ impl State {
             self.budgets.settle(&run, Some(0), stamp.at);
         }
         self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
+    }
+    pub(super) fn withhold(&mut self, host: HostId, withheld: &RequestWithheld, stamp: Stamp) {
+        self.answers.withheld(host, withheld, stamp);
+        let Purpose::Remediate { check, remediation, .. } = &withheld.purpose else { return };
+        if let Some(answer) = self.configuration.answer_to(check).filter(|answer| &answer.name == remediation) {
+            self.turns.withheld(&Fingerprint { host, check: check.clone() }, answer, withheld, stamp.at);
+        }
     }
 }

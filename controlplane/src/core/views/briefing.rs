@@ -211,6 +211,7 @@ pub const fn opens_a_way(kind: Kind) -> bool {
         | Kind::DrillStagePassed
         | Kind::ScheduleRefused
         | Kind::OfflineReturned
+        | Kind::StepIntended
         | Kind::OfflineExpired
         | Kind::DrillEnded
         | Kind::PromotionProposed

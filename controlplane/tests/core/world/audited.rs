@@ -142,7 +142,7 @@ impl World {
             // The log has no checkpoint, and a test may end before its runs do.
             Rule::Framing | Rule::OpenRun => true,
             // An agent's own lie, which the control plane takes and acts on.
-            Rule::Permit | Rule::Ending | Rule::Offline | Rule::Drill => {
+            Rule::Permit | Rule::Ending | Rule::Offline | Rule::Drill | Rule::Intent => {
                 matches!(author(finding), Author::Agent { .. })
             }
             // What policies and the rim say of people, a test says as it likes.

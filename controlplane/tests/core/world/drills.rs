@@ -2,6 +2,8 @@
 
 use super::*;
 use fettle_model::escalation::Rung;
+use fettle_model::playbook::Action;
+use fettle_model::run::StepIntended;
 
 impl World {
     pub(crate) fn start_drill(&mut self, host: HostId) -> (DrillId, Outcome) {
@@ -66,7 +68,23 @@ impl World {
         let injection = self.ask_to_inject(host, drill).expect("the fault is injected once more");
         self.end(&injection, Ending::Succeeded);
         self.becomes(host, Status::Critical);
-        self.ask(host).expect("the healing is permitted")
+        let healing = self.ask(host).expect("the healing is permitted");
+        self.announce(host, &healing, 1);
+        healing
+    }
+
+    /// An agent is about to take a step that nothing takes back.
+    pub(crate) fn announce(&mut self, by: HostId, permit: &Permit, number: u32) {
+        let intent = StepIntended {
+            run: permit.run,
+            permit: permit.permit,
+            number,
+            action: Some(Action::Restart),
+            label: fault().on,
+            arguments: String::new(),
+            intended_at: self.now.wall,
+        };
+        assert_eq!(self.say(by, Body::StepIntended(Box::new(intent))), Outcome::Done);
     }
 
     /// The record of a run that was killed in the middle and finished.
