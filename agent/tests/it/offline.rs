@@ -1,6 +1,6 @@
 //! Budgets given in advance: asked for while all is well, used while nobody is there, given back before anything else.
 
-use crate::control_plane::{Door, Heard};
+use crate::control_plane::{Door, Heard, now};
 use crate::stand::{Stand, check, id, parsed};
 use fettle_model::breaker::{BreakerOpened, OpenReason, Scope, StopOrder};
 use fettle_model::counter::{ConfigurationGeneration, StopEpoch};
@@ -68,6 +68,7 @@ async fn come_back(stand: &mut Stand) {
 #[tokio::test]
 async fn each_unit_is_one_run_while_nobody_is_there_and_all_of_it_is_told_afterwards() {
     let (mut stand, permit) = holding().await;
+    let left = now();
     leave(&stand);
     stand.host.break_it();
     let units: Vec<Permit> = permit.all_units().collect();
@@ -79,6 +80,8 @@ async fn each_unit_is_one_run_while_nobody_is_there_and_all_of_it_is_told_afterw
         let Said::Ended(record) = stand.recorded(said).await else { unreachable!("the runs come first") };
         assert_eq!((record.permit, record.run, &record.purpose), (unit.permit, unit.run, &unit.purpose));
         assert_eq!(record.ending, Ending::Ineffective, "{record:?}");
+        // A control plane that is started again is back by then.
+        assert!(record.started_at.since(left) >= Duration::from_secs(15), "{:?} after {left:?}", record.started_at);
     }
     let Said::Returned(returned) = stand.recorded(said).await else { unreachable!("then the budget is over") };
     assert_eq!(returned, OfflineReturned { permit: permit.permit, used: 2 });
