@@ -159,7 +159,7 @@ pub enum EndedBecause {
     TargetsChanged,
     /// The control plane decides by other policies now.
     PoliciesChanged,
-    /// Somebody who approved may not approve any more, or signs with another key now.
+    /// Somebody who approved may not approve any more, became its author, or signs with another key now.
     ApproverLost {
         /// Who.
         person: PersonName,

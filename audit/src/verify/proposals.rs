@@ -203,8 +203,10 @@ impl Proposals {
             wrong("which was made for another configuration");
         }
         let owner = owner(proposal, ground);
+        let author = self.authors.get(&proposal.remediation).map(|(_, by)| by);
         let counts = |(person, key): &(&PersonName, &[u8; 32])| {
-            ground.people.key(person).is_some_and(|standing| standing.as_bytes() == *key)
+            author != Some(*person)
+                && ground.people.key(person).is_some_and(|standing| standing.as_bytes() == *key)
                 && ground.people.approves_for(person, owner, ground.glasses)
         };
         let keys: BTreeSet<_> = known.approvals.iter().filter(counts).map(|(_, key)| key).collect();

@@ -3,6 +3,7 @@
 //! Kept as the log says it. What may be proposed, approved or used is decided elsewhere; whether a proposal
 //! still stands is answered here, by [`State::stands`], whenever somebody asks.
 
+use super::Involvement;
 use super::entry::Stamp;
 use super::state::State;
 use fettle_model::check::{CheckRef, Status};
@@ -257,9 +258,27 @@ impl State {
             return Err(EndedBecause::ConfigurationChanged);
         }
         let lost = approvals.iter().find(|(person, given)| {
-            !self.approves_for(person, &proposal.check, wall) || self.signing_key(person) != Some(given.key.as_str())
+            !self.approves_for(person, &proposal.check, wall)
+                || self.signing_key(person) != Some(given.key.as_str())
+                || self.involvement(known, person).is_some()
         });
         lost.map_or(Ok(()), |(person, _)| Err(EndedBecause::ApproverLost { person: person.clone() }))
+    }
+
+    /// Why a person's yes to this would be a yes to themselves. Asked when it is given and again when it is used: they may
+    /// have become its author in between.
+    pub(in crate::core) fn involvement(&self, known: &KnownProposal, by: &PersonName) -> Option<Involvement> {
+        let proposal = &known.proposal;
+        let admitted = self.playbook(&proposal.playbook.digest);
+        if proposal.wished_by.contains(by) {
+            Some(Involvement::Wished)
+        } else if admitted.is_some_and(|admitted| &admitted.admission.by == by) {
+            Some(Involvement::Admitted)
+        } else if self.configured_by(&proposal.remediation) == Some(by) {
+            Some(Involvement::Configured)
+        } else {
+            None
+        }
     }
 
     /// Whether a person is an approver for the service of a check.

@@ -275,6 +275,20 @@ fn an_approver_who_lost_the_role_or_the_key_before_use_does_not_count() {
 }
 
 #[test]
+fn an_approver_who_became_its_author_does_not_count_even_when_it_is_as_it_was() {
+    let (mut world, host) = world();
+    let proposal = approved(&mut world, host);
+    let before = world.guard.max_attempts;
+    for attempts in [before + 1, before] {
+        world.guard.max_attempts = attempts;
+        assert_eq!(world.apply_by("ben"), Outcome::Done);
+    }
+    waits(&mut world, host);
+    world.tick();
+    ended(&world, proposal, EndedBecause::ApproverLost { person: name("ben") });
+}
+
+#[test]
 fn an_approver_by_broken_glass_counts_for_half_an_hour_and_not_for_what_they_wished() {
     let (mut world, host) = world();
     person_with(&mut world, "dan", Role::Viewer.into(), "dan");

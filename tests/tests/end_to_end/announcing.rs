@@ -1,7 +1,6 @@
 //! A restart, which nothing takes back, waits until the log holds its intent; without the log it does not come.
 
 use anyhow::{Context as _, bail, ensure};
-use fettle_model::check::Status;
 use fettle_model::id::RunId;
 use fettle_model::record::Body;
 use fettle_model::run::{Ending, StepOutcome};
@@ -60,7 +59,7 @@ fn a_restart_waits_for_the_log_and_comes_when_the_control_plane_is_back() -> any
 #[test]
 fn without_the_log_there_is_no_restart_and_the_run_says_so() -> anyhow::Result<()> {
     Site::test(&PLAN, |site| {
-        let before = site.run_ids()?;
+        let mut before = site.run_ids()?;
         waiting(site)?;
         let host = site.host(HOST)?;
         wait_until("the run ends", PATIENCE, || Ok(host.agent.log()?.contains("a run has ended").then_some(())))?;
@@ -71,7 +70,9 @@ fn without_the_log_there_is_no_restart_and_the_run_says_so() -> anyhow::Result<(
         let record = site.operator.run_detail(row.run)?.record.context("it has an account")?;
         let refused = |outcome: &StepOutcome| matches!(outcome, StepOutcome::Refused { .. });
         ensure!(record.steps.len() == 1 && record.steps.iter().all(|step| refused(&step.outcome)), "{record:?}");
-        site.wait_for_status(HOST, Remedy::Restart, Status::Passing)?;
+        before.insert(row.run);
+        let (next, ending) = site.wait_for_run(HOST, &before)?;
+        ensure!(ending == Ending::Succeeded, "{next:?}");
         ensure!(site.host(HOST)?.shop(Remedy::Restart)?.starts()? == 1, "the next run restarts it");
         intended(&site.verified_log()?, row.run)
     })

@@ -3,11 +3,11 @@
 //! Policies say who is an approver; here it is decided whether this person is independent of what they approve,
 //! and whether it is still what they were shown.
 
-use super::people::{Involvement, MAX_WHY_BYTES, PersonRefusal};
+use super::people::{MAX_WHY_BYTES, PersonRefusal};
 use super::{Append, Decision, Outcome, proposals};
 use crate::core::authorisation::{Authorisation, PersonAction};
 use crate::core::now::Now;
-use crate::core::proposals::{KnownProposal, ProposalState};
+use crate::core::proposals::ProposalState;
 use crate::core::state::State;
 use fettle_model::digest::DocumentDigest;
 use fettle_model::name::PersonName;
@@ -88,7 +88,7 @@ fn accept(
     }
     match &approval.verdict {
         Verdict::Approve => {
-            if let Some(because) = involvement(state, known, by) {
+            if let Some(because) = state.involvement(known, by) {
                 return Err(PersonRefusal::NotIndependent { by: by.clone(), because });
             }
             if known.approvals.contains_key(by) {
@@ -102,20 +102,5 @@ fn accept(
             }
             Ok(Some(proposals::ended(known, EndedBecause::Rejected { by: by.clone() })))
         }
-    }
-}
-
-/// Why a person's yes to this would be a yes to themselves.
-fn involvement(state: &State, known: &KnownProposal, by: &PersonName) -> Option<Involvement> {
-    let proposal = &known.proposal;
-    let admitted = state.playbook(&proposal.playbook.digest);
-    if proposal.wished_by.contains(by) {
-        Some(Involvement::Wished)
-    } else if admitted.is_some_and(|admitted| &admitted.admission.by == by) {
-        Some(Involvement::Admitted)
-    } else if state.configured_by(&proposal.remediation) == Some(by) {
-        Some(Involvement::Configured)
-    } else {
-        None
     }
 }
