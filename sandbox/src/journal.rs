@@ -23,7 +23,7 @@ pub use fate::{Fate, Undoing};
 pub use order::Malformed;
 pub use replay::{Dangling, Next, Replay, action_id};
 
-pub(crate) use account::{must_be_looked_at, next_inverse};
+pub(crate) use account::{begun, must_be_looked_at, next_inverse};
 pub(crate) use fate::refusal_in_words;
 
 #[cfg(test)]

@@ -105,6 +105,14 @@ fn refused(error: &ActError) -> StepOutcome {
     }
 }
 
+/// The intents whose effects were begun: all but those that were refused before the host was touched.
+pub(crate) fn begun<D: Deed>(entries: &[Entry<D>]) -> impl Iterator<Item = &Entry<D>> {
+    let refused = |of: u32| {
+        entries.iter().any(|entry| matches!(outcome(entry), Some((index, StepOutcome::Refused { .. })) if index == of))
+    };
+    entries.iter().filter(move |entry| matches!(entry, Entry::Intent { index, .. } if !refused(*index)))
+}
+
 /// The inverses of all steps that happened, newest first.
 #[must_use]
 pub fn undo_plan<D: Deed>(entries: &[Entry<D>]) -> Vec<Inverse<D>> {

@@ -222,11 +222,11 @@ impl<D: Deed> Replay<D> {
         self.order.numbers()
     }
 
-    /// Effects so far that were begun: what counts against the permit's budget.
+    /// Effects so far that were begun: what counts against the permit's budget. An intent that was settled before the
+    /// host was touched is none.
     #[must_use]
     pub fn effects(&self) -> u32 {
-        let begun = self.entries.iter().filter(|entry| matches!(entry, Entry::Intent { .. })).count();
-        u32::try_from(begun).unwrap_or(u32::MAX)
+        u32::try_from(account::begun(&self.entries).count()).unwrap_or(u32::MAX)
     }
 
     /// How often the run was resumed.

@@ -1,7 +1,7 @@
 //! The plan that people approved: which changing calls it leaves to a run. Asked before a deed is looked at.
 
 use crate::call::{ActError, Call};
-use crate::journal::{Asked, Deed, Entry};
+use crate::journal::{Asked, Deed, Entry, begun};
 use crate::words::arguments;
 use fettle_model::playbook::Action;
 use fettle_model::run::PlannedStep;
@@ -18,7 +18,7 @@ pub(super) fn leaves<D: Deed>(
     let planned = steps
         .iter()
         .filter(|step| step.action == action && Some(&step.label) == call.label() && step.arguments == wanted);
-    let begun = entries.iter().filter(|entry| {
+    let begun = begun(entries).filter(|entry| {
         let Entry::Intent { asked: Asked::Playbook(before), .. } = entry else { return false };
         before.effect() == call.effect() && before.label() == call.label() && arguments(before) == wanted
     });

@@ -40,7 +40,7 @@ impl<D: Deed> Machine<D> {
                 let since = turn.now.on_boot;
                 self.state = State::Publishing { what, before, since, until: since.plus(PUBLISHED_WITHIN) };
             }
-            // An inverse has waited once: its step did.
+            // The way back must not depend on the network.
             (Reversibility::Reversible, _) | (Reversibility::Irreversible, None) => {
                 self.write(turn, intent)?;
                 self.perform(turn, before, what);

@@ -250,8 +250,7 @@ impl Outside {
         assert!(is_undo || !halted, "the component acts after the run was halted");
         assert!(!before.iter().any(is_order), "something is begun after the run was stopped");
         assert_eq!(self.now.boot, boot(1), "the permit is of another boot");
-        let effects = before.iter().any(|entry| matches!(entry, Entry::Intent { .. }));
-        if !effects {
+        if crate::journal::begun(before).next().is_none() {
             let last = before.iter().rev().find(|entry| matches!(entry, Entry::Checked { .. } | Entry::Resumed { .. }));
             assert!(
                 matches!(last, Some(Entry::Checked { status: Status::Critical, .. })),
@@ -308,7 +307,8 @@ impl Outside {
         assert!(self.killed <= u32::from(self.charter.permit().kill.is_some()), "killed without need");
         assert!(record.resumed >= self.killed, "killed, and the record does not say that it was resumed");
         let all = |wanted: fn(&Entry<SimDeed>) -> bool| self.durable.iter().filter(|entry| wanted(entry)).count();
-        let effects = all(|entry| matches!(entry, Entry::Intent { .. }));
+        let begun = |place: &&usize| matches!(self.durable.get(**place), Some(Entry::Intent { .. }));
+        let effects = self.happened.keys().filter(begun).count();
         assert!(effects <= 3, "{effects} effects, and the permit allows 3");
         self.judge_steps(record);
         let undone: Vec<u32> = self.durable.iter().filter_map(undoes).collect();

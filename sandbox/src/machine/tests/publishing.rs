@@ -71,6 +71,25 @@ fn a_log_that_does_not_answer_in_time_refuses_the_step_and_the_playbook_decides(
 }
 
 #[test]
+fn a_step_that_was_refused_for_want_of_the_log_is_no_effect() {
+    let mut host = waiting();
+    host.ms = 30_000;
+    host.feed(Event::Tick);
+    assert_eq!(host.machine.journal().effects(), 0);
+    // So the next one is the first, and its check is asked again after a long wait.
+    host.call(restart());
+    assert_eq!(host.feed(Event::Prepared(Ok(before()))), ["publish 2", "journal intent"]);
+    host.ms = 40_000;
+    assert_eq!(host.feed(published(2)), ["check"]);
+    // A crash in between asks it as well.
+    let mut host = waiting();
+    host.ms = 30_000;
+    host.feed(Event::Tick);
+    let durable = host.durable.len();
+    assert_eq!(host.crash(durable), ["journal resumed", "check"]);
+}
+
+#[test]
 fn a_run_that_is_stopped_while_it_waits_has_done_nothing() {
     let mut host = waiting();
     assert_eq!(host.feed(ordered())[..3], ["journal halted", "kill-worker", "journal outcome"]);
