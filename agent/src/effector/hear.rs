@@ -204,7 +204,9 @@ impl Effector {
         self.log = LogView::Forked;
         let held = self.head.as_ref().map(|head| head.note.clone()).unwrap_or_default();
         let body = Body::ForkSeen(Box::new(ForkSeen { held, given: given.clone() }));
-        self.record(body, |store, sealed| store.append_with_value(sealed.as_new(), Value::Fork, &given)).await
+        self.record(body, |store, sealed| store.append_with_value(sealed.as_new(), Value::Fork, &given)).await?;
+        let why = "the log forked, and this agent only observes".to_owned();
+        self.drive(fettle_sandbox::machine::Event::StopOrdered { why }).await
     }
 
     /// Something that the control plane published for this host.

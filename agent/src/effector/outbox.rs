@@ -1,6 +1,7 @@
 //! Records on their way: signed, kept, then sent in order, a window at a time, until the control plane has
 //! proven that they are in the log.
 
+use super::admission::LogView;
 use super::course::hold_point;
 use super::recorder::Sealed;
 use super::serve::{Effector, EffectorError, LinkState};
@@ -26,7 +27,7 @@ pub(super) struct Window {
     durable: AgentSequence,
     sent: AgentSequence,
     acknowledged: AgentSequence,
-    /// Ends of runs that the control plane has and this agent has no proof of: their acknowledgements were lost.
+    /// Ends of runs and announced steps that the control plane has and this agent has no proof of: their acknowledgements were lost.
     /// The window begins at the oldest of them. Otherwise it could be lost again and again until the control
     /// plane has forgotten where the record is.
     again: BTreeSet<AgentSequence>,
@@ -114,7 +115,8 @@ impl Effector {
 
     /// The log is proven to hold this record: a run that waits for it goes on.
     pub(super) async fn proven(&mut self, sequence: AgentSequence) -> Result<(), EffectorError> {
-        let Some(active) = &mut self.active else { return Ok(()) };
+        // Whoever has seen two logs believes neither.
+        let Some(active) = self.active.as_mut().filter(|_| self.log == LogView::Consistent) else { return Ok(()) };
         match active.announced.take_if(|announced| announced.sequence == sequence) {
             Some(Announced { number, .. }) => self.drive(Event::Published { number }).await,
             None => Ok(()),
@@ -146,7 +148,7 @@ impl Effector {
         self.send_more().await
     }
 
-    /// A session stands: sends the ends of runs whose proof was lost, then on after what the control plane has.
+    /// A session stands: sends the ends of runs and the announced steps whose proof was lost, then on after what the control plane has.
     pub(super) async fn send_from(&mut self, durable: AgentSequence) -> Result<(), EffectorError> {
         let first = self.store.outbox_after(durable, 1)?.first().map(|(sequence, _)| *sequence);
         if first.is_some_and(|first| first != durable.next()) {

@@ -27,7 +27,8 @@ impl Effector {
         if self.active.as_ref().and_then(|active| active.ask_at).is_some_and(|at| at <= now.on_boot) {
             self.ask_daemon().await;
         }
-        // A drill's fault before the flags: what a playbook turned off because of the fault is not on again during it.
+        // A drill's fault before the flags: what a playbook turned off because of the fault is not on again during it, unless
+        // the fault cannot be taken back just then.
         self.take_back_due().await?;
         self.put_back_due()?;
         if self.planning.as_ref().is_some_and(|planning| planning.until <= now.on_boot) {

@@ -14,7 +14,7 @@ use fettle_certs::peer::peer_identity;
 use fettle_certs::serial::Serial;
 use fettle_certs::tls::{DefaultTimeProvider, enrolment_server_config, server_config};
 use fettle_certs::token::TokenVerifier;
-use fettle_model::counter::{CertificateGeneration, TreeSize};
+use fettle_model::counter::{AgentSequence, CertificateGeneration, TreeSize};
 use fettle_model::digest::PlaybookDigest;
 use fettle_model::id::HostId;
 use fettle_model::record::Record;
@@ -210,6 +210,12 @@ impl ControlPlane {
 
     pub(crate) async fn publish_bytes(&self, document: Vec<u8>) {
         self.send(to_agent::Message::Published(Published { document })).await;
+    }
+
+    /// Proves to the agent that the log holds this record of its own.
+    pub(crate) async fn acknowledge(&self, sequence: AgentSequence) {
+        let published = self.shared().taken.get(&sequence.0).expect("it was taken").to_json().expect("JSON");
+        self.send(to_agent::Message::Acknowledged(Acknowledged { sequence: sequence.0, published })).await;
     }
 
     /// Ends the session that stands.

@@ -1,6 +1,7 @@
 //! The agent's program, its three processes and its real files, against a control plane that a test plays:
 //! with real keys, over real TLS, and as wrong as the test wants.
 
+mod announcing;
 mod asking;
 mod climbing;
 mod configurations;

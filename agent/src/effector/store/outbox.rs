@@ -22,7 +22,7 @@ impl Store {
         rows.map(kept).collect()
     }
 
-    /// Ends of runs after `after` and up to `up_to` whose inclusion was not verified yet, in order.
+    /// Ends of runs and announced steps after `after` and up to `up_to` whose inclusion was not verified yet, in order.
     ///
     /// # Errors
     /// When the file cannot be read.
