@@ -107,6 +107,7 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         Body::PermitGranted(permit) => Some(permit.run),
         Body::PermitRefused(refusal) => Some(refusal.run),
         Body::PermitRejected(rejected) => rejected.run,
+        Body::StepIntended(step) => Some(step.run),
         Body::RunEnded(run) => Some(run.run),
         Body::RunUnresolved(unresolved) => Some(unresolved.run),
         Body::PlanMade(plan) => Some(plan.run),
@@ -152,7 +153,6 @@ pub fn run_of(body: &Body) -> Option<RunId> {
         | Body::ScheduleRefused(_)
         | Body::OfflineReturned(_)
         | Body::OfflineExpired(_)
-        | Body::StepIntended(_)
         | Body::DrillEnded(_)
         | Body::EvidenceEarned(_)
         | Body::IncidentOpened(_)

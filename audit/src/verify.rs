@@ -28,7 +28,7 @@
 //! Every record is held against the rules of this version, whenever it was written. A log that an earlier control plane began,
 //! before a rule was there, is flagged where it does not hold to it: `rollout` where a configuration from before there were
 //! rings changed what hosts held, `evidence` where a drill has fewer stages, `window`, `attempts`, `cooldown`, `ramp`, `turn` and
-//! `called` where nobody counted yet. None of these is excused by what is missing in a record, because whoever holds the log's
+//! `called` where nobody counted yet, `intent` where agents did not announce, `role` where nobody asked. None of these is excused by what is missing in a record, because whoever holds the log's
 //! key could leave it out.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to

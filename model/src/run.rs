@@ -175,22 +175,33 @@ impl Step {
 }
 
 impl RunRecord {
-    /// Numbers of the steps that reached the host and that nothing takes back, a drill's fault included: each of them
-    /// waited until its [`StepIntended`] was in the log.
-    pub fn irreversible_steps(&self) -> impl Iterator<Item = u32> {
-        let steps = self.steps.iter().filter(|step| step.reached_the_host());
+    /// The steps that reached the host and that nothing takes back, a drill's fault included: each of them waited until
+    /// its [`StepIntended`] was in the log. No inverse is one; what is told as such had to be announced too.
+    pub fn irreversible_steps(&self) -> impl Iterator<Item = IrreversibleStep> {
+        let steps = self.steps.iter().chain(&self.undone).filter(|step| step.reached_the_host());
         let steps = steps.filter(|step| step.action.reversibility() == Reversibility::Irreversible);
-        let killed = match (&self.purpose, self.ending) {
-            (Purpose::InjectFault { fault, .. }, Ending::Succeeded) => fault.kind == FaultKind::KillProcess,
+        let steps = steps.map(|step| IrreversibleStep {
+            number: step.number,
+            action: Some(step.action),
+            label: step.label.clone(),
+        });
+        steps.chain(self.killed())
+    }
+
+    /// The process that a drill's run has killed.
+    fn killed(&self) -> Option<IrreversibleStep> {
+        match (&self.purpose, self.ending) {
+            (Purpose::InjectFault { fault, .. }, Ending::Succeeded) if fault.kind == FaultKind::KillProcess => {
+                Some(IrreversibleStep { number: FAULT_STEP, action: None, label: fault.on.clone() })
+            }
             (
                 Purpose::InjectFault { .. }
                 | Purpose::Remediate { .. }
                 | Purpose::Repeat { .. }
                 | Purpose::Offline { .. },
                 _,
-            ) => false,
-        };
-        steps.map(|step| step.number).chain(killed.then_some(FAULT_STEP))
+            ) => None,
+        }
     }
 
     /// The step after whose deed a run under [`crate::permit::KillPoint::FirstDeed`] was resumed: the first that
@@ -219,8 +230,27 @@ pub struct StepIntended {
     pub label: Label,
     /// Its arguments for people; at most [`MAX_SAID_BYTES`], no control characters.
     pub arguments: String,
-    /// When the intent was durable on the host.
+    /// When, on the host's clock; right after it the host's journal has the intent.
     pub intended_at: UnixMillis,
+}
+
+impl StepIntended {
+    /// What it is held against.
+    #[must_use]
+    pub fn step(&self) -> IrreversibleStep {
+        IrreversibleStep { number: self.number, action: self.action, label: self.label.clone() }
+    }
+}
+
+/// A step that nothing takes back, as it is announced and as it is reported.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IrreversibleStep {
+    /// Its number among the run's changing calls.
+    pub number: u32,
+    /// What it does; `None` for what only a drill's fault does.
+    pub action: Option<Action>,
+    /// To which label.
+    pub label: Label,
 }
 
 /// What came of a changing call.

@@ -5,7 +5,7 @@ use fettle_model::check::CheckRef;
 use fettle_model::id::{HostId, PermitId, RunId};
 use fettle_model::name::{EnvironmentName, PlaybookName, RemediationName, ServiceName};
 use fettle_model::permit::{Permit, PermitRejection, Purpose};
-use fettle_model::run::{Ending, RunRecord, StepIntended};
+use fettle_model::run::{Ending, IrreversibleStep, RunRecord, StepIntended};
 use fettle_model::time::UnixMillis;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Finished runs kept for views and for late reports; the full record of any run is in the journal.
 /// 10 000 of about 2 KiB are 20 MiB.
 const MAX_FINISHED_RUNS: usize = 10_000;
+/// Most steps that a run is known to have announced: each of its hundred changing calls, and those that it announced again
+/// after a crash, at most once for each of its five resumptions.
+const MAX_ANNOUNCED: usize = 105;
 
 /// A permit and the run under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,8 +166,8 @@ pub(in crate::core) struct Runs {
     finished: VecDeque<PermitId>,
     /// Of which budget given in advance a permit is a unit.
     units: BTreeMap<PermitId, PermitId>,
-    /// Numbers of the irreversible steps that runs in flight have announced.
-    intended: BTreeMap<PermitId, BTreeSet<u32>>,
+    /// The irreversible steps that runs have announced which have not been reported.
+    intended: BTreeMap<PermitId, BTreeSet<IrreversibleStep>>,
 }
 
 impl Runs {
@@ -253,31 +256,41 @@ impl Runs {
         self.in_flight_under(permit).filter(|run| run.permit.host == host)
     }
 
-    /// An agent is about to do what cannot be taken back. No more are kept than its permit allows steps.
+    /// An agent is about to do what cannot be taken back.
     pub(in crate::core) fn intend(&mut self, host: HostId, intent: &StepIntended) {
-        let Some(run) = self.open(intent.permit, host).filter(|run| run.permit.run == intent.run) else { return };
-        let allowed = usize::try_from(run.permit.actions).unwrap_or(usize::MAX);
+        let run = self.permit(intent.permit);
+        let open = run.is_some_and(|run| {
+            let awaited = matches!(run.state, RunState::InFlight | RunState::Unresolved { .. });
+            awaited && run.permit.host == host && run.permit.run == intent.run
+        });
+        if !open {
+            return;
+        }
         let intended = self.intended.entry(intent.permit).or_default();
-        if intended.len() < allowed {
-            intended.insert(intent.number);
+        if intended.len() < MAX_ANNOUNCED {
+            intended.insert(intent.step());
         }
     }
 
     /// The first irreversible step that a run reports to have tried and that it did not announce.
     pub(in crate::core) fn unannounced(&self, ended: &RunRecord) -> Option<u32> {
-        let announced = |number| self.intended.get(&ended.permit).is_some_and(|known| known.contains(&number));
-        ended.irreversible_steps().find(|number| !announced(*number))
+        let announced =
+            |step: &IrreversibleStep| self.intended.get(&ended.permit).is_some_and(|known| known.contains(step));
+        ended.irreversible_steps().find(|step| !announced(step)).map(|step| step.number)
     }
 
     /// Ends a run. A run that was given up may end once more, by its agent's late report; every other
     /// end stays.
     pub(in crate::core) fn finish(&mut self, permit: PermitId, end: RunState) {
         let Some(run) = self.by_permit.get_mut(&permit) else { return };
+        // One that was given up may be reported still.
+        if !matches!(end, RunState::Unresolved { .. }) {
+            self.intended.remove(&permit);
+        }
         match run.state {
             RunState::InFlight => {
                 run.state = end;
                 self.in_flight.remove(&permit);
-                self.intended.remove(&permit);
                 if let Some(on_host) = self.by_host.get_mut(&run.permit.host) {
                     on_host.remove(&permit);
                     if on_host.is_empty() {
@@ -296,6 +309,7 @@ impl Runs {
         while self.finished.len() > MAX_FINISHED_RUNS {
             let Some(oldest) = self.finished.pop_front() else { break };
             let Some(run) = self.by_permit.remove(&oldest) else { continue };
+            self.intended.remove(&oldest);
             if self.by_run.get(&run.permit.run) == Some(&oldest) {
                 self.by_run.remove(&run.permit.run);
             }

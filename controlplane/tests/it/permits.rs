@@ -335,7 +335,6 @@ async fn broken(agent: &mut Agent, session: &mut Session, playbook: &Playbook, d
     permitted(agent, session, PermitRequest { purpose, ..asked }).await
 }
 
-/// The record of a run that was killed after its first deed and finished.
 /// The first step of a run, before it is taken.
 fn announced(permit: &Permit) -> Body {
     Body::StepIntended(Box::new(StepIntended {
@@ -349,6 +348,7 @@ fn announced(permit: &Permit) -> Body {
     }))
 }
 
+/// The record of a run that was killed after its first deed and finished.
 fn resumed(permit: &Permit) -> Body {
     let mut body = ended(permit);
     if let Body::RunEnded(record) = &mut body {

@@ -34,19 +34,23 @@ pub(super) fn of_report(
         // An agent that ran without a permit of ours is the one thing that must not pass in silence.
         return vec![call(incident, ended.host, None, IncidentCause::InDoubt { run: ended.run })];
     };
+    let unannounced = unannounced(state, ended);
     match run.state {
         RunState::InFlight => {}
+        // Counted already; what its agent did in secret is told late too.
+        RunState::Unresolved { .. } => {
+            let cause = unannounced.into_iter();
+            return cause.map(|cause| call(incident, ended.host, Some(run.check.clone()), cause)).collect();
+        }
         // Counted already.
-        RunState::Ended { .. }
-        | RunState::Rejected { .. }
-        | RunState::Unresolved { .. }
-        | RunState::Returned { .. }
-        | RunState::Expired { .. } => return Vec::new(),
+        RunState::Ended { .. } | RunState::Rejected { .. } | RunState::Returned { .. } | RunState::Expired { .. } => {
+            return Vec::new();
+        }
     }
     let mut follows = counted(state, run, ended.ending, now);
     follows.extend(drills::after_run(state, run, ended, position, now.wall));
     let how = TriedHow::Ended { run: ended.run, ending: ended.ending };
-    let cause = unannounced(state, ended)
+    let cause = unannounced
         .or_else(|| in_doubt(run, ended.ending))
         .or_else(|| escalated(run, ended))
         .or_else(|| exhausted_by(state, run, ended.ending, how.clone()))

@@ -236,6 +236,7 @@ impl State {
         }
         self.finish(permit, RunState::Rejected { stamp, because: because.clone() }, stamp);
     }
+
     pub(super) fn withhold(&mut self, host: HostId, withheld: &RequestWithheld, stamp: Stamp) {
         self.answers.withheld(host, withheld, stamp);
         let Purpose::Remediate { check, remediation, .. } = &withheld.purpose else { return };
