@@ -215,7 +215,7 @@ impl Process {
             Ok((outcome, _)) => outcome,
             Err(Deposed) => return Ok(Err(Deposed)),
         };
-        if let Some((run, number)) = intended {
+        if let (Some((run, number)), Outcome::Done | Outcome::AlreadyKnown { .. }) = (intended, &outcome) {
             scene.truth.logs(run, number);
         }
         // Durable, and nobody was told: the agent asks again.
