@@ -19,17 +19,17 @@
 //! configuration which is everywhere at once changes nothing for a host that holds one.
 //!
 //! It does **not** re-check what records do not show: people's authority (Cedar) but for approvers' and administrators' roles,
-//! which the floors under all policies ask for; under which other policies a permit was decided or a proposal stood: a proposal
-//! names their hash, a permit, a refusal and a person's deed name none, and no record says when they changed, so that after two
-//! hashes nobody can tell which was in force between; what only an agent's boot clock shows; and what a provider signed for a
+//! which the floors under all policies ask for; whether the policies that a permit or a proposal names were those in force: no
+//! record says when they changed, so that after two hashes nobody can tell which was in force between (that a permit names those
+//! of its proposal is re-checked); what only an agent's boot clock shows; and what a provider signed for a
 //! login. Nor does it re-check `min_healthy`, which the records do show: only folding every host's health as the control plane
 //! does tells.
 //!
 //! Every record is held against the rules of this version, whenever it was written. A log that an earlier control plane began,
 //! before a rule was there, is flagged where it does not hold to it: `rollout` where a configuration from before there were
 //! rings changed what hosts held, `evidence` where a drill has fewer stages, `window`, `attempts`, `cooldown`, `ramp`, `turn` and
-//! `called` where nobody counted yet, `intent` where agents did not announce, `role` where nobody asked. None of these is excused by what is missing in a record, because whoever holds the log's
-//! key could leave it out.
+//! `called` where nobody counted yet, `intent` where agents did not announce, `role` where nobody asked. None of these is excused
+//! by what is missing in a record, because whoever holds the log's key could leave it out.
 //!
 //! A log that was cut at an older checkpoint is a valid older log: the report says for each agent up to
 //! which sequence it is complete.

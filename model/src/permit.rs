@@ -9,7 +9,7 @@
 
 use crate::check::CheckRef;
 use crate::counter::{ConfigurationGeneration, Fence, LogPosition, StopEpoch, TransitionEpoch};
-use crate::digest::{KeyId, PlaybookDigest};
+use crate::digest::{DocumentDigest, KeyId, PlaybookDigest};
 use crate::escalation::Rung;
 use crate::evidence::Fault;
 use crate::id::{BootId, DrillId, HostId, PermitId, ProposalId, RequestId, RunId};
@@ -227,6 +227,8 @@ pub struct Permit {
     pub stop_epoch: StopEpoch,
     /// The configuration under which it was decided.
     pub configuration: ConfigurationGeneration,
+    /// The policies by which it was decided: SHA-256 of their text and schema.
+    pub policies: DocumentDigest,
     /// What for.
     pub purpose: Purpose,
     /// The playbook's version; `None` where no playbook runs.

@@ -122,6 +122,7 @@ pub(crate) fn permit(manifest: &Manifest) -> Permit {
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"policies"),
         grounds: Vec::new(),
     }
 }

@@ -289,6 +289,7 @@ fn injecting() -> Permit {
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"policies"),
         grounds: Vec::new(),
     }
 }

@@ -307,6 +307,7 @@ impl Stand {
             drill: None,
             kill: None,
             approved: None,
+            policies: fettle_model::digest::DocumentDigest::of(b"policies"),
             grounds: Vec::new(),
         }
     }

@@ -199,6 +199,9 @@ impl Proposals {
         if !same {
             wrong("which is for something else");
         }
+        if permit.policies != proposal.policies {
+            wrong("which was made under other policies");
+        }
         if self.authors.get(&proposal.remediation).is_none_or(|(digest, _)| *digest != proposal.configured) {
             wrong("which was made for another configuration");
         }

@@ -232,6 +232,7 @@ fn a_yes_is_to_exactly_what_is_permitted() {
     let unknown = |case: &mut Case| case.answers[1].approval.proposal = ProposalId::from_uuid(uuid(78));
     check(&log_with(|_| {}, unknown), Rule::Approval);
     check(&log_with(|_| {}, |case| drop(case.proposal.targets.pop())), Rule::Approval);
+    check(&log(|case| case.permit.policies = DocumentDigest::of(b"others")), Rule::Approval);
     let longer = |case: &mut Case| {
         let approved = case.permit.approved.as_mut().expect("approved");
         approved.steps.extend(steps());

@@ -534,6 +534,7 @@ pub(crate) fn permit_for(request: &PermitRequest, fence: Fence) -> Permit {
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"policies"),
         grounds: vec![LogPosition(9)],
     }
 }

@@ -69,6 +69,7 @@ fn permit() -> Permit {
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"policies"),
         grounds: vec![LogPosition(8), LogPosition(18)],
     }
 }

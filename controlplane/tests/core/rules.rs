@@ -63,6 +63,7 @@ fn a_permit_names_everything_that_it_allows_and_rests_on() {
     assert_eq!(permit.run_within, Duration::from_mins(2), "the manifest's duration");
     assert_eq!(permit.fence, fence.next());
     assert_eq!(permit.actions, 3);
+    assert_eq!(permit.policies, world.policies);
     assert_eq!(permit.drill, None);
     assert_eq!(permit.playbook, Some(version("restart-service", "1.0.0")));
     let bound: Vec<(&str, usize)> =

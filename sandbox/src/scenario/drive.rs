@@ -436,6 +436,7 @@ fn permit(scenario: &Scenario, manifest: &Manifest) -> Result<Permit, InvalidNam
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"simulated"),
         grounds: Vec::new(),
     })
 }

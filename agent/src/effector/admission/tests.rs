@@ -80,6 +80,7 @@ fn world() -> World {
         drill: None,
         kill: None,
         approved: None,
+        policies: fettle_model::digest::DocumentDigest::of(b"policies"),
         grounds: vec![],
     };
     World {

@@ -135,6 +135,7 @@ fn permit(case: &Case<'_>, running: &RunningDrill, target: &BoundTarget) -> Perm
         drill: Some(running.drill.drill),
         kill: None,
         approved: None,
+        policies: *case.policies,
         grounds,
     }
 }

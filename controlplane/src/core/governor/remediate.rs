@@ -200,6 +200,7 @@ pub(super) fn permit(
         parameters: remediation.parameters.clone(),
         targets,
         actions: limits.actions,
+        policies: *case.policies,
         units: fettle_model::offline::Units::ONE,
         unit: None,
         drill,
