@@ -64,46 +64,58 @@ async fn provoke(stand: &mut Stand) {
     stand.recorded(|body| matches!(body, Body::PermitRejected(_)).then_some(())).await;
 }
 
+/// A program that a drill's kill waits to end: the agent has announced it, and no acknowledgement came.
+struct Waiting {
+    stand: Stand,
+    program: tokio::process::Child,
+    intent: AgentSequence,
+    _folder: tempfile::TempDir,
+}
+
+impl Waiting {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pid_file = folder.path().canonicalize().expect("a path").join("pid");
+        let program = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
+        fs::write(&pid_file, format!("{}\n", program.id().expect("it runs"))).expect("written");
+        let mut stand = stand(&pid_file).await;
+        stand.start_drill_of(Fault { kind: FaultKind::KillProcess, on: parsed("service") }).await;
+        let request = stand.request().await;
+        let permit = Permit { drill: Some(id(9)), ..stand.permit(&request) };
+        stand.control_plane.shared().acknowledgements = Acknowledgements::Lost;
+        stand.say(Body::PermitGranted(Box::new(permit))).await;
+        let intent = announced(&mut stand).await;
+        Self { stand, program, intent, _folder: folder }
+    }
+
+    fn runs_still(&mut self) -> bool {
+        self.program.try_wait().expect("it can be asked").is_none()
+    }
+
+    async fn ending(&mut self) -> Ending {
+        self.stand.recorded(|body| if let Body::RunEnded(run) = body { Some(run.ending) } else { None }).await
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_done_before_the_announcement_itself_is_proven_whatever_else_is() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let pid_file = folder.path().canonicalize().expect("a path").join("pid");
-    let mut program = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
-    fs::write(&pid_file, format!("{}\n", program.id().expect("it runs"))).expect("written");
-    let mut stand = stand(&pid_file).await;
-    stand.start_drill_of(Fault { kind: FaultKind::KillProcess, on: parsed("service") }).await;
-    let request = stand.request().await;
-    let permit = Permit { drill: Some(id(9)), ..stand.permit(&request) };
-    stand.control_plane.shared().acknowledgements = Acknowledgements::Lost;
-    stand.say(Body::PermitGranted(Box::new(permit))).await;
-    let intent = announced(&mut stand).await;
-    provoke(&mut stand).await;
-    stand.control_plane.acknowledge(intent.next()).await;
-    provoke(&mut stand).await;
-    assert_eq!(program.try_wait().expect("it can be asked"), None, "a later record is proven, and this one is not");
-    stand.control_plane.acknowledge(intent).await;
-    tokio::time::timeout(PATIENCE, program.wait()).await.expect("it is killed").expect("it has ended");
-    let ending = stand.recorded(|body| if let Body::RunEnded(run) = body { Some(run.ending) } else { None }).await;
-    assert_eq!(ending, Ending::Succeeded);
+    let mut waiting = Waiting::new().await;
+    let intent = waiting.intent;
+    provoke(&mut waiting.stand).await;
+    waiting.stand.control_plane.acknowledge(intent.next()).await;
+    provoke(&mut waiting.stand).await;
+    assert!(waiting.runs_still(), "a later record is proven, and this one is not");
+    waiting.stand.control_plane.acknowledge(intent).await;
+    tokio::time::timeout(PATIENCE, waiting.program.wait()).await.expect("it is killed").expect("it has ended");
+    assert_eq!(waiting.ending().await, Ending::Succeeded);
 }
 
 #[tokio::test]
 async fn whoever_has_seen_the_log_fork_does_not_begin_what_waits_for_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let pid_file = folder.path().canonicalize().expect("a path").join("pid");
-    let mut program = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
-    fs::write(&pid_file, format!("{}\n", program.id().expect("it runs"))).expect("written");
-    let mut stand = stand(&pid_file).await;
-    stand.start_drill_of(Fault { kind: FaultKind::KillProcess, on: parsed("service") }).await;
-    let request = stand.request().await;
-    let permit = Permit { drill: Some(id(9)), ..stand.permit(&request) };
-    stand.control_plane.shared().acknowledgements = Acknowledgements::Lost;
-    stand.say(Body::PermitGranted(Box::new(permit))).await;
-    let intent = announced(&mut stand).await;
-    stand.show_another_log();
-    let ending = stand.recorded(|body| if let Body::RunEnded(run) = body { Some(run.ending) } else { None }).await;
-    assert_eq!(ending, Ending::Cancelled);
-    stand.control_plane.acknowledge(intent).await;
-    provoke(&mut stand).await;
-    assert_eq!(program.try_wait().expect("it can be asked"), None, "it runs on");
+    let mut waiting = Waiting::new().await;
+    waiting.stand.show_another_log();
+    assert_eq!(waiting.ending().await, Ending::Cancelled);
+    waiting.stand.control_plane.acknowledge(waiting.intent).await;
+    provoke(&mut waiting.stand).await;
+    assert!(waiting.runs_still());
 }
